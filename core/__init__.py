@@ -1,0 +1,1 @@
+"""FiveWay: few-shot image classification."""

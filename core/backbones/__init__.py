@@ -1,0 +1,1 @@
+"""Networks: images [n, 3, H, W] to {map, vector}."""

@@ -1,0 +1,1 @@
+"""Configuration: defaults, loading, cross-field rules."""

@@ -1,0 +1,1 @@
+"""Training and evaluation; nothing here knows which method it runs."""

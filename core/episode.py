@@ -1,0 +1,91 @@
+"""The vocabulary: what is handed from the loaders to the methods.
+
+Letters used in every shape comment of the project:
+
+    T tasks side by side      N way        K shot       Q queries of a task (all classes together)
+    n_s supports of a task    C channels   h w map size M images of a split
+    V views (crops) of an image            D size of a word vector
+
+`Features` map a name to a tensor whose leading axes are [T, n] (or [n] outside a task):
+
+    image  [..., 3, H, W]     normalised pixels
+    vector [..., C]           one vector an image
+    map    [..., C, h, w]     the last feature map
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+Features = dict[str, Tensor]
+Encoder = Callable[[Tensor], Features]
+
+
+@dataclass(frozen=True)
+class Task:
+    """T episodes of one shape.
+
+    Supports are class-major: sorted by `support_y`. `query_y` is for the loss and the score alone; `forward`
+    never reads it. `shot` is None where the classes have unequal counts, and then T = 1.
+    """
+
+    support: Features  # [T, n_s, ...]
+    support_y: Tensor  # [T, n_s] in 0..N-1
+    query: Features  # [T, Q, ...]
+    query_y: Tensor  # [T, Q] in 0..N-1
+    way: int
+    shot: int | None
+    class_ids: Tensor  # [T, N] base classes 0..n_base-1, then val, then test; -1 for a user's own images
+    seed: Tensor  # [T] int64, a function of the run's seed and the episode's index
+    progress: float = 1.0  # 0..1 of the stage, for schedules inside a method
+    semantics: Tensor | None = None  # [T, N, D] word vectors of the task's classes, where the method asks for them
+    base: Features | None = None  # [n_base, ...] mean feature of each base class, where the method asks for it
+
+    @property
+    def tasks(self) -> int:
+        """T, the number of episodes side by side."""
+        return self.support_y.shape[0]
+
+    def encoded(self, encode: Encoder) -> Task:
+        """The same task with features instead of pixels; supports and queries pass the backbone together."""
+        n_support = self.support_y.shape[1]
+        features = encode(torch.cat([self.support["image"], self.query["image"]], dim=1))
+        return replace(
+            self,
+            support={name: value[:, :n_support] for name, value in features.items()},
+            query={name: value[:, n_support:] for name, value in features.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A mini-batch of base-class images."""
+
+    inputs: Features  # [n, ...]
+    labels: Tensor  # [n] base class ids
+    progress: float = 1.0
+
+    def encoded(self, encode: Encoder) -> Batch:
+        """The same batch with features instead of pixels."""
+        return replace(self, inputs=encode(self.inputs["image"]))
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a method may know of the data when it is built: the widths of its heads come from here, never a YAML."""
+
+    n_base: int
+    image_size: int
+    way: int = 0  # of training episodes; 0 where the stage draws none
+    shot: int = 0
+    query: int = 0  # per class
+    semantics: Tensor | None = field(default=None, repr=False)  # [n_base, D]
+
+    @property
+    def word_dim(self) -> int:
+        """D, or 0 without word vectors."""
+        return 0 if self.semantics is None else self.semantics.shape[1]

@@ -1,0 +1,1 @@
+"""One file a paper, or a tight family of papers."""

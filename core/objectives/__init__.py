@@ -1,0 +1,1 @@
+"""Losses with their own parameters, handed to any method."""

@@ -1,0 +1,1 @@
+"""Run folders, statistics and tables; reads files, never tensors."""
