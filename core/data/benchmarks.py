@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from core.data.glyphs import render_glyphs
-from core.data.store import SPLITS, Split, prepared, read_split, split_dir
+from core.data.cifar import IMAGES_PER_CLASS, class_lists, read_cifar_fs
+from core.data.glyph_fonts import alphabets
+from core.data.glyphs import IMAGES, render_glyphs
+from core.data.store import SPLITS, Pictures, Split, prepared, read_split, split_dir, write_split
 from core.errors import UserError
 from core.registry import nearest
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A named data set. `make(root, size)` writes its three splits where no source file is needed."""
+    """A named data set, and one of two ways to its splits: `make` renders and writes them, `read` takes a source."""
 
     name: str
     native_size: int
-    make: Callable[[Path, int], None] | None = None
+    per_class: int  # images of a class
+    classes: Callable[[], dict[str, list[str]]]  # class names of each split
+    make: Callable[[Path, int], None] | None = None  # (root, size)
+    read: Callable[[Path], dict[str, Pictures]] | None = None  # source -> pictures of each split, all checked
 
 
-BENCHMARKS = {b.name: b for b in (Benchmark("Glyphs", 32, render_glyphs), Benchmark("CIFAR-FS", 32))}
+BENCHMARKS = {
+    b.name: b
+    for b in (
+        Benchmark("Glyphs", 32, IMAGES, alphabets, make=render_glyphs),
+        Benchmark("CIFAR-FS", 32, IMAGES_PER_CLASS, partial(class_lists, "cifar_fs"), read=read_cifar_fs),
+    )
+}
 
 
 def benchmark(name: str, key: str = "DATASET.NAME") -> Benchmark:
@@ -50,3 +62,27 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
 def split_folders(root: str | Path, name: str, size: int) -> list[Path]:
     """The three split folders of a data set."""
     return [split_dir(root, name, size, split) for split in SPLITS]
+
+
+def is_prepared(root: str | Path, found: Benchmark) -> bool:
+    """Whether all three splits are on disk at the native size."""
+    return prepared(split_folders(root, found.name, found.native_size))
+
+
+def prepare(root: str | Path, found: Benchmark, source: Path | None = None) -> Iterator[Split]:
+    """Put the missing splits of a data set on disk at its native size, yielding each of the three as it is there."""
+    folders = split_folders(root, found.name, found.native_size)
+    pictures: dict[str, Pictures] = {}
+    if found.read is None and source is not None:
+        raise UserError(f"--from is '{source}', but {found.name} is rendered from nothing; leave --from out.")
+    if not prepared(folders):
+        if found.make is not None:
+            found.make(Path(root), found.native_size)
+        elif source is None:
+            raise UserError(f"--from is missing: {found.name} is made from files of yours; add --from PATH.")
+        else:
+            pictures = found.read(source.expanduser())
+    for folder in folders:
+        if not prepared([folder]):
+            write_split(folder, found.name, *pictures[folder.name])
+        yield read_split(folder)

@@ -1,11 +1,11 @@
 """A split on disk: uint8 pixels in one memory-mapped array, with labels and names beside it.
 
-    <root>/<data set>/<size>px/<split>/
-        images.npy     [M, H, W, 3] uint8, sorted by class name, then image name
-        labels.npy     [M] int64
-        names.txt      one image name a line
-        manifest.json  classes, counts, mean and std, pixel hash, name fingerprint, source
-        vectors.npy    [classes, D] float32 word vectors, where the data set brings its own
+<root>/<data set>/<size>px/<split>/
+    images.npy     [M, H, W, 3] uint8, sorted by class name, then image name
+    labels.npy     [M] int64
+    names.txt      one image name a line
+    manifest.json  classes, counts, mean and std, pixel hash, name fingerprint, source
+    vectors.npy    [classes, D] float32 word vectors, where the data set brings its own
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,6 +56,16 @@ class Split:
         return self.images.shape[1]
 
 
+class Pictures(NamedTuple):
+    """The pictures of one split before they are packed, in the order `write_split` takes them."""
+
+    images: np.ndarray  # [M, H, W, 3] uint8
+    labels: np.ndarray  # [M], index classes
+    classes: list[str]
+    names: list[str]  # unique within a class
+    source: str
+
+
 def split_dir(root: str | Path, dataset: str, size: int, split: str) -> Path:
     """Folder of one packed split."""
     return Path(root) / dataset / f"{size}px" / split
@@ -85,27 +96,52 @@ def write_split(
     order = np.array(sorted(range(len(names)), key=lambda i: (rank[labels[i]], names[i])))
     images, labels = images[order], rank[labels][order].astype(np.int64)
     classes, names = [classes[c] for c in class_order], [names[i] for i in order]
-    pixels = images.reshape(-1, 3)
+    if len(set(zip(labels.tolist(), names, strict=True))) < len(names):
+        raise ValueError(f"{dataset} {folder.name}: image names repeat within a class")
+    mean, std = _channel_statistics(images)
     manifest = {
         "dataset": dataset,
         "split": folder.name,
         "classes": classes,
         "counts": np.bincount(labels, minlength=len(classes)).tolist(),
         "size": int(images.shape[1]),
-        "mean": [round(float(x), 6) for x in pixels.mean(0, dtype=np.float64) / 255],
-        "std": [round(float(x), 6) for x in pixels.std(0, dtype=np.float64) / 255],
-        "pixels_sha256": hashlib.sha256(images.tobytes()).hexdigest(),
+        "mean": mean,
+        "std": std,
+        "pixels_sha256": hashlib.sha256(np.ascontiguousarray(images)).hexdigest(),
         "fingerprint": fingerprint(classes, names, labels),
         "source": source,
     }
+    arrays = {"images": images, "labels": labels}
+    if vectors is not None:
+        arrays["vectors"] = vectors[class_order].astype(np.float32)
+    try:
+        _write_folder(folder, arrays, names, manifest)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror or error}); make room or give another data folder."
+        ) from error
+
+
+def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in 0..1, exact, from histograms of a few images at a time."""
+    histogram = np.zeros((3, 256))
+    for start in range(0, len(images), 1024):
+        for channel in range(3):
+            histogram[channel] += np.bincount(images[start : start + 1024, ..., channel].ravel(), minlength=256)
+    share, level = histogram / histogram.sum(1, keepdims=True), np.arange(256) / 255
+    mean = share @ level
+    std = np.sqrt((share * (level - mean[:, None]) ** 2).sum(1))
+    return [round(x, 6) for x in mean.tolist()], [round(x, 6) for x in std.tolist()]
+
+
+def _write_folder(folder: Path, arrays: dict[str, np.ndarray], names: list[str], manifest: dict) -> None:
+    """Write the files beside the folder, then rename: nobody ever sees half of a split."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        np.save(building / "images.npy", images)
-        np.save(building / "labels.npy", labels)
+        for name, array in arrays.items():
+            np.save(building / f"{name}.npy", array)
         (building / "names.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-        if vectors is not None:
-            np.save(building / "vectors.npy", vectors[class_order].astype(np.float32))
         (building / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
         building.chmod(0o755)
         _move_into_place(building, folder)
@@ -118,20 +154,24 @@ def _move_into_place(building: Path, folder: Path) -> None:
     try:
         os.rename(building, folder)
     except OSError:
-        if not (folder / "manifest.json").is_file():
-            raise
+        if (folder / "manifest.json").is_file():
+            return
+        if folder.exists():
+            raise UserError(f"{folder} is there but not complete; delete the folder and prepare it again.") from None
+        raise
 
 
 def read_split(folder: Path) -> Split:
     """Open a packed split; pixels stay on disk until they are asked for."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
-        names = (folder / "names.txt").read_text(encoding="utf-8").splitlines()
+        names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
         vectors = folder / "vectors.npy"
         vectors = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
-    except (OSError, ValueError) as error:
+        dataset, split, classes = manifest["dataset"], manifest["split"], manifest["classes"]
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder} does not hold a complete packed split ({error}); delete the folder and prepare it again."
         ) from error
@@ -140,7 +180,7 @@ def read_split(folder: Path) -> Split:
             f"{folder} is damaged: {len(images)} images, {len(labels)} labels, {len(names)} names; "
             "delete the folder and prepare it again."
         )
-    return Split(manifest["dataset"], manifest["split"], images, labels, manifest["classes"], names, manifest, vectors)
+    return Split(dataset, split, images, labels, classes, names, manifest, vectors)
 
 
 def prepared(folders: Iterable[Path]) -> bool:

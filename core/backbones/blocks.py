@@ -1,0 +1,84 @@
+"""What every backbone is made of."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from core.errors import UserError
+
+NORMS = {
+    "running": lambda channels: nn.BatchNorm2d(channels),
+    "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
+}
+VECTORS = ("flatten", "mean")
+
+
+class ConvBN(nn.Sequential):
+    """A convolution and its batch-norm, the pair that `fold` merges.
+
+    `norm` is "running" (statistics of the training set at evaluation) or "batch" (statistics of the batch, always:
+    what methods that adapt the whole network need, and what makes them transductive).
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, *, bias: bool, norm: str) -> None:
+        if norm not in NORMS:
+            raise UserError(f"BACKBONE.ARGS.norm is {norm!r}, which is not one of: {', '.join(NORMS)}.")
+        conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias)
+        super().__init__(conv, NORMS[norm](channels))
+
+
+class Backbone(nn.Module):
+    """Images [n, 3, H, W] to {map: [n, C, h, w], vector: [n, D]}.
+
+    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`.
+    """
+
+    channels: int
+    map_size: int
+    native_vector = "mean"
+
+    def __init__(self, vector: str) -> None:
+        super().__init__()
+        self.vector = self.native_vector if vector == "native" else vector
+
+    @property
+    def vector_dim(self) -> int:
+        """D, the length of `vector`."""
+        return self.channels * (self.map_size**2 if self.vector == "flatten" else 1)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """[n, 3, H, W] to [n, C, h, w]."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Both features of each image; `vector` is the flattened or the averaged map (BACKBONE.VECTOR)."""
+        maps = self.maps(images.contiguous(memory_format=torch.channels_last))
+        return {"map": maps, "vector": maps.flatten(1) if self.vector == "flatten" else maps.mean((2, 3))}
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """A copy for evaluation with every ConvBN's running statistics folded into its convolution."""
+    folded = copy.deepcopy(module).eval()
+    for block in folded.modules():
+        if isinstance(block, ConvBN) and block[1].track_running_stats:
+            block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
+    return folded
+
+
+def size_after_pools(image_size: int, pools: int, backbone: str) -> int:
+    """h = w after `pools` halvings.
+
+    Raises:
+        UserError: where nothing is left.
+    """
+    size = image_size >> pools
+    if size < 1:
+        raise UserError(
+            f"DATASET.SIZE is {image_size}, but BACKBONE.NAME {backbone} halves the image {pools} times and needs "
+            f"{1 << pools} pixels or more."
+        )
+    return size

@@ -1,0 +1,105 @@
+"""ResNet-12 in the form of MetaOptNet (Lee et al., CVPR 2019), which most few-shot papers since have used."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.backbones.blocks import Backbone, ConvBN, size_after_pools
+from core.registry import BACKBONES
+
+WIDTHS = (64, 160, 320, 640)
+
+
+@BACKBONES.register("ResNet12")
+class ResNet12(Backbone):
+    """Four residual blocks of three 3x3 convolutions, each followed by a 2x2 max-pool: 12,424,320 parameters.
+
+    84 px give maps of 640x5x5, 32 px of 640x2x2; `native` vectors are averaged (MetaOptNet flattens).
+    `drop_rate` drops elements in the first two blocks and squares of `drop_size` pixels in the last two (DropBlock,
+    Ghiasi et al., NeurIPS 2018). Papers use 0.1 with size 5 at 84 px and size 2 at 32 px.
+    """
+
+    native_vector = "mean"
+
+    def __init__(
+        self,
+        image_size: int,
+        vector: str,
+        *,
+        drop_rate: float = 0.0,
+        drop_size: int = 5,
+        drop_ramp: int = 40000,
+        norm: str = "running",
+    ) -> None:
+        super().__init__(vector)
+        self.channels, self.map_size = WIDTHS[-1], size_after_pools(image_size, 4, "ResNet12")
+        drops = [nn.Dropout(drop_rate), nn.Dropout(drop_rate)]
+        drops += [DropBlock(drop_rate, drop_size, drop_ramp), DropBlock(drop_rate, drop_size, drop_ramp)]
+        inputs = (3, *WIDTHS[:-1])
+        self.blocks = nn.Sequential(
+            *(Residual(i, width, drop, norm) for i, width, drop in zip(inputs, WIDTHS, drops, strict=True))
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
+
+    def maps(self, images: Tensor) -> Tensor:
+        """[n, 3, H, W] to [n, 640, H // 16, W // 16]."""
+        return self.blocks(images)
+
+
+class Residual(nn.Module):
+    """Three convolutions plus a 1x1 shortcut, LeakyReLU(0.1), 2x2 max-pool, dropout.
+
+    Differs from the authors' code: the last pooling comes before the last LeakyReLU, with which it commutes.
+    """
+
+    def __init__(self, in_channels: int, channels: int, drop: nn.Module, norm: str) -> None:
+        super().__init__()
+        activation = nn.LeakyReLU(0.1, inplace=True)
+        self.body = nn.Sequential(
+            ConvBN(in_channels, channels, 3, bias=False, norm=norm),
+            activation,
+            ConvBN(channels, channels, 3, bias=False, norm=norm),
+            activation,
+            ConvBN(channels, channels, 3, bias=False, norm=norm),
+        )
+        self.shortcut = ConvBN(in_channels, channels, 1, bias=False, norm=norm)
+        self.tail = nn.Sequential(nn.MaxPool2d(2), activation, drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, C_in, H, W] to [n, C, H // 2, W // 2]."""
+        return self.tail(self.body(x) + self.shortcut(x))
+
+
+class DropBlock(nn.Module):
+    """Drop squares of `size` x `size` pixels, each channel for itself, and rescale what is left.
+
+    The keep rate falls linearly from 1 to 1 - rate over `ramp` training calls, so it depends on the number of steps,
+    not of images. On a map of side f the seeds lie in the interior of side f - size + 1 with probability
+    gamma = rate / size^2 * f^2 / (f - size + 1)^2.
+
+    Differs from MetaOptNet's code: the counter is a buffer (kept in checkpoints) and counts training calls only;
+    a `size` larger than the map acts as the map's side.
+    """
+
+    def __init__(self, rate: float, size: int, ramp: int) -> None:
+        super().__init__()
+        self.rate, self.size, self.ramp = rate, size, ramp
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, C, f, f] to the same shape; the identity in eval mode."""
+        if not self.training or self.rate == 0:
+            return x
+        self.calls += 1
+        side = x.shape[-1]
+        size = min(self.size, side)
+        interior = side - size + 1
+        rate = self.rate * (self.calls / self.ramp).clamp(max=1)
+        gamma = rate / size**2 * side**2 / interior**2
+        seeds = (torch.rand(*x.shape[:2], interior, interior, device=x.device) < gamma).to(x.dtype)
+        kept = 1 - F.max_pool2d(F.pad(seeds, [size - 1] * 4), size, stride=1)
+        return x * kept * (kept.numel() / kept.sum().clamp(min=1))

@@ -1,0 +1,201 @@
+"""From a configuration to objects: the only file that sees both.
+
+Everything below `core.build` takes plain arguments, so it can be used, and tested, without a configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.config import Config, Loaded, Schemas, load, plugins
+from core.data import augment
+from core.data.benchmarks import benchmark, open_split
+from core.data.episodes import EpisodeSampler, Shape
+from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder, class_vectors
+from core.data.store import Split
+from core.engine.checkpoint import load as load_checkpoint
+from core.engine.evaluator import Evaluator
+from core.engine.optim import Recipe
+from core.engine.trainer import Stage, Trainer
+from core.episode import DataInfo
+from core.errors import UserError
+from core.methods.base import Method, load_matching
+from core.ops import random
+from core.registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
+from core.report.run import RunFolder
+
+
+def schemas() -> Schemas:
+    """Every registered class with its arguments and their defaults."""
+    for package in ("core.backbones", "core.objectives", "core.methods"):
+        import_all(package)
+    kinds = (METHODS, BACKBONES, OBJECTIVES)
+    return Schemas(*({name: kind.arguments(name) for name in kind} for kind in kinds))
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read a YAML file, after importing the modules its PLUGINS name."""
+    import_plugins(plugins(path, overrides))
+    return load(path, overrides, schemas())
+
+
+class Builder:
+    """Builds what a configuration describes; splits and pixels are opened once and shared."""
+
+    def __init__(self, cfg: Config, device: torch.device) -> None:
+        self.cfg, self.device = cfg, device
+        self.image_size = cfg.DATASET.SIZE or benchmark(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
+        self._splits: dict[str, Split] = {}
+        self._pixels: dict[str, Pixels] = {}
+
+    def split(self, name: str) -> Split:
+        """The split "train", "val" or "test"."""
+        if name not in self._splits:
+            key = f"DATASET.{name.upper()}"
+            dataset = self.cfg.DATASET[name.upper()].NAME
+            self._splits[name] = open_split(self.cfg.DATASET.ROOT, dataset, name, self.image_size, f"{key}.NAME")
+        return self._splits[name]
+
+    def pixels(self, name: str) -> Pixels:
+        """The images of a split, on the device where they fit."""
+        if name not in self._pixels:
+            self._pixels[name] = Pixels(self.split(name), self.device)
+        return self._pixels[name]
+
+    def sampler(self, name: str, seed: int) -> EpisodeSampler:
+        """Episodes of a split, in the shape that TASK gives it."""
+        task = self.cfg.TASK[name.upper()]
+        return EpisodeSampler(self.split(name), Shape(task.WAY, task.SHOT, task.QUERY), seed, f"TASK.{name.upper()}")
+
+    def evaluator(self, name: str) -> Evaluator:
+        """An evaluator of the val or the test split."""
+        before = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
+        return Evaluator(
+            self.split(name),
+            self.sampler(name, self.cfg.EVAL.SEED),
+            self.pixels(name),
+            first_class=sum(len(self.split(other).classes) for other in before),
+            memory_mb=self.cfg.EVAL.MEMORY_MB,
+            batch=self.cfg.EVAL.BATCH,
+        )
+
+    def method(self, stage: str | None = None) -> Method:
+        """A freshly initialised method: that of a stage, or of the last one."""
+        node = self.cfg.STAGE[stage or self.cfg.STAGES[-1]]
+        cfg, info = self.cfg, self._info()
+        torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
+        backbone = BACKBONES[cfg.BACKBONE.NAME](self.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
+        method = METHODS[node.METHOD](backbone, info, **node.ARGS)
+        objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
+        if objective.needs_cosine and not method.cosine_logits:
+            raise UserError(
+                f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
+                f"{node.METHOD} are not; choose another objective or a cosine method."
+            )
+        method.objective = objective
+        return method.to(self.device).to(memory_format=torch.channels_last)
+
+    def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
+        """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
+        stages: list[Stage] = []
+        for name in self.cfg.STAGES:
+            stages.append(self._stage(name, run, stem, pretrained))
+        return Trainer(stages, run, self.device)
+
+    def _stage(self, name: str, run: RunFolder, stem: str, pretrained: Path) -> Stage:
+        cfg, node, method = self.cfg, self.cfg.STAGE[name], self.method(name)
+        streams = self._streams(name, method)
+        evaluator = self.evaluator("val")
+        final = name == cfg.STAGES[-1]
+        test = cfg.TASK.TEST
+        return Stage(
+            name=name,
+            method=method,
+            streams=streams,
+            recipe=Recipe(**{key.lower(): value for key, value in node.OPTIM.items()}),
+            epochs=node.EPOCHS,
+            steps=node.STEPS or len(streams[-1]),
+            validate=lambda trained: evaluator.run(trained, node.VAL.EPISODES),
+            validate_every=node.VAL.EVERY,
+            select=node.SELECT,
+            frozen_bn=node.BN == "frozen",
+            seed=cfg.SEED,
+            best=run.best(test.WAY, test.SHOT) if final else run.path / f"best_{name}.pth",
+            shared=None if final else pretrained / f"{cfg.DATASET.TRAIN.NAME}_{node.METHOD}_{self._key(name)}.pth",
+            meta=self.meta(name) | {"stem": stem, "run": run.path.name},
+            init=_take_weights(method, node.INIT) if node.INIT else "",
+        )
+
+    def meta(self, stage: str) -> dict[str, Any]:
+        """What a checkpoint says about the network in it."""
+        node = self.cfg.STAGE[stage]
+        return {
+            "stage": stage,
+            "final": stage == self.cfg.STAGES[-1],
+            "dataset": self.cfg.DATASET.TRAIN.NAME,
+            "image_size": self.image_size,
+            "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
+            "backbone": _plain(self.cfg.BACKBONE),
+        }
+
+    def _info(self) -> DataInfo:
+        train, task = self.split("train"), self.cfg.TASK.TRAIN
+        vectors = None if train.vectors is None else class_vectors(train)
+        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors)
+
+    def _streams(self, stage: str, method: Method) -> list[EpisodeStream | BatchStream]:
+        """What a step of the stage sees; a batch stream comes last."""
+        node = self.cfg.STAGE[stage]
+        asked = ["episodes", "batches"] if node.STREAM == "both" else [node.STREAM]
+        refused = [stream for stream in asked if stream not in method.streams]
+        if refused:
+            raise UserError(
+                f"STAGE.{stage}.STREAM is {node.STREAM}, but {method.name} does not learn from {refused[0]}; "
+                f"set it to {method.streams[0]}."
+            )
+        transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
+        augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage))
+        pixels, streams = self.pixels("train"), []
+        if "episodes" in asked:
+            sampler = self.sampler("train", random.key("training", self.cfg.SEED, stage))
+            builder = TaskBuilder(self.split("train"), sampler, self.device, 0, "semantics" in method.needs)
+            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation))
+        if "batches" in asked:
+            streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation))
+        return streams
+
+    def _key(self, stage: str) -> str:
+        """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it."""
+        cfg = self.cfg
+        earlier = cfg.STAGES[: cfg.STAGES.index(stage) + 1]
+        shaped_by = {
+            "stages": [_plain(cfg.STAGE[name]) for name in earlier],
+            "backbone": _plain(cfg.BACKBONE),
+            "task": _plain(cfg.TASK),
+            "data": [
+                self.split(name).manifest[key] for name in ("train", "val") for key in ("pixels_sha256", "fingerprint")
+            ],
+            "seeds": [cfg.SEED, cfg.EVAL.SEED],
+            "init": [
+                hashlib.sha256(Path(cfg.STAGE[n].INIT).read_bytes()).hexdigest() for n in earlier if cfg.STAGE[n].INIT
+            ],
+        }
+        return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _take_weights(method: Method, file: str) -> str:
+    """Start a stage's backbone from the checkpoint in STAGE.x.INIT."""
+    state = load_checkpoint(Path(file))["method"]
+    backbone = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
+    return load_matching(method.backbone, backbone, file)
+
+
+def _plain(node: Any) -> Any:
+    """A configuration node as plain values."""
+    return {key: _plain(value) for key, value in node.items()} if isinstance(node, dict) else node

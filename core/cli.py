@@ -1,0 +1,60 @@
+"""What every command shares: errors as one sentence and an exit code, arguments, the log."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import UserError
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command; what the user can fix is printed as one sentence, with exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def parser(description: str, examples: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with worked examples, with the arguments that all commands on a config share."""
+    made = argparse.ArgumentParser(
+        description=description, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--cfg", required=True, metavar="FILE", help="YAML file, e.g. configs/Glyphs/ProtoNet_N5K1_C4.yaml"
+    )
+    made.add_argument(
+        "--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, and the CPU without a GPU)"
+    )
+    made.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
+    made.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides of config keys, also as KEY=VALUE")
+    return made
+
+
+def split_options(values: list[str]) -> tuple[list[str], list[str]]:
+    """Part what a shell's glob gave from the config keys behind it: `-c a.pth b.pth EVAL.EPISODES 600`."""
+    keys = [i for i, value in enumerate(values) if re.match(r"[A-Z]+(\.\w+)*(=|$)", value) and not Path(value).exists()]
+    first = keys[0] if keys else len(values)
+    return values[:first], values[first:]
+
+
+def start_log(file: Path | None = None) -> logging.Logger:
+    """The log: to the terminal, and to a file of the run folder."""
+    log = logging.getLogger("fiveway")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers = [logging.StreamHandler(sys.stdout)]
+    if file is not None:
+        written = logging.FileHandler(file, encoding="utf-8")
+        written.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+        log.addHandler(written)
+    return log

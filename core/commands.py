@@ -1,0 +1,206 @@
+"""What the commands do, once their arguments are parsed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from core.build import Builder, load_config
+from core.cli import start_log
+from core.config import Config, Loaded, check_files
+from core.engine import checkpoint, device
+from core.engine.selection import select
+from core.errors import UserError
+from core.methods.base import Method
+from core.report.result import result_dir, result_line, write_result
+from core.report.run import RunFolder, run_name, write_json
+
+MEASURED_BY = ("EVAL.", "DATASET.ROOT", "SEED", "REFERENCE.")  # keys that do not change what is measured
+
+
+def train(
+    cfg_file: str,
+    overrides: Sequence[str],
+    *,
+    device_name: str = "0",
+    threads: int = 0,
+    base: str = "checkpoint",
+    tag: str = "",
+    resume: bool = False,
+    overwrite: bool = False,
+    evaluate_after: bool = True,
+) -> Path:
+    """Train the stages of a config, evaluate the selected checkpoint on the test split, return the run folder."""
+    loaded = load_config(cfg_file, overrides)
+    check_files(loaded.cfg)
+    where, note = prepare_machine(device_name, threads)
+    builder = Builder(loaded.cfg, where)
+    name = run_name(loaded.cfg.DATASET.NAME, loaded.stem, loaded.cfg.SEED, tag)
+    run = RunFolder(Path(base) / name)
+    trainer = builder.trainer(run, loaded.stem, Path(base) / "pretrained")
+    builder.sampler("test", loaded.cfg.EVAL.SEED)  # what the test split cannot give is said now, not after training
+    run.begin(loaded.full(), loaded.diff(), resume, overwrite)
+    log = start_log(run.path / "train.log")
+    for line in [note, *loaded.notes, loaded.diff(), f"run folder  {run.path}"]:
+        if line:
+            log.info(line)
+    write_json(run.path / "env.json", environment(where))
+    run.set_state("running")
+    try:
+        best = trainer.fit()
+        if evaluate_after:
+            log.info(evaluate_one(loaded, builder, best, log_folder=True))
+    except BaseException as error:
+        run.set_state("failed", why=f"{type(error).__name__}: {error}")
+        raise
+    run.set_state("done")
+    return run.path
+
+
+def evaluate(
+    cfg_file: str,
+    overrides: Sequence[str],
+    checkpoints: Sequence[str],
+    *,
+    device_name: str = "0",
+    threads: int = 0,
+    untrained: bool = False,
+) -> None:
+    """Evaluate checkpoints, or the freshly initialised network, on the test split of a config."""
+    loaded = load_config(cfg_file, overrides)
+    where, note = prepare_machine(device_name, threads)
+    log = start_log()
+    for line in [note, *loaded.notes]:
+        if line:
+            log.info(line)
+    builder = Builder(loaded.cfg, where)
+    if untrained:
+        result, _ = measure(loaded, builder, builder.method())
+        log.info("untrained  %s", result_line(result | {"reference": None}))
+        return
+    selection = select([Path(path) for path in checkpoints], loaded.stem, loaded.cfg.DATASET.TRAIN.NAME)
+    for path, reason in selection.skipped:
+        log.info("skipped  %s: %s", path, reason)
+    for path in selection.chosen:
+        log.info(evaluate_one(loaded, builder, path))
+
+
+def evaluate_one(loaded: Loaded, builder: Builder, path: Path, log_folder: bool = False) -> str:
+    """Evaluate one checkpoint, write its files, and return the lines to print."""
+    method = builder.method()
+    held = checkpoint.load(path)
+    checkpoint.restore(method, held["method"], path)
+    _same_network(builder.meta(loaded.cfg.STAGES[-1]), held["meta"], path)
+    result, found = measure(loaded, builder, method)
+    result |= {"checkpoint": path.name, "checkpoint_sha256": checkpoint.sha256(path)}
+    folder = result_dir(path.parent, path.stem, result)
+    write_result(folder, result, found.correct, found.classes, found.confusion, builder.split("test").classes)
+    return f"{result_line(result)}\nresult files  {folder}"
+
+
+def measure(loaded: Loaded, builder: Builder, method: Method):
+    """Run the test episodes; returns what result.json holds, and the evaluation."""
+    cfg = loaded.cfg
+    evaluator = builder.evaluator("test")
+    found = evaluator.run(method, cfg.EVAL.EPISODES, show=True)
+    test, interval = cfg.TASK.TEST, found.interval
+    result = {
+        "method": cfg.METHOD.NAME,
+        "dataset": cfg.DATASET.TEST.NAME,
+        "trained_on": cfg.DATASET.TRAIN.NAME,
+        "split": "test",
+        "way": test.WAY,
+        "shot": test.SHOT,
+        "query": test.QUERY,
+        "episodes": cfg.EVAL.EPISODES,
+        "seed": cfg.EVAL.SEED,
+        "training_seed": cfg.SEED,
+        "mean": interval.mean,
+        "std": interval.std,
+        "ci95": interval.ci95,
+        "interval": "Student's t over episodes, n - 1 degrees of freedom",
+        "transductive": method.transductive,
+        "precision": "float32",
+        "image_size": builder.image_size,
+        "device": describe(builder.device),
+        "threads": torch.get_num_threads(),
+        "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
+        "reference": _reference(cfg, loaded.sources),
+    }
+    return result, found
+
+
+def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:
+    """Choose the device and set the process up for it."""
+    where, note = device.choose(name)
+    if threads < 0:
+        raise UserError(f"--threads is {threads}; give 1 or more, or 0 for PyTorch's choice.")
+    if threads:
+        torch.set_num_threads(threads)
+    device.tune_allocator()
+    return where, note
+
+
+def describe(where: torch.device) -> str:
+    """A device's name for the record."""
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else f"cpu ({platform.machine()})"
+
+
+def environment(where: torch.device) -> dict[str, Any]:
+    """What a run ran on, for env.json."""
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": describe(where),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str:
+    """The checkout's git commit, with + where files differ from it; empty outside git."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=40"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return described.stdout.strip()
+
+
+def _reference(cfg: Config, sources: dict[str, str]) -> dict[str, Any] | None:
+    """The published number, unless the command line changed what is measured."""
+    changed = [key for key, source in sources.items() if source == "command line" and not key.startswith(MEASURED_BY)]
+    if changed or not cfg.REFERENCE.ACCURACY:
+        return None
+    return {key.lower(): value for key, value in cfg.REFERENCE.items()}
+
+
+def _same_network(asked: dict[str, Any], held: dict[str, Any], path: Path) -> None:
+    """Refuse a checkpoint whose method or backbone arguments differ, though its tensors fit."""
+    for part in ("method", "backbone"):
+        if asked[part] != held[part]:
+            raise UserError(
+                f"{path} was trained with {part.upper()} {json.dumps(held[part])}, but the config asks for "
+                f"{json.dumps(asked[part])}; use the config it was trained with, or override these keys."
+            )

@@ -1,0 +1,160 @@
+"""Rules on the values of a configuration: all that are broken are reported together.
+
+Rules that need the data (classes and images of a split) are with the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from core.config.defaults import CHOICES, LEAST
+from core.config.provenance import flatten
+from core.errors import UserError
+from core.registry import nearest
+
+SMALLEST_IMAGE = 16  # four poolings leave one position
+
+
+def check(cfg: CfgNode) -> None:
+    """Raise one UserError with a sentence for each rule that a (resolved) configuration breaks."""
+    broken = [*_choices(cfg), *_least(cfg)]
+    broken += [rule(cfg) for rule in RULES]
+    broken += [rule(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items() for rule in STAGE_RULES]
+    _raise(broken)
+
+
+def check_files(cfg: CfgNode) -> None:
+    """The rules on files that training reads; apart from `check`, as an evaluation can do without them."""
+    _raise([init_exists(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items()])
+
+
+def _raise(broken: list[str | None]) -> None:
+    sentences = [sentence for sentence in broken if sentence]
+    if sentences:
+        raise UserError("\n".join(sentences))
+
+
+def _choices(cfg: CfgNode) -> Iterator[str]:
+    for key, value in flatten(cfg).items():
+        for pattern, words in CHOICES.items():
+            if fnmatchcase(key, pattern) and value not in words:
+                known = ", ".join(filter(None, words))
+                yield f"{key} is {value!r}, which is not one of: {known}{nearest(value, words)}."
+
+
+def _least(cfg: CfgNode) -> Iterator[str]:
+    for key, value in flatten(cfg).items():
+        for pattern, least in LEAST.items():
+            if fnmatchcase(key, pattern) and not value >= least:  # `not >=` also refuses nan
+                yield f"{key} is {value}; it must be at least {least}."
+
+
+def stages_named_once(cfg: CfgNode) -> str | None:
+    """At least one stage, and no name twice: a stage's name is the key of its node."""
+    if not cfg.STAGES:
+        return "STAGES is empty; name at least one stage, e.g. [meta]."
+    if len(set(cfg.STAGES)) < len(cfg.STAGES):
+        return f"STAGES is {cfg.STAGES}, which names a stage twice; give each its own name."
+    return None
+
+
+def last_stage_trains_method(cfg: CfgNode) -> str | None:
+    """What is evaluated is what the last stage trained."""
+    if not cfg.STAGES:
+        return None
+    key, last = f"STAGE.{cfg.STAGES[-1]}", cfg.STAGE[cfg.STAGES[-1]]
+    if last.METHOD != cfg.METHOD.NAME:
+        return (
+            f"{key}.METHOD is {last.METHOD}, but METHOD.NAME is {cfg.METHOD.NAME} and the last stage trains it; "
+            f"leave {key}.METHOD empty."
+        )
+    if last.ARGS != cfg.METHOD.ARGS:
+        return f"{key}.ARGS differ from METHOD.ARGS, but the last stage trains METHOD; leave {key}.METHOD empty."
+    return None
+
+
+def size_native_or_large(cfg: CfgNode) -> str | None:
+    """Images too small for a backbone's poolings."""
+    size = cfg.DATASET.SIZE
+    if size == 0 or size >= SMALLEST_IMAGE:
+        return None
+    return f"DATASET.SIZE is {size}; it must be 0, for the native size, or at least {SMALLEST_IMAGE} pixels."
+
+
+def reference_complete(cfg: CfgNode) -> str | None:
+    """A published number without its origin cannot be checked."""
+    ref = cfg.REFERENCE
+    if not any(ref.values()):
+        return None
+    if not 0 < ref.ACCURACY <= 100:
+        return f"REFERENCE.ACCURACY is {ref.ACCURACY}; it must be a percentage above 0, or REFERENCE be left out."
+    missing = [key for key in ("SOURCE", "STATUS") if not ref[key]]
+    if missing:
+        return (
+            f"REFERENCE.ACCURACY is given without {' and '.join(missing)}; say where it is printed and who reports it."
+        )
+    return None
+
+
+def steps_known(key: str, stage: CfgNode) -> str | None:
+    """Only a pass over images has a natural end."""
+    if stage.STEPS == 0 and stage.STREAM != "batches":
+        return (
+            f"{key}.STEPS is 0, one pass over the images, but {key}.STREAM is {stage.STREAM}; set STEPS to 1 or more."
+        )
+    return None
+
+
+def rate_positive(key: str, stage: CfgNode) -> str | None:
+    """A learning rate of 0 trains nothing."""
+    return f"{key}.OPTIM.LR is 0; it must be positive." if stage.OPTIM.LR == 0 else None
+
+
+def milestones_increase(key: str, stage: CfgNode) -> str | None:
+    """Milestones are epochs, in order; a multistep schedule needs one."""
+    epochs = stage.OPTIM.MILESTONES
+    if not all(type(epoch) is int and epoch > 0 for epoch in epochs) or epochs != sorted(set(epochs)):
+        return f"{key}.OPTIM.MILESTONES is {epochs}; it must list epochs in increasing order, e.g. [60, 80]."
+    if not epochs and stage.OPTIM.SCHEDULE == "multistep":
+        return f"{key}.OPTIM.MILESTONES is empty, but SCHEDULE is multistep; list the epochs of the drops."
+    return None
+
+
+def warmup_ends(key: str, stage: CfgNode) -> str | None:
+    """The warm-up is part of the stage's epochs."""
+    if 0 < stage.OPTIM.WARMUP >= stage.EPOCHS:
+        return f"{key}.OPTIM.WARMUP is {stage.OPTIM.WARMUP}, but {key}.EPOCHS is {stage.EPOCHS}; make it shorter."
+    return None
+
+
+def nesterov_has_momentum(key: str, stage: CfgNode) -> str | None:
+    """Nesterov's step is a variant of momentum, which only sgd has here."""
+    if stage.OPTIM.NESTEROV and (stage.OPTIM.NAME != "sgd" or stage.OPTIM.MOMENTUM == 0):
+        return f"{key}.OPTIM.NESTEROV is true; it needs OPTIM.NAME sgd and a MOMENTUM above 0."
+    return None
+
+
+def init_exists(key: str, stage: CfgNode) -> str | None:
+    """The pretrained weights are there."""
+    if stage.INIT and not Path(stage.INIT).is_file():
+        return f"{key}.INIT is {stage.INIT}, which is not a file; give the path of the weights, or leave it empty."
+    return None
+
+
+RULES: list[Callable[[CfgNode], str | None]] = [
+    stages_named_once,
+    last_stage_trains_method,
+    size_native_or_large,
+    reference_complete,
+]
+STAGE_RULES: list[Callable[[str, CfgNode], str | None]] = [
+    steps_known,
+    rate_positive,
+    milestones_increase,
+    warmup_ends,
+    nesterov_has_momentum,
+]

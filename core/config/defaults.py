@@ -1,0 +1,133 @@
+"""Every key of a configuration, its default and what it means: the manual.
+
+A value's type is its default's type. `ARGS` nodes are empty here: their keys are the keyword-only arguments of the
+class that `NAME` names. A 0 or "" that means "as X" is replaced by the value of X once a configuration is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {
+    "SEED": 0,  # training seed: initialisation, episodes, batches, augmentation
+    "PLUGINS": [],  # a user's own modules to import, e.g. [my_method]
+    "DATASET": {
+        "NAME": "Glyphs",  # a benchmark's name, in any case
+        "ROOT": "data",  # folder of the prepared data sets
+        "SIZE": 0,  # side of the images in pixels; 0 = native
+        "TRAIN": {"NAME": ""},  # data set of the base classes; "" = as DATASET.NAME
+        "VAL": {"NAME": ""},  # data set of the validation classes; "" = as DATASET.NAME
+        "TEST": {"NAME": ""},  # data set of the novel classes; "" = as DATASET.NAME, another name = cross-domain
+    },
+    "TASK": {
+        "TEST": {
+            "WAY": 5,  # classes of an episode
+            "SHOT": 1,  # support images of a class
+            "QUERY": 15,  # query images of a class
+        },
+        "VAL": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes that select a checkpoint; 0 = as TASK.TEST
+        "TRAIN": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes trained on; 0 = as TASK.TEST
+    },
+    "BACKBONE": {
+        "NAME": "Conv4",  # a registered backbone, in any case
+        "ARGS": {},  # its arguments
+        "VECTOR": "native",  # how the last map becomes a vector: flattened, averaged, or as its paper does
+    },
+    "METHOD": {
+        "NAME": "ProtoNet",  # a registered method, in any case: what is trained last and evaluated
+        "ARGS": {},  # its arguments
+    },
+    "OBJECTIVE": {
+        "NAME": "ce",  # a registered objective, in any case
+        "ARGS": {},  # its arguments
+    },
+    "STAGES": ["meta"],  # names of the training stages, in order; the last one trains METHOD
+    "STAGE": {},  # one node for each name in STAGES, with the keys of STAGE below
+    "EVAL": {
+        "EPISODES": 2000,  # test episodes
+        "SEED": 0,  # seed of the test episodes; independent of SEED
+        "MEMORY_MB": 1000,  # bound on the memory of the episodes scored at once
+        "BATCH": 0,  # images encoded at once; 0 = chosen for the device
+    },
+    "REFERENCE": {  # the published result this configuration should reach
+        "ACCURACY": 0.0,  # percent; 0 = none published
+        "CI": 0.0,  # half width of its 95 % interval, percent
+        "SOURCE": "",  # where it is printed, e.g. "Snell et al. 2017, table 2"
+        "STATUS": "",  # who reports it
+    },
+}
+
+STAGE: dict[str, Any] = {
+    "METHOD": "",  # method this stage trains; "" = as METHOD.NAME, with METHOD.ARGS
+    "ARGS": {},  # its arguments, where METHOD is set here
+    "OBJECTIVE": {
+        "NAME": "",  # loss of this stage; "" = as OBJECTIVE.NAME, with OBJECTIVE.ARGS
+        "ARGS": {},  # its arguments, where OBJECTIVE.NAME is set here
+    },
+    "STREAM": "episodes",  # what a step sees: episodes, batches of base images, or one of each
+    "EPOCHS": 100,  # epochs of the stage
+    "STEPS": 100,  # steps of an epoch; 0 = one pass over the base images, for batches only
+    "TASKS": 1,  # episodes side by side in a step
+    "BATCH": 64,  # images of a batch
+    "AUGMENT": [],  # augmentation of training images, in order, e.g. [crop-4, flip]
+    "BN": "joint",  # batch norm: statistics of the step, or frozen ones
+    "SELECT": "val",  # checkpoint kept: the best on the validation episodes, or the last
+    "INIT": "",  # file of pretrained weights to start from; "" = none
+    "OPTIM": {
+        "NAME": "adam",  # optimiser
+        "LR": 1e-3,  # learning rate
+        "MOMENTUM": 0.9,  # momentum, sgd
+        "NESTEROV": False,  # Nesterov momentum, sgd
+        "WEIGHT_DECAY": 0.0,  # L2 penalty
+        "CLIP": 0.0,  # largest gradient norm; 0 = off
+        "SCHEDULE": "constant",  # course of the learning rate over the epochs
+        "EVERY": 20,  # epochs between drops, step
+        "GAMMA": 0.5,  # factor of a drop, step and multistep
+        "MILESTONES": [],  # epochs of the drops, multistep
+        "WARMUP": 0,  # epochs of linear rise from LR / 16
+        "LR_MIN": 0.0,  # learning rate at the end, cosine
+    },
+    "VAL": {
+        "EVERY": 1,  # epochs between validations
+        "EPISODES": 500,  # episodes of a validation
+    },
+}
+
+# The words a key may hold; `*` stands for a stage's name.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "BACKBONE.VECTOR": ("flatten", "mean", "native"),
+    "STAGE.*.STREAM": ("episodes", "batches", "both"),
+    "STAGE.*.BN": ("joint", "frozen"),
+    "STAGE.*.SELECT": ("val", "last"),
+    "STAGE.*.OPTIM.NAME": ("adam", "sgd"),
+    "STAGE.*.OPTIM.SCHEDULE": ("constant", "step", "multistep", "cosine"),
+    "REFERENCE.STATUS": ("", "paper", "author-repo", "secondary"),
+}
+
+# The least value of a key, after inheritance; `*` stands for a stage's or a split's name.
+LEAST: dict[str, float] = {
+    "SEED": 0,
+    "TASK.*.WAY": 2,
+    "TASK.*.SHOT": 1,
+    "TASK.*.QUERY": 1,
+    "STAGE.*.EPOCHS": 1,
+    "STAGE.*.STEPS": 0,
+    "STAGE.*.TASKS": 1,
+    "STAGE.*.BATCH": 1,
+    "STAGE.*.OPTIM.LR": 0,
+    "STAGE.*.OPTIM.MOMENTUM": 0,
+    "STAGE.*.OPTIM.WEIGHT_DECAY": 0,
+    "STAGE.*.OPTIM.CLIP": 0,
+    "STAGE.*.OPTIM.EVERY": 1,
+    "STAGE.*.OPTIM.GAMMA": 0,
+    "STAGE.*.OPTIM.WARMUP": 0,
+    "STAGE.*.OPTIM.LR_MIN": 0,
+    "STAGE.*.VAL.EVERY": 1,
+    "STAGE.*.VAL.EPISODES": 1,
+    "EVAL.EPISODES": 2,  # a confidence interval needs two
+    "EVAL.SEED": 0,
+    "EVAL.MEMORY_MB": 1,
+    "EVAL.BATCH": 0,
+    "REFERENCE.ACCURACY": 0,
+    "REFERENCE.CI": 0,
+}

@@ -1,0 +1,71 @@
+"""Settings that know where they come from.
+
+A tree of keys is handled flat, as {"METHOD.ARGS.k": 3}: merging is then `base | over`, in which dicts merge and
+everything else replaces, and a setting carries its source along. A YAML may use either form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+COMMAND_LINE = "command line"
+
+
+class Setting(NamedTuple):
+    """The value of a key and where it was set: a file's name or "command line"."""
+
+    value: Any
+    source: str
+
+
+Settings = dict[str, Setting]
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
+    """{"A": {"b": 1}} to {"A.b": 1}; an empty dict stays, as the value of its key."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        flat |= flatten(value, f"{key}.") if isinstance(value, Mapping) and value else {key: value}
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, name = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
+
+
+def settings(tree: Mapping, source: str) -> Settings:
+    """The settings of one source."""
+    return {key: Setting(value, source) for key, value in flatten(tree).items()}
+
+
+def is_group(key: str, known: Mapping[str, Any]) -> bool:
+    """Whether a key holds other keys rather than a value."""
+    return known.get(key) == {} or any(other.startswith(f"{key}.") for other in known)
+
+
+def has(key: str, known: Mapping[str, Any]) -> bool:
+    """Whether a key exists, as a value or as a group."""
+    return key in known or is_group(key, known)
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    """A line `KEY old -> new source` for each key that was set to something other than its default, in columns."""
+    rows = [(k, _shown(old[k]), _shown(new[k]), sources[k]) for k in new if k in sources and old[k] != new[k]]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    return "\n".join(
+        f"  {key:{widths[0]}}  {was:{widths[1]}} -> {now:{widths[2]}}  {source}" for key, was, now, source in rows
+    )
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else repr(value)

@@ -1,0 +1,93 @@
+"""What the user wrote: a YAML file with its `_BASE_` files, and the pairs of a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.config.provenance import COMMAND_LINE, Settings, settings
+from core.errors import UserError
+
+
+def read_chain(path: str | Path, source: str = "", below: tuple[Path, ...] = ()) -> Settings:
+    """The settings of a file over those of its `_BASE_` files: later bases win, the file itself wins over all.
+
+    `source` is the file's name in messages, `below` the files that led here.
+    """
+    path = Path(path).resolve()
+    if path in below:
+        chain = " -> ".join(p.name for p in (*below[below.index(path) :], path))
+        raise UserError(f"{path}: _BASE_ leads back to the file itself ({chain}); remove one of these links.")
+    tree = _read_file(path, below[-1] if below else None)
+    merged: Settings = {}
+    for base in _bases(tree.pop("_BASE_", []), path):
+        name = f"{base.parent.name}/{base.name}"
+        merged |= read_chain(base, name, (*below, path))
+    return merged | settings(tree, source or path.name)
+
+
+def read_overrides(arguments: Sequence[str]) -> Settings:
+    """The settings of a command line: `KEY VALUE` and `KEY=VALUE`, mixed; a value is read as YAML."""
+    merged: Settings = {}
+    rest = iter(arguments)
+    for argument in rest:
+        key, equals, text = argument.partition("=")
+        if not equals:
+            text = next(rest, None)
+        if text is None:
+            raise UserError(f"{key} on the command line has no value; write {key} VALUE or {key}=VALUE.")
+        merged |= settings({key: _read_value(key, text)}, COMMAND_LINE)
+    return merged
+
+
+def plugins(path: str | Path, overrides: Sequence[str]) -> list[str]:
+    """PLUGINS alone: these modules must be imported before the schemas that `load` needs can be known."""
+    setting = (read_chain(path) | read_overrides(overrides)).get("PLUGINS")
+    if setting is None:
+        return []
+    if not isinstance(setting.value, list):
+        raise UserError(f"{setting.source}: PLUGINS is {setting.value!r}, which is not a list, e.g. [my_method].")
+    return [str(name) for name in setting.value]
+
+
+def _read_file(path: Path, wanted_by: Path | None) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        by = f", which is a _BASE_ of {wanted_by}," if wanted_by else ""
+        raise UserError(f"{path}{by} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}{_line(error)}: not valid YAML: {_reason(error)}.") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: the file holds {tree!r:.40}, but it must be a mapping of keys to values.")
+    return tree
+
+
+def _bases(value: Any, path: Path) -> list[Path]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: _BASE_ is {value!r}, but it must be a file name or a list of file names.")
+    return [(path.parent / name).resolve() for name in names]
+
+
+def _read_value(key: str, text: str) -> Any:
+    if not text:
+        return ""  # YAML would read None, which no key means
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{key} on the command line is {text!r}, which is not valid YAML: {_reason(error)}.") from error
+
+
+def _line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "problem", None) or getattr(error, "reason", None) or "unknown reason"

@@ -1,0 +1,83 @@
+"""Settings against the keys there are: every unknown key and every value of the wrong type, all reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from core.config.provenance import Setting, Settings, is_group
+from core.config.schema import value_of
+from core.errors import UserError
+from core.registry import nearest
+
+KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list"}
+PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hold
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def typed(given: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that were given, each in the type of its default."""
+    values, problems = {}, []
+    for key, setting in given.items():
+        if key in known and known[key] != {}:
+            try:
+                values[key] = coerce(setting.value, known[key])
+            except TypeError as error:
+                problems.append(f"{setting.source}: {key} is {setting.value!r}, which is not {error}.")
+        elif not is_group(key, known):
+            problems.append(_unknown(key, setting, given, known))
+        elif setting.value not in ({}, None):
+            problems.append(f"{setting.source}: {key} is {setting.value!r}, but it is a group of keys.")
+    if problems:
+        raise UserError("\n".join(problems))
+    return values
+
+
+def coerce(value: Any, default: Any) -> Any:
+    """A value in the type of its default; a TypeError that names this type where it does not fit.
+
+    An int becomes a float, and a number becomes text, but nothing else changes its type: 1 is not true, 2.0 is not 2.
+    """
+    kind = type(default)
+    if default is None and isinstance(value, PLAIN):
+        return value
+    if kind is list and isinstance(value, list | tuple):
+        return list(value)
+    if type(value) is kind:
+        return value
+    if kind is float and (type(value) is int or _is_exponent(value)):
+        return float(value)
+    if kind is str and type(value) in (int, float):
+        return str(value)
+    raise TypeError(KINDS.get(kind, "a plain value"))
+
+
+def _is_exponent(value: Any) -> bool:
+    """YAML 1.1 reads 1e-3, without a point, as text."""
+    return isinstance(value, str) and EXPONENT.fullmatch(value) is not None
+
+
+def _unknown(key: str, setting: Setting, given: Settings, known: Mapping[str, Any]) -> str:
+    where = f"{setting.source}: "
+    stage = re.match(r"STAGE\.([^.]+)", key)
+    if stage and not is_group(stage[0], known):
+        return f"{where}{key} is set, but STAGES does not list {stage[1]}{_nearest_stage(stage[1], known)}."
+    argument = re.fullmatch(r"(STAGE\.\w+)\.(OBJECTIVE\.)?(ARGS\..+)", key)
+    if argument:
+        names = f"{argument[1]}.OBJECTIVE.NAME" if argument[2] else f"{argument[1]}.METHOD"
+        if not value_of(given, names, ""):
+            owner = f"{argument[2] or 'METHOD.'}{argument[3]}"
+            return f"{where}{key} is set, but {names} is not: set {owner}, or {names} as well."
+    return f"{where}unknown key {key}{_nearest_key(key, known)}."
+
+
+def _nearest_stage(name: str, known: Mapping[str, Any]) -> str:
+    return nearest(name, {key.split(".")[1] for key in known if key.startswith("STAGE.")})
+
+
+def _nearest_key(key: str, known: Mapping[str, Any]) -> str:
+    """Closest known key: the same but for case, else one that ends so (TASK.TEST.SHOT for SHOT), else by spelling."""
+    lower = key.lower()
+    same = [k for k in known if k.lower() == lower] or [k for k in known if k.lower().endswith(f".{lower}")]
+    return f" (did you mean {same[0]}?)" if same else nearest(key, known)

@@ -1,0 +1,112 @@
+"""Augmentation on batches, with parameters of its own for every image.
+
+Each transform maps pixels [n, H, W, 3] in 0..1 and one seed per image [n] to pixels of the same shape; what an image
+undergoes is a function of its seed alone. torchvision's transforms would give the whole batch one crop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.errors import UserError
+from core.ops import random
+from core.registry import nearest
+
+Transform = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Zero-pad by `padding` pixels and crop back to the old size at a random place."""
+
+    padding: int
+
+    def __call__(self, pixels: Tensor, seed: Tensor) -> Tensor:
+        """Pixels [n, H, W, 3], seeds [n]."""
+        n, height, width, _ = pixels.shape
+        p = self.padding
+        corner = (random.uniform(seed, "crop", (2,)) * (2 * p + 1)).long()
+        rows = corner[:, :1] + torch.arange(height, device=pixels.device)
+        columns = corner[:, 1:] + torch.arange(width, device=pixels.device)
+        image = torch.arange(n, device=pixels.device)[:, None, None]
+        return F.pad(pixels, (0, 0, p, p, p, p))[image, rows[:, :, None], columns[:, None, :]]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror left to right with probability one half."""
+
+    def __call__(self, pixels: Tensor, seed: Tensor) -> Tensor:
+        """Pixels [n, H, W, 3], seeds [n]."""
+        mirrored = random.uniform(seed, "flip") < 0.5
+        return torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
+
+
+@dataclass(frozen=True)
+class Resized:
+    """Crop an area of `smallest`..1 of the image with aspect ratio 3/4..4/3 and resize it back, bilinearly.
+
+    The crop is never larger than the image, so it is only ever enlarged and needs no antialiasing. Where the drawn
+    box is too long for the image it is clipped; torchvision draws ten times and then takes the centre.
+    """
+
+    smallest: float
+
+    def __call__(self, pixels: Tensor, seed: Tensor) -> Tensor:
+        """Pixels [n, H, W, 3], seeds [n]."""
+        u = random.uniform(seed, "resized", (4,))
+        area = self.smallest + (1 - self.smallest) * u[:, 0]
+        root = torch.exp((u[:, 1] * 2 - 1) * math.log(4 / 3) / 2)
+        extent = (area.sqrt()[:, None] * torch.stack([root, 1 / root], 1)).clamp(max=1)
+        centre = (u[:, 2:] * 2 - 1) * (1 - extent)
+        affine = torch.cat([torch.diag_embed(extent), centre[..., None]], dim=2)
+        images = pixels.permute(0, 3, 1, 2)
+        grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Brightness, contrast and saturation, each scaled by 1 - strength .. 1 + strength, in this order."""
+
+    strength: float
+
+    def __call__(self, pixels: Tensor, seed: Tensor) -> Tensor:
+        """Pixels [n, H, W, 3], seeds [n]."""
+        u = random.uniform(seed, "jitter", (3,)) * 2 - 1
+        brightness, contrast, saturation = (1 + self.strength * u)[..., None, None, None].unbind(1)
+        pixels = (pixels * brightness).clamp(0, 1)
+        pixels = torch.lerp(_grey(pixels).mean((1, 2), keepdim=True), pixels, contrast).clamp(0, 1)
+        return torch.lerp(_grey(pixels), pixels, saturation).clamp(0, 1)
+
+
+def _grey(pixels: Tensor) -> Tensor:
+    """Luma (ITU-R BT.601) of [n, H, W, 3], as [n, H, W, 1]."""
+    return (pixels * pixels.new_tensor([0.299, 0.587, 0.114])).sum(-1, keepdim=True)
+
+
+TRANSFORMS = {"crop": (Crop, int), "flip": (Flip, None), "resized": (Resized, float), "jitter": (Jitter, float)}
+
+
+def parse(names: list[str], key: str) -> list[Transform]:
+    """Transforms from a YAML list such as [crop-4, flip, jitter-0.4, resized-0.2], applied in that order."""
+    return [_parse_one(name, key) for name in names]
+
+
+def _parse_one(text: str, key: str) -> Transform:
+    name, _, amount = text.partition("-")
+    if name not in TRANSFORMS:
+        known = ", ".join(n if t is None else f"{n}-NUMBER" for n, (_, t) in TRANSFORMS.items())
+        raise UserError(f"{key} names {text!r}, which is not one of: {known}{nearest(name, TRANSFORMS)}.")
+    transform, number = TRANSFORMS[name]
+    try:
+        return transform() if number is None and not amount else transform(number(amount))
+    except (TypeError, ValueError) as error:
+        form = name if number is None else f"{name}-NUMBER, e.g. {name}-{4 if number is int else 0.4}"
+        raise UserError(f"{key} names {text!r}, which is not of the form {form}.") from error

@@ -1,0 +1,145 @@
+"""From pixels on disk to tasks and batches; every step is a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.data.augment import Transform
+from core.data.episodes import Episodes, EpisodeSampler
+from core.data.store import Split
+from core.episode import Batch, Task
+from core.errors import UserError
+from core.ops import random
+
+
+class Pixels:
+    """The images of a split: uint8, on the device where they fit, else gathered on the host."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self.device = device
+        self._images = torch.from_numpy(split.images)
+        if device.type != "cpu" and self._images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
+            self._images = self._images.to(device)
+        mean, std = (torch.tensor(split.manifest[name], device=device) for name in ("mean", "std"))
+        self._scale, self._shift = 1 / std, -mean / std
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def gather(self, ids: Tensor, seed: Tensor | None = None, transforms: Sequence[Transform] = ()) -> Tensor:
+        """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout.
+
+        `seed` [n] gives each image its own augmentation.
+        """
+        chosen = self._images[ids.to(self._images.device)].to(self.device)
+        pixels = chosen.float() / 255
+        for transform in transforms:
+            pixels = transform(pixels, seed)
+        return (pixels * self._scale + self._shift).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The transforms of a training stage and the seed they follow."""
+
+    transforms: Sequence[Transform]
+    seed: int
+
+    def seeds(self, step: int, n: int, device: torch.device) -> Tensor:
+        """One seed for each of the n images of a step."""
+        start = torch.tensor(random.key("augment", self.seed, step), device=device)
+        return random.hashes(start, "image", n)
+
+
+def class_vectors(split: Split) -> Tensor:
+    """Word vectors of a split's classes, [classes, D].
+
+    Raises:
+        UserError: where the data set has none.
+    """
+    if split.vectors is None:
+        raise UserError(
+            f"METHOD.NAME asks for word vectors, but {split.dataset} has none; choose a data set that brings them, "
+            "such as Glyphs, or a method without them."
+        )
+    return torch.from_numpy(split.vectors)
+
+
+class TaskBuilder:
+    """Turns drawn episodes into tasks of pixels."""
+
+    def __init__(
+        self, split: Split, sampler: EpisodeSampler, device: torch.device, first_class: int = 0, semantics: bool = False
+    ) -> None:
+        self.sampler = sampler
+        self._first_class = first_class
+        self._device = device
+        self._vectors = class_vectors(split).to(device) if semantics else None
+
+    def build(self, drawn: Episodes, support: dict[str, Tensor], query: dict[str, Tensor], progress: float) -> Task:
+        """A task of `drawn` episodes around features or pixels, each [T, n, ...]."""
+        shape, tasks = self.sampler.shape, len(drawn.seed)
+        label = torch.arange(shape.way, device=self._device)
+        classes = drawn.classes.to(self._device)
+        return Task(
+            support=support,
+            support_y=label.repeat_interleave(shape.shot).expand(tasks, -1),
+            query=query,
+            query_y=label.repeat_interleave(shape.query).expand(tasks, -1),
+            way=shape.way,
+            shot=shape.shot,
+            class_ids=classes + self._first_class,
+            seed=drawn.seed.to(self._device),
+            progress=progress,
+            semantics=None if self._vectors is None else self._vectors[classes],
+        )
+
+
+class EpisodeStream:
+    """Training episodes: step s holds episodes s*T .. s*T + T - 1."""
+
+    def __init__(self, pixels: Pixels, builder: TaskBuilder, tasks: int, augmentation: Augmentation) -> None:
+        self._pixels, self._builder, self._tasks, self._augmentation = pixels, builder, tasks, augmentation
+
+    def at(self, step: int, progress: float) -> Task:
+        """The task of a step, in pixels."""
+        drawn = self._builder.sampler.draw(torch.arange(step * self._tasks, (step + 1) * self._tasks))
+        ids = torch.cat([drawn.support, drawn.query], dim=1)
+        seeds = self._augmentation.seeds(step, ids.numel(), self._pixels.device)
+        images = self._pixels.gather(ids.flatten(), seeds, self._augmentation.transforms)
+        images = images.unflatten(0, ids.shape)
+        n_support = drawn.support.shape[1]
+        support, query = {"image": images[:, :n_support]}, {"image": images[:, n_support:]}
+        return self._builder.build(drawn, support, query, progress)
+
+
+class BatchStream:
+    """Mini-batches of base images: every epoch a permutation of its own, the last batch possibly smaller."""
+
+    def __init__(self, pixels: Pixels, split: Split, size: int, augmentation: Augmentation) -> None:
+        self._pixels, self._size, self._augmentation = pixels, size, augmentation
+        self._labels = torch.from_numpy(split.labels).to(pixels.device)
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def __len__(self) -> int:
+        """Batches that make one pass."""
+        return -(-len(self._labels) // self._size)
+
+    def at(self, step: int, progress: float) -> Batch:
+        """The batch of a step, in pixels."""
+        epoch, position = divmod(step, len(self))
+        ids = self._permutation(epoch)[position * self._size : (position + 1) * self._size]
+        seeds = self._augmentation.seeds(step, len(ids), self._pixels.device)
+        images = self._pixels.gather(ids, seeds, self._augmentation.transforms)
+        return Batch({"image": images}, self._labels[ids.to(self._labels.device)], progress)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        """The order of an epoch, kept until the next one begins."""
+        if epoch != self._epoch:
+            seed = torch.tensor(random.key("batches", self._augmentation.seed, epoch))
+            self._epoch, self._order = epoch, random.permutation(seed, "order", len(self._labels))
+        return self._order

@@ -1,0 +1,51 @@
+"""Optimisers, and learning rates that are functions of the step alone, so that a resumed run needs no scheduler."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The OPTIM node of a stage; see core/config/defaults.py for each key."""
+
+    name: str = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    schedule: str = "constant"
+    every: int = 20
+    gamma: float = 0.5
+    milestones: list[int] = field(default_factory=list)
+    warmup: int = 0
+    lr_min: float = 0.0
+
+    def optimizer(self, groups: list[dict]) -> torch.optim.Optimizer:
+        """An optimiser over a method's parameter groups; each remembers the rate that `factor` scales."""
+        groups = [{**group, "initial_lr": group["lr"]} for group in groups]
+        if self.name == "adam":
+            return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
+        )
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """What every group's learning rate is multiplied by at a (fractional) epoch.
+
+        Warm-up is linear from 1/16, as in NegMargin's code; the other schedules count epochs from the start.
+        """
+        if epoch < self.warmup:
+            return (1 + 15 * epoch / self.warmup) / 16
+        if self.schedule == "step":
+            return self.gamma ** int(epoch / self.every)
+        if self.schedule == "multistep":
+            return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+        if self.schedule == "cosine":
+            low = self.lr_min / self.lr
+            return low + (1 - low) * (1 + math.cos(math.pi * (epoch - self.warmup) / (epochs - self.warmup))) / 2
+        return 1.0

@@ -1,0 +1,194 @@
+"""The one trainer: runs any stage of any method, and resumes it bit for bit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from core.engine import checkpoint
+from core.engine.evaluator import Evaluation
+from core.engine.optim import Recipe
+from core.engine.scalars import Scalars
+from core.episode import Batch, Task
+from core.errors import UserError
+from core.methods.base import Method
+from core.ops import random
+from core.report.progress import Progress
+from core.report.run import RunFolder
+
+log = logging.getLogger("fiveway")
+
+
+class Stream(Protocol):
+    """Training data as a function of the step."""
+
+    def at(self, step: int, progress: float) -> Task | Batch:
+        """What step number `step` learns from, in pixels."""
+
+
+class Validate(Protocol):
+    """Accuracy of a method on the val split."""
+
+    def __call__(self, method: Method) -> Evaluation: ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, ready to run."""
+
+    name: str
+    method: Method  # freshly initialised
+    streams: Sequence[Stream]
+    recipe: Recipe
+    epochs: int
+    steps: int  # of an epoch
+    validate: Validate
+    validate_every: int  # epochs
+    select: str  # val: the best epoch on the val split; last: the last one
+    frozen_bn: bool
+    seed: int
+    best: Path  # where the selected checkpoint goes
+    shared: Path | None  # where other configs look for it once the stage is complete
+    meta: dict[str, Any]  # what a checkpoint says about itself
+    init: str = ""  # line about weights taken from a file
+
+
+@dataclass
+class _Progress:
+    """How far a stage has come; kept in last.pth."""
+
+    epoch: int = 0
+    best_accuracy: float = -1.0
+    best_epoch: int = -1
+    records: int = 0  # lines of metrics.jsonl
+
+
+class Trainer:
+    """Runs the stages of a config in order; each starts from what the one before it selected.
+
+    A stage other than the last is kept under checkpoint/pretrained/ by a name that hashes everything that shaped it,
+    and reused by every config that asks for the same one.
+    """
+
+    def __init__(self, stages: Sequence[Stage], run: RunFolder, device: torch.device) -> None:
+        self._stages, self._run, self._device = stages, run, device
+
+    def fit(self) -> Path:
+        """Train what is not trained yet; returns the checkpoint that the last stage selected."""
+        held = checkpoint.load(self._run.last) if self._run.last.is_file() else None
+        previous: Method | None = None
+        for stage in self._stages:
+            selected = stage.shared
+            if selected is not None and selected.is_file():
+                log.info("stage %s: reusing %s", stage.name, selected)
+            else:
+                here = held if held is not None and held["meta"]["stage"] == stage.name else None
+                self._train(stage, previous, here)
+                selected = self._share(stage)
+            checkpoint.restore(stage.method, checkpoint.load(selected)["method"], selected)
+            previous = stage.method
+        return self._stages[-1].best
+
+    def _share(self, stage: Stage) -> Path:
+        """Move a complete stage's checkpoint to where other configs find it."""
+        if stage.shared is None:
+            return stage.best
+        stage.shared.parent.mkdir(parents=True, exist_ok=True)
+        return stage.best.replace(stage.shared)
+
+    def _train(self, stage: Stage, previous: Method | None, held: dict[str, Any] | None) -> None:
+        """Run one stage from its start, or from the epoch that last.pth holds."""
+        method = stage.method
+        if previous is not None:
+            log.info("stage %s starts from %s", stage.name, method.start_from(previous))
+        if stage.init:
+            log.info("stage %s: %s", stage.name, stage.init)
+        method.to(self._device)
+        optimizer = stage.recipe.optimizer(method.param_groups(stage.recipe.lr))
+        progress = _Progress()
+        if held is not None:
+            checkpoint.restore(method, held["method"], self._run.last)
+            optimizer.load_state_dict(held["optimizer"])
+            progress = _Progress(**held["progress"])
+            log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
+        scalars = Scalars(self._run, progress.records, progress.epoch * stage.steps)
+        total = stage.epochs * stage.steps
+        with scalars, Progress(total, "steps", initial=progress.epoch * stage.steps) as bar:
+            while progress.epoch < stage.epochs:
+                self._epoch(stage, optimizer, progress, scalars, bar)
+                self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
+
+    def _epoch(
+        self, stage: Stage, optimizer: torch.optim.Optimizer, progress: _Progress, scalars: Scalars, bar: Progress
+    ) -> None:
+        """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
+        began = time.perf_counter()
+        loss = self._steps(stage, optimizer, progress.epoch, bar)
+        record: dict[str, Any] = {
+            "stage": stage.name,
+            "epoch": progress.epoch + 1,
+            "step": (progress.epoch + 1) * stage.steps,
+            "loss": loss,
+            "lr": optimizer.param_groups[0]["lr"],
+            "steps_per_second": stage.steps / (time.perf_counter() - began),
+        }
+        progress.epoch += 1
+        last = progress.epoch == stage.epochs
+        if progress.epoch % stage.validate_every == 0 or last:
+            found = stage.validate(stage.method).interval
+            record |= {"val": found.mean, "val_ci95": found.ci95}
+            if found.mean > progress.best_accuracy:
+                progress.best_accuracy, progress.best_epoch = found.mean, progress.epoch
+                if stage.select == "val":
+                    self._save(stage.best, stage, epoch=progress.epoch, val=found.mean)
+            bar.set_postfix(loss=f"{loss:.3f}", val=f"{found.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
+        if last and stage.select == "last":
+            self._save(stage.best, stage, epoch=progress.epoch, val=record["val"])
+        progress.records += 1
+        scalars.add(record)
+
+    def _steps(self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: Progress) -> float:
+        """The steps of one epoch; returns their mean loss."""
+        method, recipe = stage.method, stage.recipe
+        _train_mode(method, stage.frozen_bn)
+        total = torch.zeros((), device=self._device)
+        for step in range(epoch * stage.steps, (epoch + 1) * stage.steps):
+            # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
+            torch.manual_seed(random.key("step", stage.seed, stage.name, step) & 0x7FFFFFFF)
+            factor = recipe.factor(step / stage.steps, stage.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            items = [stream.at(step, step / (stage.epochs * stage.steps)) for stream in stage.streams]
+            loss = torch.stack([method.loss(item.encoded(method.encode)) for item in items]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(method.parameters(), recipe.clip)
+            optimizer.step()
+            total += loss.detach()
+            bar.update()
+        mean = float(total) / stage.steps
+        if mean != mean or mean in (float("inf"), float("-inf")):
+            raise UserError(
+                f"STAGE.{stage.name}: the loss became {mean} in epoch {epoch + 1}; lower OPTIM.LR, or set OPTIM.CLIP."
+            )
+        return mean
+
+    def _save(self, path: Path, stage: Stage, **more: Any) -> None:
+        checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
+
+
+def _train_mode(method: Method, frozen_bn: bool) -> None:
+    """Training mode; with `frozen_bn` batch-norm keeps the statistics it came with."""
+    method.train()
+    if frozen_bn:
+        for module in method.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()

@@ -1,0 +1,96 @@
+"""The contract every method fulfils; nothing outside `core/methods` knows more than this."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from core.backbones.blocks import Backbone
+from core.episode import Batch, DataInfo, Features, Task
+from core.errors import UserError
+from core.objectives.base import CrossEntropy, Objective
+
+
+class Method(nn.Module):
+    """A few-shot method: how images become features, and how a task becomes logits.
+
+    A new method is a subclass with `forward`, entered by `@METHODS.register("Name")`. Its keyword-only arguments of
+    `__init__` are its hyper-parameters: names, defaults and types of METHOD.ARGS come from the signature.
+
+    Declarations (class attributes, or set in `__init__`); they are reported and tested, never dispatched on:
+
+        needs            features handed to `forward`: image | vector | map, and semantics | base
+        streams          what `loss` accepts: episodes | batches
+        transductive     a query's logits depend on the other queries
+        class_symmetric  permuting the classes permutes the logits
+        order_free       permuting the supports of a class changes nothing
+        frozen_backbone  no gradient reaches the backbone
+        cosine_logits    logits / logit_scale are cosines
+    """
+
+    name: ClassVar[str]
+    needs: tuple[str, ...] = ("vector",)
+    streams: tuple[str, ...] = ("episodes",)
+    transductive = False
+    class_symmetric = True
+    order_free = True
+    frozen_backbone = False
+    cosine_logits = False
+    logit_scale: float | Tensor = 1.0
+
+    def __init__(self, backbone: Backbone, info: DataInfo) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.objective: Objective = CrossEntropy()
+
+    def encode(self, images: Tensor) -> Features:
+        """What `needs` names, from pixels [..., 3, H, W]; in eval mode a pure function of each image."""
+        leading = images.shape[:-3]
+        found = self.backbone(images.flatten(0, -4))
+        return {name: found[name].unflatten(0, leading) for name in self.needs if name in found}
+
+    def forward(self, task: Task) -> Tensor:
+        """Logits [T, Q, N] of an encoded task."""
+        raise NotImplementedError
+
+    def batch_logits(self, batch: Batch) -> Tensor:
+        """Logits [n, n_base] of an encoded batch, for methods with "batches" among their streams."""
+        raise NotImplementedError
+
+    def loss(self, item: Task | Batch) -> Tensor:
+        """The objective on an encoded task or batch."""
+        if isinstance(item, Batch):
+            return self.objective(self.batch_logits(item), item.labels, self.logit_scale)
+        return self.objective(self(item), item.query_y, self.logit_scale, _per_query(item))
+
+    def start_from(self, previous: nn.Module) -> str:
+        """Take over what the previous stage learned (default: its backbone); returns a line for the log."""
+        return load_matching(self.backbone, previous.backbone.state_dict(), "the previous stage's backbone")
+
+    def param_groups(self, lr: float) -> list[dict]:
+        """Groups for the optimiser (default: everything that learns, at `lr`)."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
+
+
+def _per_query(task: Task) -> Tensor | None:
+    """Word vectors of a task's classes for each query, [T, Q, N, D]."""
+    vectors = task.semantics
+    return None if vectors is None else vectors[:, None].expand(-1, task.query_y.shape[1], -1, -1)
+
+
+def load_matching(module: nn.Module, state: dict[str, Tensor], source: str) -> str:
+    """Load the entries of `state` that fit, and say how many did.
+
+    Raises:
+        UserError: where none fits.
+    """
+    own = module.state_dict()
+    matched = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    counts = f"{len(matched)} matched, {len(own) - len(matched)} missing, {len(state) - len(matched)} unexpected"
+    if not matched:
+        raise UserError(f"{source} does not fit this backbone ({counts}); use the BACKBONE it was trained with.")
+    with torch.no_grad():
+        module.load_state_dict(own | matched)
+    return f"{source}: {counts}"

@@ -1,0 +1,29 @@
+"""Negative-margin softmax: Liu et al., "Negative Margin Matters", ECCV 2020."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.objectives.base import CrossEntropy
+from core.registry import OBJECTIVES
+
+
+@OBJECTIVES.register("negmargin")
+class NegMarginLoss(CrossEntropy):
+    """Cross-entropy with scale * margin taken from the target's logit (the paper's equations 1 and 2).
+
+    With a = logits / scale: -log( exp(s (a_y - m)) / (exp(s (a_y - m)) + sum_{j != y} exp(s a_j)) ). A negative
+    margin m raises the target's logit by -s m and so relaxes the constraint; m = 0 is cross-entropy, m > 0 CosFace.
+    """
+
+    def __init__(self, *, margin: float = -0.02) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(
+        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
+    ) -> Tensor:
+        """As `Objective`."""
+        target = F.one_hot(y, logits.shape[-1]).to(logits.dtype)
+        return super().forward(logits - scale * self.margin * target, y)

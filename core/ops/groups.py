@@ -1,0 +1,18 @@
+"""Reductions over the images of a class: the one place that knows how supports are laid out."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.episode import Task
+
+
+def class_mean(task: Task, feature: str) -> Tensor:
+    """Mean support feature of each class, [T, n_s, *] to [T, N, *]; unequal shots included."""
+    support = task.support[feature]
+    if task.shot is not None:
+        return support.unflatten(1, (task.way, task.shot)).mean(2)
+    member = F.one_hot(task.support_y, task.way).to(support.dtype)
+    total = member.transpose(1, 2) @ support.flatten(2)
+    return (total / member.sum(1)[..., None]).unflatten(2, support.shape[2:])

@@ -1,0 +1,86 @@
+"""Counter-based random numbers: pure functions of (seed, tag), with the same bits on every machine and device.
+
+SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) on int64 tensors,
+whose arithmetic wraps modulo 2^64. Seeds carry the leading task axis, so T tasks at once draw what T tasks alone draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+
+def key(*parts: str | int) -> int:
+    """A signed 64-bit integer from names and numbers, e.g. key("episode", fingerprint, 5, 1, 15)."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def mix(state: Tensor) -> Tensor:
+    """SplitMix64's finaliser: [..] int64 to [..] int64, every output bit depending on every input bit."""
+    for shift, multiplier in _MIX:
+        state = (state ^ _shift_right(state, shift)) * _signed(multiplier)
+    return state ^ _shift_right(state, 31)
+
+
+def hashes(seed: Tensor, tag: str | int, n: int) -> Tensor:
+    """n independent 64-bit words for each seed: [*S] int64 to [*S, n] int64."""
+    start = mix(seed ^ key(tag))
+    counter = torch.arange(1, n + 1, device=seed.device) * _signed(_GOLDEN)
+    return mix(start[..., None] + counter)
+
+
+def uniform(seed: Tensor, tag: str | int, shape: tuple[int, ...] = ()) -> Tensor:
+    """Uniform on [0, 1) in steps of 2^-24: seeds [*S] to [*S, *shape] float32."""
+    words = hashes(seed, tag, math.prod(shape)).view(*seed.shape, *shape)
+    return _shift_right(words, 40).float() * 2**-24
+
+
+def normal(seed: Tensor, tag: str | int, shape: tuple[int, ...] = ()) -> Tensor:
+    """Standard normal by Box and Muller: seeds [*S] to [*S, *shape] float32."""
+    words = hashes(seed, tag, 2 * math.prod(shape)).view(*seed.shape, 2, *shape)
+    radius, angle = (_shift_right(words, 11).double() * 2**-53).unbind(seed.dim())
+    return ((-2 * (1 - radius).log()).sqrt() * (2 * math.pi * angle).cos()).float()
+
+
+def permutation(seed: Tensor, tag: str | int, n: int) -> Tensor:
+    """A permutation of 0..n-1 for each seed: [*S] to [*S, n] int64."""
+    return hashes(seed, tag, n).argsort(dim=-1, stable=True)
+
+
+def subset(seed: Tensor, tag: str | int, sizes: Tensor, k: int) -> Tensor:
+    """k different numbers below `sizes`, uniformly and in random order: seeds and sizes [*S] to [*S, k] int64.
+
+    The first k steps of a Fisher-Yates shuffle whose array is never stored: a position's content is looked up among
+    the swaps made so far, so the cost does not depend on `sizes`. The remainder's bias is below size / 2^63.
+    """
+    words = _shift_right(hashes(seed, tag, k), 1)
+    swapped_at: list[Tensor] = []
+    swapped_in: list[Tensor] = []
+    chosen: list[Tensor] = []
+    for step in range(k):
+        position = step + words[..., step] % (sizes - step)
+        here = torch.full_like(position, step)
+        found, content = position, here
+        for at, value in zip(swapped_at, swapped_in, strict=True):
+            found = torch.where(at == position, value, found)
+            content = torch.where(at == here, value, content)
+        chosen.append(found)
+        swapped_at.append(position)
+        swapped_in.append(content)
+    return torch.stack(chosen, dim=-1)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift: torch's own is arithmetic and would copy the sign bit."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(x: int) -> int:
+    return x - (1 << 64) if x >= 1 << 63 else x

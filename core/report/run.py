@@ -1,0 +1,114 @@
+"""The run folder: everything a run leaves behind, each file written whole or not at all.
+
+checkpoint/<DataSet>_<yaml stem>[_s<seed>][_<tag>]/
+    config.yaml  diff.txt  env.json  train.log  metrics.jsonl  tb/  status.json
+    last.pth  ebest_<N>way_<K>shot.pth
+    eval/<checkpoint stem>/<split>_<N>w<K>s_q<Q>_seed<seed>_<episodes>/
+        result.json  episodes.csv  per_class.csv  confusion.csv
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.config.provenance import flatten
+from core.errors import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write under a temporary name, flush, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with building.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        building.replace(path)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def run_name(dataset: str, stem: str, seed: int, tag: str) -> str:
+    """Name of a run folder; a data set called folder:PATH is named by its last part."""
+    parts = [Path(dataset.removeprefix("folder:")).name, stem]
+    return "_".join(parts + ([f"s{seed}"] if seed else []) + ([tag] if tag else []))
+
+
+class RunFolder:
+    """One run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, config: str, diff: str, resume: bool, overwrite: bool) -> None:
+        """Claim the folder for a resolved config.
+
+        Raises:
+            UserError: where the folder holds another config, or a run that was not asked to go on.
+        """
+        if overwrite and self.path.exists():
+            shutil.rmtree(self.path)
+        held = self.path / "config.yaml"
+        if held.is_file():
+            differing = differing_keys(held.read_text(encoding="utf-8"), config)
+            if differing:
+                raise UserError(
+                    f"{self.path} holds a run of another config (differs in {', '.join(differing)}); give --tag NAME for "
+                    "a folder of its own, or --overwrite to delete that run."
+                )
+            if not resume:
+                raise UserError(
+                    f"{self.path} holds this run already ({self.state()}); give --resume to go on with it, --tag NAME for "
+                    "another, or --overwrite to delete it and start again."
+                )
+        write_text(held, config)
+        write_text(self.path / "diff.txt", diff)
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a run resumes from."""
+        return self.path / "last.pth"
+
+    def best(self, way: int, shot: int) -> Path:
+        """The checkpoint that did best on the val split, or the last one where the stage selects that."""
+        return self.path / f"ebest_{way}way_{shot}shot.pth"
+
+    def state(self) -> str:
+        """'running', 'done' or 'failed'."""
+        try:
+            return json.loads((self.path / "status.json").read_text(encoding="utf-8"))["state"]
+        except (OSError, ValueError, KeyError):
+            return "unfinished"
+
+    def set_state(self, state: str, **details: Any) -> None:
+        """Record running | done | failed, and why."""
+        write_json(self.path / "status.json", {"state": state, **details})
+
+    def keep_metrics(self, records: int) -> None:
+        """Forget the records after the first `records`: those a resumed run will write again."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        write_text(path, "".join(lines[:records]))
+
+    def add_metrics(self, record: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def differing_keys(one: str, other: str) -> list[str]:
+    """Dotted keys in which two YAML texts differ."""
+    a, b = flatten(yaml.safe_load(one)), flatten(yaml.safe_load(other))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))

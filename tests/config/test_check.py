@@ -1,0 +1,100 @@
+"""Rules on values: each broken one is named, all of them at once."""
+
+from fnmatch import fnmatchcase
+
+import pytest
+
+from core.config import check_files
+from core.config.defaults import CHOICES, LEAST
+from core.config.provenance import flatten
+from core.errors import UserError
+
+
+def test_tables_speak_of_keys_that_exist_and_hold_their_defaults(read):
+    values = flatten(read().cfg)
+    for pattern in [*CHOICES, *LEAST]:
+        assert any(fnmatchcase(key, pattern) for key in values), pattern
+
+
+@pytest.mark.parametrize("pattern", CHOICES)
+def test_choices(refused, pattern):
+    key = pattern.replace("*", "meta")
+    message = refused("", f"{key}=nonsense")
+    assert f"{key} is 'nonsense', which is not one of: {', '.join(filter(None, CHOICES[pattern]))}" in message
+
+
+def test_choice_suggests_the_nearest(refused):
+    assert "(did you mean cosine?)" in refused("", "STAGE.meta.OPTIM.SCHEDULE=cosin")
+
+
+@pytest.mark.parametrize("pattern", LEAST)
+def test_least_values(refused, pattern):
+    key = pattern.replace("*", "TRAIN" if pattern.startswith("TASK") else "meta")
+    below = -1 if LEAST[pattern] <= 1 else LEAST[pattern] - 1
+    assert f"{key} is {below}" in refused("", f"{key}={below}").replace(".0;", ";")
+
+
+def test_not_a_number_is_refused(refused):
+    assert "OPTIM.LR is nan" in refused("", "STAGE.meta.OPTIM.LR=.nan")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["STAGES=[]"], "STAGES is empty"),
+        (["STAGES=[meta, meta]"], "names a stage twice"),
+        (["STAGE.meta.METHOD=Baseline"], "STAGE.meta.METHOD is Baseline, but METHOD.NAME is ProtoNet"),
+        (["STAGE.meta={METHOD: ProtoNet, ARGS: {scale: 2}}"], "STAGE.meta.ARGS differ from METHOD.ARGS"),
+        (["DATASET.SIZE=8"], "DATASET.SIZE is 8"),
+        (["DATASET.SIZE=-1"], "DATASET.SIZE is -1"),
+        (["REFERENCE.ACCURACY=50"], "without SOURCE and STATUS"),
+        (["REFERENCE={ACCURACY: 50, SOURCE: a}"], "without STATUS"),
+        (["REFERENCE={SOURCE: a, STATUS: paper}"], "REFERENCE.ACCURACY is 0.0"),
+        (["REFERENCE={ACCURACY: 101, SOURCE: a, STATUS: paper}"], "REFERENCE.ACCURACY is 101.0"),
+        (["STAGE.meta.STEPS=0"], "STAGE.meta.STEPS is 0"),
+        (["STAGE.meta={STEPS: 0, STREAM: both}"], "STAGE.meta.STREAM is both"),
+        (["STAGE.meta.OPTIM.LR=0"], "must be positive"),
+        (["STAGE.meta.OPTIM.MILESTONES=[3, 2]"], "increasing order"),
+        (["STAGE.meta.OPTIM.MILESTONES=[2, 2]"], "increasing order"),
+        (["STAGE.meta.OPTIM.MILESTONES=[2, x]"], "increasing order"),
+        (["STAGE.meta.OPTIM.SCHEDULE=multistep"], "MILESTONES is empty"),
+        (["STAGE.meta={EPOCHS: 5, OPTIM: {WARMUP: 5}}"], "WARMUP is 5, but STAGE.meta.EPOCHS is 5"),
+        (["STAGE.meta.OPTIM.NESTEROV=true"], "needs OPTIM.NAME sgd"),
+        (["STAGE.meta.OPTIM={NAME: sgd, NESTEROV: true, MOMENTUM: 0}"], "MOMENTUM above 0"),
+    ],
+)
+def test_rules(refused, overrides, sentence):
+    message = refused("", *overrides)
+    assert sentence in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["STAGE.meta={STEPS: 0, STREAM: batches}"],
+        ["STAGE.meta={METHOD: protonet, ARGS: {scale: 1}}"],
+        ["STAGES=[a, b]", "STAGE.a.METHOD=Baseline"],
+        ["REFERENCE={ACCURACY: 50, SOURCE: a, STATUS: paper}"],
+        ["STAGE.meta.OPTIM={SCHEDULE: multistep, MILESTONES: [2, 3], WARMUP: 1, NAME: sgd, NESTEROV: true}"],
+        ["DATASET.SIZE=84", "TASK.TRAIN.WAY=2"],
+        ["STAGE.meta={EPOCHS: 1, OPTIM: {WARMUP: 0}}"],
+    ],
+)
+def test_what_the_rules_allow(read, overrides):
+    read("", *overrides)
+
+
+def test_all_broken_rules_at_once(refused):
+    message = refused("", "TASK.TEST.WAY=1", "EVAL.EPISODES=1", "DATASET.SIZE=8", "STAGE.meta.BN=off-ish")
+    assert len(message.splitlines()) == 6  # TRAIN and VAL inherit the way
+
+
+def test_missing_weights_matter_only_to_training(read, tmp_path):
+    weights = tmp_path / "weights.pth"
+    cfg = read("", f"STAGE.meta.INIT={weights}").cfg
+    with pytest.raises(UserError, match=r"STAGE.meta.INIT is .*weights.pth, which is not a file"):
+        check_files(cfg)
+    weights.touch()
+    check_files(cfg)
+    check_files(read().cfg)

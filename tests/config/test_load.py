@@ -1,0 +1,192 @@
+"""Loading a configuration: inheritance, names, the command line, provenance and the round trip."""
+
+import pytest
+
+from core.config import load, plugins
+from core.errors import UserError
+
+TWO_STAGES = """
+STAGES: [pretrain, meta]
+STAGE:
+  pretrain: {METHOD: baseline, ARGS: {head: cosine}, STREAM: batches, OBJECTIVE: {NAME: ArcFace, ARGS: {margin: 1}}}
+METHOD: {NAME: DN4, ARGS: {k: 5}}
+"""
+
+
+def test_empty_file_gives_the_defaults(read):
+    cfg = read().cfg
+    assert (cfg.METHOD.NAME, cfg.TASK.TEST.WAY, cfg.STAGES) == ("ProtoNet", 5, ["meta"])
+    assert cfg.METHOD.ARGS == {"scale": 1.0, "normalise": False}
+    assert cfg.BACKBONE.ARGS == {"width": 64}
+    assert cfg.OBJECTIVE.ARGS == {}
+
+
+def test_configuration_is_frozen(read):
+    cfg = read().cfg
+    with pytest.raises(AttributeError):
+        cfg.STAGE.meta.OPTIM.LR = 1.0
+
+
+def test_loading_leaves_defaults_and_schemas_alone(read, schemas):
+    first = read("METHOD: {ARGS: {scale: 7}}\nSTAGES: [a, b]").cfg
+    assert first.STAGE.a.ARGS.scale == 7.0
+    assert read().cfg.METHOD.ARGS.scale == 1.0
+    assert schemas.methods["ProtoNet"]["scale"] == 1.0
+
+
+def test_tasks_and_data_sets_inherit(read):
+    cfg = read("TASK: {TEST: {SHOT: 5}, TRAIN: {WAY: 20}}\nDATASET: {NAME: A, TEST: {NAME: B}}").cfg
+    assert dict(cfg.TASK.TRAIN) == {"WAY": 20, "SHOT": 5, "QUERY": 15}
+    assert dict(cfg.TASK.VAL) == {"WAY": 5, "SHOT": 5, "QUERY": 15}
+    assert [cfg.DATASET[split].NAME for split in ("TRAIN", "VAL", "TEST")] == ["A", "A", "B"]
+
+
+def test_stages_inherit_method_and_objective(read):
+    cfg = read(TWO_STAGES).cfg
+    assert (cfg.STAGE.pretrain.METHOD, cfg.STAGE.pretrain.ARGS.head) == ("Baseline", "cosine")
+    assert cfg.STAGE.pretrain.OBJECTIVE == {"NAME": "arcface", "ARGS": {"margin": 1.0}}
+    assert cfg.STAGE.meta.METHOD == "DN4"
+    assert cfg.STAGE.meta.ARGS == {"k": 5, "scale": 1.0}
+    assert cfg.STAGE.meta.OBJECTIVE == {"NAME": "ce", "ARGS": {}}
+
+
+def test_names_get_their_registered_spelling(read):
+    cfg = read("METHOD: {NAME: dn4}\nBACKBONE: {NAME: RESNET12}\nOBJECTIVE: {NAME: CE}").cfg
+    assert (cfg.METHOD.NAME, cfg.BACKBONE.NAME, cfg.OBJECTIVE.NAME) == ("DN4", "ResNet12", "ce")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("METHOD: {NAME: DN5}", "METHOD.NAME"),
+        ("STAGE: {meta: {METHOD: DN5}}", "STAGE.meta.METHOD"),
+    ],
+)
+def test_unknown_method_lists_the_known_ones(text, key, refused):
+    message = refused(text)
+    assert message == (f"leaf.yaml: {key} is 'DN5', which is not one of: Baseline, DN4, ProtoNet (did you mean DN4?).")
+
+
+def test_unknown_backbone_and_objective(refused):
+    assert "BACKBONE.NAME is 'x'" in refused("BACKBONE: {NAME: x}")
+    assert "STAGE.meta.OBJECTIVE.NAME is 'x'" in refused("STAGE: {meta: {OBJECTIVE: {NAME: x}}}")
+
+
+@pytest.mark.parametrize("stages", ["meta", "[1]", "[a.b]", "{}", "[[meta]]"])
+def test_stages_must_be_a_list_of_words(stages, refused):
+    assert "list of plain words" in refused(f"STAGES: {stages}")
+
+
+def test_overrides_mix_pairs_and_equals(read):
+    cfg = read("", "SEED", "3", "EVAL.EPISODES=7", "DATASET.ROOT", "a=b", "TASK.TEST.WAY=4").cfg
+    assert (cfg.SEED, cfg.EVAL.EPISODES, cfg.DATASET.ROOT, cfg.TASK.TEST.WAY) == (3, 7, "a=b", 4)
+
+
+def test_override_of_a_group_merges(read):
+    cfg = read("METHOD: {ARGS: {normalise: true}}", "METHOD.ARGS", "{scale: 2}").cfg
+    assert cfg.METHOD.ARGS == {"scale": 2.0, "normalise": True}
+
+
+def test_last_override_wins_and_lists_replace(read):
+    cfg = read("PLUGINS: []\nSTAGE: {meta: {AUGMENT: [flip]}}", "SEED=1", "SEED", "2", "STAGE.meta.AUGMENT=[a, b]").cfg
+    assert (cfg.SEED, cfg.STAGE.meta.AUGMENT) == (2, ["a", "b"])
+
+
+@pytest.mark.parametrize("over", [["DATASET.TEST.NAME", ""], ["DATASET.TEST.NAME="]])
+def test_empty_text_on_the_command_line(read, over):
+    assert read("DATASET: {TEST: {NAME: B}}", *over).cfg.DATASET.TEST.NAME == "Glyphs"
+
+
+def test_key_without_a_value(refused):
+    assert "METHOD.NAME on the command line has no value" in refused("", "SEED", "1", "METHOD.NAME")
+
+
+def test_value_that_is_not_yaml(refused):
+    assert "SEED on the command line is '[1', which is not valid YAML" in refused("", "SEED", "[1")
+
+
+def test_values_are_never_evaluated(refused):
+    assert "not valid YAML" in refused("", "DATASET.NAME", "!!python/object/apply:os.getcwd []")
+
+
+def test_switching_classes_drops_what_they_do_not_have(read):
+    text = """
+        METHOD: {NAME: DN4, ARGS: {k: 5, scale: 2}}
+        BACKBONE: {NAME: Conv4, ARGS: {width: 8}}
+        OBJECTIVE: {NAME: arcface, ARGS: {margin: 0.1}}
+    """
+    loaded = read(text, "METHOD.NAME", "protonet", "BACKBONE.NAME=ResNet12", "OBJECTIVE.NAME=ce")
+    assert loaded.cfg.METHOD.ARGS == {"scale": 2.0, "normalise": False}
+    assert (loaded.cfg.BACKBONE.ARGS, loaded.cfg.OBJECTIVE.ARGS) == ({"drop": 0.1}, {})
+    (note,) = loaded.notes
+    for dropped in ("METHOD.ARGS.k = 5 (leaf.yaml)", "BACKBONE.ARGS.width = 8", "OBJECTIVE.ARGS.margin = 0.1"):
+        assert dropped in note
+    assert "scale" not in note
+    assert "METHOD.ARGS.k" not in loaded.sources
+
+
+def test_switching_stages_drops_the_nodes_of_the_others(read):
+    loaded = read(TWO_STAGES, "STAGES=[meta]")
+    assert list(loaded.cfg.STAGE) == ["meta"]
+    assert "STAGE.pretrain.ARGS.head" in loaded.notes[0]
+
+
+def test_same_class_or_typo_is_not_dropped(read, refused):
+    assert "unknown key METHOD.ARGS.kk" in refused("METHOD: {NAME: DN4, ARGS: {kk: 5}}", "METHOD.NAME=dn4")
+    assert "unknown key METHOD.ARGS.kk" in refused("METHOD: {NAME: DN4, ARGS: {kk: 5}}", "METHOD.NAME=ProtoNet")
+    assert "unknown key METHOD.ARGS.k" in refused("", "METHOD.ARGS.k=5")
+    assert read("METHOD: {NAME: DN4, ARGS: {k: 5}}", "METHOD.NAME=dn4").notes == []
+
+
+def test_plugins_are_read_before_any_schema(write):
+    assert plugins(write("METHOD: {NAME: Mine}"), []) == []
+    assert plugins(write("PLUGINS: [mine]\nMETHOD: {NAME: Mine}"), []) == ["mine"]
+    assert plugins(write("PLUGINS: [mine]"), ["PLUGINS=[yours]"]) == ["yours"]
+    with pytest.raises(UserError, match="PLUGINS is 'mine', which is not a list"):
+        plugins(write("PLUGINS: mine"), [])
+
+
+def test_diff_lists_changes_with_their_source(write, schemas):
+    write("TASK: {TEST: {SHOT: 5, WAY: 5}}", "_base_/N5K5.yaml")
+    leaf = write("_BASE_: _base_/N5K5.yaml\nMETHOD: {NAME: DN4, ARGS: {k: 1}}\nDATASET: {TEST: {NAME: B}}")
+    loaded = load(leaf, ["STAGE.meta.OPTIM.LR", "3e-4"], schemas)
+    assert loaded.diff().splitlines() == [
+        f"config  {leaf}",
+        "  DATASET.TEST.NAME    ''       -> B       leaf.yaml",
+        "  TASK.TEST.SHOT       1        -> 5       _base_/N5K5.yaml",
+        "  METHOD.NAME          ProtoNet -> DN4     leaf.yaml",
+        "  METHOD.ARGS.k        3        -> 1       leaf.yaml",
+        "  STAGE.meta.OPTIM.LR  0.001    -> 0.0003  command line",
+    ]
+    assert loaded.sources["TASK.TEST.WAY"] == "_base_/N5K5.yaml"
+
+
+def test_diff_of_the_defaults_is_one_line(write, schemas):
+    leaf = write()
+    assert load(leaf, [], schemas).diff() == f"config  {leaf}"
+
+
+@pytest.mark.parametrize("text", ["", TWO_STAGES, "DATASET: {NAME: '5'}", "METHOD: {NAME: Baseline}"])
+def test_saved_configuration_loads_to_the_same(write, text, schemas):
+    loaded = load(write(text), ["SEED=4", "STAGE.meta.OPTIM.LR=1e-5"], schemas)
+    for saved in (loaded.full(), loaded.cfg.dump(sort_keys=False)):
+        again = load(write(saved, "saved.yaml"), [], schemas)
+        assert again.cfg == loaded.cfg
+        assert again.notes == []
+    assert load(write(loaded.full(), "saved.yaml"), [], schemas).full() == loaded.full()
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        ["METHOD.ARGS.k=9"],
+        ["METHOD.NAME=ProtoNet"],
+        ["OBJECTIVE.NAME=arcface"],
+        ["TASK.TEST.SHOT=5", "DATASET.NAME=Other"],
+        ["STAGES=[meta]"],
+    ],
+)
+def test_overrides_of_a_saved_configuration_act_as_on_the_original(write, over, schemas):
+    original = write(TWO_STAGES)
+    saved = write(load(original, [], schemas).full(), "saved.yaml")
+    assert load(saved, over, schemas).cfg == load(original, over, schemas).cfg

@@ -1,0 +1,114 @@
+"""Keys and types: what is coerced, what is refused, and in which words."""
+
+import pytest
+import yaml
+
+from core.config import load
+from core.config.provenance import flatten, unflatten
+from core.config.typed import coerce
+from core.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("STAGE.meta.OPTIM.LR", "1e-3", 0.001),  # text to PyYAML
+        ("STAGE.meta.OPTIM.CLIP", "1", 1.0),
+        ("STAGE.meta.OPTIM.MILESTONES", "[3, 4]", [3, 4]),
+        ("METHOD.ARGS.normalise", "true", True),
+        ("DATASET.NAME", "'5'", "5"),
+        ("DATASET.NAME", "5", "5"),
+        ("DATASET.NAME", "1.5", "1.5"),
+        ("SEED", "3", 3),
+    ],
+)
+@pytest.mark.parametrize("form", ["file", "pair", "equals"])
+def test_values_take_the_type_of_the_default(write, key, text, value, form, schemas):
+    over = {"file": [], "pair": [key, text], "equals": [f"{key}={text}"]}[form]
+    tree = yaml.safe_dump(unflatten({key: yaml.safe_load(text)})) if form == "file" else ""
+    found = flatten(load(write(tree), over, schemas).cfg)[key]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "0.1e-2", ".1e-2", "+1.e-3", "10e-4"])
+def test_exponents_that_yaml_reads_as_text(text):
+    assert coerce(text, 0.5) == 0.001
+
+
+@pytest.mark.parametrize("text", ["e3", "1e", "nan", "inf", "0.5", "1e3 "])
+def test_other_text_is_no_number(text):
+    with pytest.raises(TypeError, match="a number"):
+        coerce(text, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "kind"),
+    [
+        ("SEED", "1.0", "an integer"),
+        ("SEED", "true", "an integer"),
+        ("SEED", "'5'", "an integer"),
+        ("SEED", "null", "an integer"),
+        ("SEED", "[1]", "an integer"),
+        ("STAGE.meta.OPTIM.LR", "true", "a number"),
+        ("STAGE.meta.OPTIM.LR", "fast", "a number"),
+        ("STAGE.meta.OPTIM.NESTEROV", "1", "true or false"),
+        ("STAGE.meta.AUGMENT", "flip", "a list"),
+        ("DATASET.NAME", "true", "text"),
+        ("DATASET.NAME", "[a]", "text"),
+        ("METHOD.ARGS.normalise", "0", "true or false"),
+    ],
+)
+def test_wrong_type_names_file_key_value_and_type(key, text, kind, refused):
+    value = yaml.safe_load(text)
+    message = refused(yaml.safe_dump(unflatten({key: value})))
+    assert message == f"leaf.yaml: {key} is {value!r}, which is not {kind}."
+
+
+def test_tuple_and_none_defaults_of_a_class(read):
+    cfg = read("METHOD: {NAME: Baseline, ARGS: {sizes: [4], anything: [x, 1]}}").cfg
+    assert (cfg.METHOD.ARGS["sizes"], cfg.METHOD.ARGS["anything"]) == ([4], ["x", 1])
+    assert read("METHOD: {NAME: Baseline}").cfg.METHOD.ARGS["sizes"] == [1, 2]
+
+
+def test_group_takes_no_value_but_may_be_empty(read, refused):
+    assert refused("METHOD: ProtoNet") == "leaf.yaml: METHOD is 'ProtoNet', but it is a group of keys."
+    assert read("METHOD:\nSTAGE: {meta: }\nOBJECTIVE: {ARGS: {}}\nBACKBONE: {ARGS: {}}").sources == {}
+
+
+def test_value_takes_no_keys(refused):
+    assert "unknown key SEED.a (did you mean SEED?)" in refused("SEED: {a: 1}")
+    assert "SEED is {}, which is not an integer" in refused("SEED: {}")
+
+
+def test_all_unknown_keys_at_once_with_their_files(write, schemas):
+    write("EVALL: {SEED: 1}\nSEED: x", "_base_/b.yaml")
+    leaf = write("_BASE_: _base_/b.yaml\nSHOT: 1\nSTAGE: {meta: {OPTIM: {LRR: 1}}}\nMETHOD: {NAME: DN4, ARGS: {kk: 1}}")
+    with pytest.raises(UserError) as caught:
+        load(leaf, ["seed", "1"], schemas)
+    assert set(str(caught.value).splitlines()) == {
+        "_base_/b.yaml: unknown key EVALL.SEED (did you mean EVAL.SEED?).",
+        "_base_/b.yaml: SEED is 'x', which is not an integer.",
+        "leaf.yaml: unknown key SHOT (did you mean TASK.TEST.SHOT?).",
+        "leaf.yaml: unknown key STAGE.meta.OPTIM.LRR (did you mean STAGE.meta.OPTIM.LR?).",
+        "leaf.yaml: unknown key METHOD.ARGS.kk (did you mean METHOD.ARGS.k?).",
+        "command line: unknown key seed (did you mean SEED?).",
+    }
+
+
+def test_keys_of_a_stage_that_is_not_listed(refused):
+    assert "STAGES does not list mta (did you mean meta?)" in refused("STAGE: {mta: {EPOCHS: 1}}")
+
+
+def test_arguments_of_an_unnamed_stage_method(refused):
+    message = refused("STAGE: {meta: {ARGS: {scale: 2}}}")
+    assert "set METHOD.ARGS.scale, or STAGE.meta.METHOD as well" in message
+    message = refused("STAGE: {meta: {OBJECTIVE: {ARGS: {margin: 2}}}}")
+    assert "set OBJECTIVE.ARGS.margin, or STAGE.meta.OBJECTIVE.NAME as well" in message
+
+
+def test_keys_may_be_dotted(read):
+    assert read("METHOD.NAME: DN4\nMETHOD.ARGS: {k: 7}").cfg.METHOD.ARGS.k == 7
+
+
+def test_keys_that_are_no_text(refused):
+    assert "unknown key 5" in refused("5: 1")
