@@ -140,6 +140,7 @@ def render_glyphs(root: Path, size: int) -> None:
     """Draw and pack the splits that are not on disk yet."""
     if size < SMALLEST:
         raise UserError(f"DATASET.IMAGE_SIZE is {size}: Glyphs is legible from {SMALLEST} px on.")
+    source = f"drawn from the fonts of matplotlib {matplotlib.__version__}, Pillow {PIL.__version__}, seed {SEED}"
     for split in SPLITS:
         folder = split_dir(root, NAME, size, split)
         if prepared([folder]):
@@ -153,6 +154,6 @@ def render_glyphs(root: Path, size: int) -> None:
             np.repeat(np.arange(len(chars)), IMAGES),
             names,
             [f"{number:02d}.png" for _ in chars for number in range(IMAGES)],
-            source=f"drawn from the fonts of matplotlib {matplotlib.__version__}, Pillow {PIL.__version__}, seed {SEED}",
+            source=source,
             vectors=word_vectors(names),
         )
