@@ -139,7 +139,7 @@ def word_vectors(names: list[str]) -> np.ndarray:
 def render_glyphs(root: Path, size: int) -> None:
     """Draw and pack the splits that are not on disk yet."""
     if size < SMALLEST:
-        raise UserError(f"DATASET.IMAGE_SIZE is {size}: Glyphs is legible from {SMALLEST} px on.")
+        raise UserError(f"DATASET.SIZE is {size}: Glyphs is legible from {SMALLEST} px on.")
     source = f"drawn from the fonts of matplotlib {matplotlib.__version__}, Pillow {PIL.__version__}, seed {SEED}"
     for split in SPLITS:
         folder = split_dir(root, NAME, size, split)
