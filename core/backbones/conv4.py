@@ -27,9 +27,6 @@ class Conv4(Backbone):
         for in_channels in (3, width, width, width):
             layers += [ConvBN(in_channels, width, 3, bias=True, norm=norm), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def maps(self, images: Tensor) -> Tensor:
         """[n, 3, H, W] to [n, width, H // 16, W // 16]."""
