@@ -45,6 +45,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     return load(path, overrides, schemas())
 
 
+def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
+    """The method of a stage with its backbone and objective, initialised from SEED."""
+    node = cfg.STAGE[stage]
+    torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
+    backbone = BACKBONES[cfg.BACKBONE.NAME](info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
+    method = METHODS[node.METHOD](backbone, info, **node.ARGS)
+    objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
+    if objective.needs_cosine and not method.cosine_logits:
+        raise UserError(
+            f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
+            f"{node.METHOD} are not; choose another objective or a cosine method."
+        )
+    method.objective = objective
+    return method
+
+
 class Builder:
     """Builds what a configuration describes; splits and pixels are opened once and shared."""
 
@@ -87,19 +103,8 @@ class Builder:
 
     def method(self, stage: str | None = None) -> Method:
         """A freshly initialised method: that of a stage, or of the last one."""
-        node = self.cfg.STAGE[stage or self.cfg.STAGES[-1]]
-        cfg, info = self.cfg, self._info()
-        torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
-        backbone = BACKBONES[cfg.BACKBONE.NAME](self.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
-        method = METHODS[node.METHOD](backbone, info, **node.ARGS)
-        objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
-        if objective.needs_cosine and not method.cosine_logits:
-            raise UserError(
-                f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
-                f"{node.METHOD} are not; choose another objective or a cosine method."
-            )
-        method.objective = objective
-        return method.to(self.device).to(memory_format=torch.channels_last)
+        made = make_method(self.cfg, stage or self.cfg.STAGES[-1], self._info())
+        return made.to(self.device).to(memory_format=torch.channels_last)
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
         """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""

@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := configs/Glyphs/ProtoNet_N5K1_C4.yaml
+
+.PHONY: help demo test test-all lint format
+
+help:                      ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.run         ## train and evaluate a few-shot model on images drawn on the spot
+	$(BIN)/python experiments/run_evaluator.py --cfg $(DEMO) --untrained
+	$(BIN)/python experiments/run_trainer.py --cfg $(DEMO) --tag demo --overwrite
+
+test: lint                 ## linters and the fast tests
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: lint             ## every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev       ## sort imports and reformat
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+$(VENV)/.run: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@ $(VENV)/.run
