@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from core.config import Config, Loaded, Schemas, load, plugins
+from core.config.defaults import DEFAULTS
+from core.config.provenance import COMMAND_LINE
 from core.data import augment
 from core.data.benchmarks import benchmark, open_split
 from core.data.episodes import EpisodeSampler, Shape
@@ -31,6 +33,10 @@ from core.registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plu
 from core.report.run import RunFolder
 
 
+MEASURES_THE_SAME = ("EVAL.", "DATASET.ROOT", "SEED", "PLUGINS", "REFERENCE.")
+NO_REFERENCE = [f"REFERENCE.{key}={value}" for key, value in DEFAULTS["REFERENCE"].items()]
+
+
 def schemas() -> Schemas:
     """Every registered class with its arguments and their defaults."""
     for package in ("core.backbones", "core.objectives", "core.methods"):
@@ -40,9 +46,16 @@ def schemas() -> Schemas:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Read a YAML file, after importing the modules its PLUGINS name."""
+    """Read a YAML file, after importing the modules its PLUGINS name.
+
+    Its REFERENCE is left out where the command line changes what is measured.
+    """
     import_plugins(plugins(path, overrides))
-    return load(path, overrides, schemas())
+    loaded = load(path, overrides, schemas())
+    given = [key for key, source in loaded.sources.items() if source == COMMAND_LINE]
+    if all(key.startswith(MEASURES_THE_SAME) for key in given) or any(key.startswith("REFERENCE.") for key in given):
+        return loaded
+    return load(path, [*overrides, *NO_REFERENCE], schemas())
 
 
 def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
@@ -132,7 +145,7 @@ class Builder:
             frozen_bn=node.BN == "frozen",
             seed=cfg.SEED,
             best=run.best(test.WAY, test.SHOT) if final else run.path / f"best_{name}.pth",
-            shared=None if final else pretrained / f"{cfg.DATASET.TRAIN.NAME}_{node.METHOD}_{self._key(name)}.pth",
+            shared=None if final else pretrained / f"{self.split('train').dataset}_{node.METHOD}_{self._key(name)}.pth",
             meta=self.meta(name) | {"stem": stem, "run": run.path.name},
             init=_take_weights(method, node.INIT) if node.INIT else "",
         )
@@ -143,7 +156,8 @@ class Builder:
         return {
             "stage": stage,
             "final": stage == self.cfg.STAGES[-1],
-            "dataset": self.cfg.DATASET.TRAIN.NAME,
+            "dataset": self.split("train").dataset,
+            "seed": self.cfg.SEED,
             "image_size": self.image_size,
             "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
             "backbone": _plain(self.cfg.BACKBONE),
@@ -180,9 +194,9 @@ class Builder:
         cfg = self.cfg
         earlier = cfg.STAGES[: cfg.STAGES.index(stage) + 1]
         shaped_by = {
-            "stages": [_plain(cfg.STAGE[name]) for name in earlier],
+            "stages": [[name, _plain(cfg.STAGE[name])] for name in earlier],
             "backbone": _plain(cfg.BACKBONE),
-            "task": _plain(cfg.TASK),
+            "task": [_plain(cfg.TASK[split]) for split in ("TRAIN", "VAL")],
             "data": [
                 self.split(name).manifest[key] for name in ("train", "val") for key in ("pixels_sha256", "fingerprint")
             ],

@@ -52,6 +52,8 @@ def start_log(file: Path | None = None) -> logging.Logger:
     log = logging.getLogger("fiveway")
     log.setLevel(logging.INFO)
     log.propagate = False
+    for handler in log.handlers:
+        handler.close()
     log.handlers = [logging.StreamHandler(sys.stdout)]
     if file is not None:
         written = logging.FileHandler(file, encoding="utf-8")

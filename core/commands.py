@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -17,15 +16,13 @@ import torchvision
 
 from core.build import Builder, load_config
 from core.cli import start_log
-from core.config import Config, Loaded, check_files
+from core.config import Loaded, check_files
 from core.engine import checkpoint, device
-from core.engine.selection import select
+from core.engine.selection import refuse_other_network, select
 from core.errors import UserError
 from core.methods.base import Method
 from core.report.result import result_dir, result_line, write_result
 from core.report.run import RunFolder, run_name, write_json
-
-MEASURED_BY = ("EVAL.", "DATASET.ROOT", "SEED", "REFERENCE.")  # keys that do not change what is measured
 
 
 def train(
@@ -59,9 +56,9 @@ def train(
     try:
         best = trainer.fit()
         if evaluate_after:
-            log.info(evaluate_one(loaded, builder, best, log_folder=True))
+            log.info(evaluate_one(loaded, builder, best))
     except BaseException as error:
-        run.set_state("failed", why=f"{type(error).__name__}: {error}")
+        run.set_state("failed", why=f"{type(error).__name__}: {error}".removesuffix(": "))
         raise
     run.set_state("done")
     return run.path
@@ -88,21 +85,21 @@ def evaluate(
         result, _ = measure(loaded, builder, builder.method())
         log.info("untrained  %s", result_line(result | {"reference": None}))
         return
-    selection = select([Path(path) for path in checkpoints], loaded.stem, loaded.cfg.DATASET.TRAIN.NAME)
+    selection = select([Path(path) for path in checkpoints], loaded.path, builder.meta(loaded.cfg.STAGES[-1]))
     for path, reason in selection.skipped:
         log.info("skipped  %s: %s", path, reason)
     for path in selection.chosen:
         log.info(evaluate_one(loaded, builder, path))
 
 
-def evaluate_one(loaded: Loaded, builder: Builder, path: Path, log_folder: bool = False) -> str:
+def evaluate_one(loaded: Loaded, builder: Builder, path: Path) -> str:
     """Evaluate one checkpoint, write its files, and return the lines to print."""
-    method = builder.method()
-    held = checkpoint.load(path)
+    method, held = builder.method(), checkpoint.load(path)
     checkpoint.restore(method, held["method"], path)
-    _same_network(builder.meta(loaded.cfg.STAGES[-1]), held["meta"], path)
+    refuse_other_network(builder.meta(loaded.cfg.STAGES[-1]), held["meta"], path)
     result, found = measure(loaded, builder, method)
     result |= {"checkpoint": path.name, "checkpoint_sha256": checkpoint.sha256(path)}
+    result |= {"trained_on": held["meta"]["dataset"], "training_seed": held["meta"].get("seed")}
     folder = result_dir(path.parent, path.stem, result)
     write_result(folder, result, found.correct, found.classes, found.confusion, builder.split("test").classes)
     return f"{result_line(result)}\nresult files  {folder}"
@@ -116,15 +113,13 @@ def measure(loaded: Loaded, builder: Builder, method: Method):
     test, interval = cfg.TASK.TEST, found.interval
     result = {
         "method": cfg.METHOD.NAME,
-        "dataset": cfg.DATASET.TEST.NAME,
-        "trained_on": cfg.DATASET.TRAIN.NAME,
+        "dataset": builder.split("test").dataset,
         "split": "test",
         "way": test.WAY,
         "shot": test.SHOT,
         "query": test.QUERY,
         "episodes": cfg.EVAL.EPISODES,
         "seed": cfg.EVAL.SEED,
-        "training_seed": cfg.SEED,
         "mean": interval.mean,
         "std": interval.std,
         "ci95": interval.ci95,
@@ -135,7 +130,7 @@ def measure(loaded: Loaded, builder: Builder, method: Method):
         "device": describe(builder.device),
         "threads": torch.get_num_threads(),
         "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
-        "reference": _reference(cfg, loaded.sources),
+        "reference": {key.lower(): value for key, value in cfg.REFERENCE.items()} if cfg.REFERENCE.ACCURACY else None,
     }
     return result, found
 
@@ -186,21 +181,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return described.stdout.strip()
-
-
-def _reference(cfg: Config, sources: dict[str, str]) -> dict[str, Any] | None:
-    """The published number, unless the command line changed what is measured."""
-    changed = [key for key, source in sources.items() if source == "command line" and not key.startswith(MEASURED_BY)]
-    if changed or not cfg.REFERENCE.ACCURACY:
-        return None
-    return {key.lower(): value for key, value in cfg.REFERENCE.items()}
-
-
-def _same_network(asked: dict[str, Any], held: dict[str, Any], path: Path) -> None:
-    """Refuse a checkpoint whose method or backbone arguments differ, though its tensors fit."""
-    for part in ("method", "backbone"):
-        if asked[part] != held[part]:
-            raise UserError(
-                f"{path} was trained with {part.upper()} {json.dumps(held[part])}, but the config asks for "
-                f"{json.dumps(asked[part])}; use the config it was trained with, or override these keys."
-            )

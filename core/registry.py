@@ -80,5 +80,6 @@ def import_plugins(modules: list[str]) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             raise UserError(
-                f"PLUGINS names {name!r}, which Python cannot import ({error}); put it on PYTHONPATH or next to the scripts."
+                f"PLUGINS names {name!r}, which Python cannot import ({error}); "
+                "put it on PYTHONPATH or next to the scripts."
             ) from error

@@ -9,7 +9,7 @@ from core.cli import parser, run_command, split_options
 
 EXAMPLES = """\
   python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c checkpoint/*/*.pth --device cpu
-  python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c RUN/ebest_5way_1shot.pth TASK.TEST.SHOT 5
+  python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c best.pth TASK.TEST.SHOT 5
   python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --untrained
 """
 

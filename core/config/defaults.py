@@ -123,7 +123,7 @@ LEAST: dict[str, float] = {
     "STAGE.*.OPTIM.WARMUP": 0,
     "STAGE.*.OPTIM.LR_MIN": 0,
     "STAGE.*.VAL.EVERY": 1,
-    "STAGE.*.VAL.EPISODES": 1,
+    "STAGE.*.VAL.EPISODES": 2,
     "EVAL.EPISODES": 2,  # a confidence interval needs two
     "EVAL.SEED": 0,
     "EVAL.MEMORY_MB": 1,

@@ -91,7 +91,21 @@ def _grey(pixels: Tensor) -> Tensor:
     return (pixels * pixels.new_tensor([0.299, 0.587, 0.114])).sum(-1, keepdim=True)
 
 
-TRANSFORMS = {"crop": (Crop, int), "flip": (Flip, None), "resized": (Resized, float), "jitter": (Jitter, float)}
+def _pixels(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError(text)
+    return number
+
+
+TRANSFORMS = {"crop": (Crop, _pixels), "flip": (Flip, None), "resized": (Resized, _share), "jitter": (Jitter, _share)}
 
 
 def parse(names: list[str], key: str) -> list[Transform]:
@@ -108,5 +122,5 @@ def _parse_one(text: str, key: str) -> Transform:
     try:
         return transform() if number is None and not amount else transform(number(amount))
     except (TypeError, ValueError) as error:
-        form = name if number is None else f"{name}-NUMBER, e.g. {name}-{4 if number is int else 0.4}"
-        raise UserError(f"{key} names {text!r}, which is not of the form {form}.") from error
+        form = {None: name, _pixels: f"{name}-NUMBER, e.g. {name}-4", _share: f"{name}-NUMBER (0..1), e.g. {name}-0.4"}
+        raise UserError(f"{key} names {text!r}, which is not of the form {form[number]}.") from error

@@ -68,8 +68,8 @@ class EpisodeSampler:
 def _check(split: Split, shape: Shape, key: str) -> None:
     if shape.way > len(split.classes):
         raise UserError(
-            f"{key}.WAY is {shape.way}, but the {split.name} split of {split.dataset} has {len(split.classes)} classes; "
-            "lower it."
+            f"{key}.WAY is {shape.way}, but the {split.name} split of {split.dataset} has {len(split.classes)} "
+            "classes; lower it."
         )
     smallest = int(split.counts.argmin())
     need, have = shape.shot + shape.query, int(split.counts[smallest])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,26 @@ def save(path: Path, content: dict[str, Any]) -> None:
         building.unlink(missing_ok=True)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; nothing in it is executed."""
+def refuse_missing(path: Path) -> None:
+    """Say that a checkpoint is not there."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; give -c a checkpoint file (.pth) of a run folder.")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it is executed."""
+    refuse_missing(path)
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():
+                raise zipfile.BadZipFile("check sums do not match")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever the unpickler stumbles over, the file is at fault
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} is not a readable checkpoint ({reason}); it may be truncated, train or copy it again."
         ) from error
-    if not isinstance(content, dict) or "method" not in content or "meta" not in content:
+    if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in ("method", "meta")):
         raise UserError(f"{path} is not a checkpoint of FiveWay: it lacks the entries 'method' and 'meta'.")
     return content
 

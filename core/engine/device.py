@@ -19,7 +19,7 @@ def choose(name: str) -> tuple[torch.device, str | None]:
     text = name.removeprefix("cuda:")
     if text == "cpu":
         return torch.device("cpu"), None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UserError(
             f"--device is {name!r}, which is neither a GPU's number nor cpu; write --device 0 or --device cpu."
         )

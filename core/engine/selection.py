@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,31 +20,34 @@ class Selection:
     skipped: list[tuple[Path, str]]
 
 
-def select(paths: Sequence[Path], stem: str, dataset: str) -> Selection:
+def select(paths: Sequence[Path], config: Path, asked: dict[str, Any]) -> Selection:
     """One file alone is taken as it is; of several, the best of each run of this config.
 
     Args:
         paths: checkpoint files.
-        stem: name of the config's YAML file without its ending.
-        dataset: name of the config's training data.
+        config: the YAML file. Its runs bear its name; the config.yaml in a run's folder stands for that run.
+        asked: what a checkpoint of this config says about itself.
 
     Raises:
-        UserError: where none of several files belongs to the config.
+        UserError: where a path is no file, or none of several files belongs to the config.
     """
+    for path in paths:
+        checkpoint.refuse_missing(path)
     if len(paths) == 1:
         return Selection(list(paths), [])
-    reasons = [(path, _reason(path, stem, dataset)) for path in paths]
+    reasons = [(path, _reason(path, config, asked)) for path in paths]
     chosen = [path for path, reason in reasons if reason is None]
     skipped = [(path, reason) for path, reason in reasons if reason is not None]
     if not chosen:
         listed = "; ".join(f"{path}: {reason}" for path, reason in skipped)
         raise UserError(
-            f"-c names {len(paths)} files, of which none is the best checkpoint of a {stem} run ({listed})."
+            f"-c names {len(paths)} files, of which none is the best checkpoint of a run of {config} ({listed}); "
+            "give the config they were trained with, or one file alone."
         )
     return Selection(chosen, skipped)
 
 
-def _reason(path: Path, stem: str, dataset: str) -> str | None:
+def _reason(path: Path, config: Path, asked: dict[str, Any]) -> str | None:
     """Why a file is left out, or None."""
     try:
         meta: dict[str, Any] = checkpoint.load(path)["meta"]
@@ -51,6 +55,25 @@ def _reason(path: Path, stem: str, dataset: str) -> str | None:
         return str(error)
     if not meta["final"]:
         return "an earlier stage of a run"
-    if meta["stem"] != stem or meta["dataset"] != dataset:
+    saved_beside = config.name == "config.yaml" and config.resolve().parent == path.resolve().parent
+    if not saved_beside and (meta["stem"], meta["dataset"]) != (config.stem, asked["dataset"]):
         return f"of config {meta['dataset']}/{meta['stem']}"
-    return None if path.name.startswith("ebest_") else "not the best checkpoint of its run"
+    if not path.name.startswith("ebest_"):
+        return "not the best checkpoint of its run"
+    return _other_network(asked, meta)
+
+
+def refuse_other_network(asked: dict[str, Any], held: dict[str, Any], path: Path) -> None:
+    """Refuse a checkpoint whose method or backbone arguments differ, though its tensors fit."""
+    difference = _other_network(asked, held)
+    if difference:
+        raise UserError(f"{path} was {difference}; use the config it was trained with, or override these keys.")
+
+
+def _other_network(asked: dict[str, Any], held: dict[str, Any]) -> str | None:
+    """How the method or the backbone of a checkpoint differs from that of the config, or None."""
+    for part in ("method", "backbone"):
+        if asked[part] != held[part]:
+            trained, wanted = json.dumps(held[part]), json.dumps(asked[part])
+            return f"trained with {part.upper()} {trained}, but the config asks for {wanted}"
+    return None

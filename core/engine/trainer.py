@@ -36,7 +36,8 @@ class Stream(Protocol):
 class Validate(Protocol):
     """Accuracy of a method on the val split."""
 
-    def __call__(self, method: Method) -> Evaluation: ...
+    def __call__(self, method: Method) -> Evaluation:
+        """Evaluate the method as it is now."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Trainer:
     def fit(self) -> Path:
         """Train what is not trained yet; returns the checkpoint that the last stage selected."""
         held = checkpoint.load(self._run.last) if self._run.last.is_file() else None
+        records = held["progress"]["records"] if held is not None else 0
         previous: Method | None = None
         for stage in self._stages:
             selected = stage.shared
@@ -90,7 +92,7 @@ class Trainer:
                 log.info("stage %s: reusing %s", stage.name, selected)
             else:
                 here = held if held is not None and held["meta"]["stage"] == stage.name else None
-                self._train(stage, previous, here)
+                records = self._train(stage, previous, here, records)
                 selected = self._share(stage)
             checkpoint.restore(stage.method, checkpoint.load(selected)["method"], selected)
             previous = stage.method
@@ -103,8 +105,11 @@ class Trainer:
         stage.shared.parent.mkdir(parents=True, exist_ok=True)
         return stage.best.replace(stage.shared)
 
-    def _train(self, stage: Stage, previous: Method | None, held: dict[str, Any] | None) -> None:
-        """Run one stage from its start, or from the epoch that last.pth holds."""
+    def _train(self, stage: Stage, previous: Method | None, held: dict[str, Any] | None, records: int) -> int:
+        """Run one stage from its start, or from the epoch that last.pth holds.
+
+        `records` counts the lines of metrics.jsonl that earlier stages wrote; returns how many there are afterwards.
+        """
         method = stage.method
         if previous is not None:
             log.info("stage %s starts from %s", stage.name, method.start_from(previous))
@@ -112,7 +117,7 @@ class Trainer:
             log.info("stage %s: %s", stage.name, stage.init)
         method.to(self._device)
         optimizer = stage.recipe.optimizer(method.param_groups(stage.recipe.lr))
-        progress = _Progress()
+        progress = _Progress(records=records)
         if held is not None:
             checkpoint.restore(method, held["method"], self._run.last)
             optimizer.load_state_dict(held["optimizer"])
@@ -124,6 +129,7 @@ class Trainer:
             while progress.epoch < stage.epochs:
                 self._epoch(stage, optimizer, progress, scalars, bar)
                 self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
+        return progress.records
 
     def _epoch(
         self, stage: Stage, optimizer: torch.optim.Optimizer, progress: _Progress, scalars: Scalars, bar: Progress

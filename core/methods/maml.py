@@ -70,8 +70,8 @@ class MAML(Method):
         """
         if task.way != self.head.out_features:
             raise UserError(
-                f"TASK.TEST.WAY is {task.way}, but this MAML was trained with a head of {self.head.out_features} classes; "
-                "evaluate at that way or train at this one."
+                f"TASK.TEST.WAY is {task.way}, but this MAML was trained with a head of {self.head.out_features} "
+                "classes; evaluate at that way or train at this one."
             )
         learn = torch.is_grad_enabled()
         with torch.enable_grad():

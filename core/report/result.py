@@ -57,7 +57,7 @@ def write_result(
 
 def quoted(name: str) -> str:
     """A CSV field."""
-    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n') else name
+    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\r\n') else name
 
 
 def result_line(result: dict[str, Any]) -> str:

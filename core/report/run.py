@@ -65,13 +65,13 @@ class RunFolder:
             differing = differing_keys(held.read_text(encoding="utf-8"), config)
             if differing:
                 raise UserError(
-                    f"{self.path} holds a run of another config (differs in {', '.join(differing)}); give --tag NAME for "
-                    "a folder of its own, or --overwrite to delete that run."
+                    f"{self.path} holds a run of another config (differs in {', '.join(differing)}); "
+                    "give --tag NAME for a folder of its own, or --overwrite to delete that run."
                 )
             if not resume:
                 raise UserError(
-                    f"{self.path} holds this run already ({self.state()}); give --resume to go on with it, --tag NAME for "
-                    "another, or --overwrite to delete it and start again."
+                    f"{self.path} holds this run already ({self.state()}); give --resume to go on with it, "
+                    "--tag NAME for another, or --overwrite to delete it and start again."
                 )
         write_text(held, config)
         write_text(self.path / "diff.txt", diff)

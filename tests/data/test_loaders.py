@@ -1,0 +1,153 @@
+"""Pixels, and streams that are pure functions of the step."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from core.data.augment import Crop, Flip, Jitter
+from core.data.episodes import EpisodeSampler, Shape
+from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder, class_vectors
+from core.errors import UserError
+from tests.helpers import make_split
+
+CPU = torch.device("cpu")
+SPLIT = make_split(6, 9, size=8)
+PLAIN = Augmentation((), 0)
+AUGMENTED = Augmentation((Crop(1), Flip(), Jitter(0.4)), 3)
+
+
+def episodes(tasks, augmentation=PLAIN, **options):
+    sampler = EpisodeSampler(SPLIT, Shape(3, 2, 4), 5)
+    return EpisodeStream(Pixels(SPLIT, CPU), TaskBuilder(SPLIT, sampler, CPU, **options), tasks, augmentation)
+
+
+def batches(size, augmentation=PLAIN, split=SPLIT):
+    return BatchStream(Pixels(split, CPU), split, size, augmentation)
+
+
+def normalised(ids):
+    """[n, 3, H, W] in float64, one image at a time."""
+    mean, std = np.array(SPLIT.manifest["mean"]), np.array(SPLIT.manifest["std"])
+    return np.stack([((SPLIT.images[i] / 255 - mean) / std).transpose(2, 0, 1) for i in ids])
+
+
+def same(one, other):
+    assert torch.equal(one.support["image"], other.support["image"])
+    assert torch.equal(one.query["image"], other.query["image"])
+    assert torch.equal(one.class_ids, other.class_ids)
+    assert torch.equal(one.seed, other.seed)
+
+
+def test_gather_normalises():
+    pixels = Pixels(SPLIT, CPU)
+    ids = torch.tensor([3, 50, 3, 0])
+    found = pixels.gather(ids)
+    assert len(pixels) == 54
+    assert found.dtype == torch.float32
+    assert np.allclose(found.numpy(), normalised(ids.tolist()), rtol=0, atol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    everything = pixels.gather(torch.arange(54))
+    assert torch.allclose(everything.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(everything.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
+
+
+def test_gather_applies_transforms_in_order_before_normalising():
+    ids, seed = torch.tensor([1, 2]), torch.tensor([10, 11])
+    raw = torch.from_numpy(SPLIT.images[:3]).float() / 255
+    expected = raw[ids]
+    for transform in AUGMENTED.transforms:
+        expected = transform(expected, seed)
+    mean, std = (torch.tensor(SPLIT.manifest[name]) for name in ("mean", "std"))
+    found = Pixels(SPLIT, CPU).gather(ids, seed, AUGMENTED.transforms)
+    assert torch.allclose(found, ((expected - mean) / std).permute(0, 3, 1, 2), rtol=0, atol=1e-5)
+
+
+def test_seeds_differ_between_images_steps_and_runs():
+    drawn = [Augmentation((), seed).seeds(step, 50, CPU) for seed in (0, 1) for step in (0, 1)]
+    assert torch.cat(drawn).unique().numel() == 200
+
+
+@pytest.mark.parametrize("augmentation", [PLAIN, AUGMENTED], ids=["plain", "augmented"])
+@pytest.mark.parametrize("make", [episodes, batches])
+def test_streams_are_pure_functions_of_the_step(make, augmentation):
+    def images(item):
+        return item.inputs["image"] if hasattr(item, "inputs") else item.query["image"]
+
+    stream = make(4, augmentation)
+    steps = [0, 1, 15, 16, 30, 3, 0]
+    first = [images(stream.at(step, 0.0)) for step in steps]
+    for step, found in zip(steps, first, strict=True):
+        assert torch.equal(images(make(4, augmentation).at(step, 0.7)), found)
+    assert torch.equal(first[0], first[-1])
+    assert not torch.equal(first[0], first[1])
+
+
+def test_task_holds_the_drawn_episodes():
+    drawn = EpisodeSampler(SPLIT, Shape(3, 2, 4), 5).draw(torch.tensor([4, 5]))
+    task = episodes(2, first_class=10, semantics=True).at(2, 0.25)
+    for t in range(2):
+        assert np.allclose(task.support["image"][t].numpy(), normalised(drawn.support[t].tolist()), atol=1e-5)
+        assert np.allclose(task.query["image"][t].numpy(), normalised(drawn.query[t].tolist()), atol=1e-5)
+    assert task.support_y.tolist() == [[0, 0, 1, 1, 2, 2]] * 2
+    assert task.query_y.tolist() == [[0] * 4 + [1] * 4 + [2] * 4] * 2
+    assert (task.way, task.shot, task.tasks, task.progress) == (3, 2, 2, 0.25)
+    assert torch.equal(task.class_ids, drawn.classes + 10)
+    assert torch.equal(task.seed, drawn.seed)
+    assert np.array_equal(task.semantics.numpy(), SPLIT.vectors[drawn.classes.numpy()])
+
+
+def test_tasks_of_a_step_are_the_single_episodes():
+    together = episodes(4).at(3, 0.5)
+    for t in range(4):
+        alone = episodes(1).at(12 + t, 0.5)
+        chosen = {name: value[t : t + 1] for name, value in together.support.items()}
+        query = {name: value[t : t + 1] for name, value in together.query.items()}
+        at_t = dataclasses.replace(
+            together, support=chosen, query=query, class_ids=together.class_ids[t : t + 1], seed=together.seed[t : t + 1]
+        )
+        same(at_t, alone)
+
+
+def test_word_vectors_only_where_asked_for():
+    assert episodes(1).at(0, 0.0).semantics is None
+    assert torch.equal(class_vectors(SPLIT), torch.from_numpy(SPLIT.vectors))
+    with pytest.raises(UserError, match=r"^METHOD\.NAME asks for word vectors, but Made has none; .*\.$"):
+        class_vectors(make_split(2, 2, vectors=False))
+
+
+def marked_split(n):
+    """A split whose image i has the value i in its first pixel."""
+    split = make_split(3, n // 3, size=2)
+    split.images[:, 0, 0, 0] = np.arange(n)
+    return split
+
+
+def ids_of(batch, split):
+    mean, std = split.manifest["mean"][0], split.manifest["std"][0]
+    return ((batch.inputs["image"][:, 0, 0, 0].double() * std + mean) * 255).round().long()
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(10, [10, 10, 10]), (8, [8, 8, 8, 6]), (40, [30]), (1, [1] * 30)])
+def test_an_epoch_covers_every_image_once(size, sizes):
+    split = marked_split(30)
+    stream = batches(size, split=split)
+    assert len(stream) == len(sizes)
+    for epoch in range(3):
+        found = [stream.at(epoch * len(sizes) + position, 0.0) for position in range(len(sizes))]
+        assert [len(batch.labels) for batch in found] == sizes
+        ids = torch.cat([ids_of(batch, split) for batch in found])
+        assert ids.sort().values.tolist() == list(range(30))
+        assert torch.equal(torch.cat([batch.labels for batch in found]), torch.from_numpy(split.labels)[ids])
+
+
+def test_order_changes_between_epochs_and_seeds():
+    split = marked_split(30)
+    orders = [
+        tuple(ids_of(batches(30, Augmentation((), seed), split).at(epoch, 0.0), split).tolist())
+        for seed in (0, 1)
+        for epoch in range(3)
+    ]
+    assert len(set(orders)) == 6
+    assert tuple(range(30)) not in orders

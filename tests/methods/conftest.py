@@ -1,0 +1,49 @@
+"""Every registered method, built from its Glyphs config, small enough to test in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from core.build import Builder, load_config
+from core.episode import Task
+from core.methods.base import Method
+
+SMALL = ["BACKBONE.ARGS.width=16", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "TASK.TEST.QUERY=4"]
+
+
+@pytest.fixture(scope="session")
+def glyphs(tmp_path_factory) -> str:
+    """Root of the embedded data set, rendered once."""
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def built(glyphs):
+    """Builders of methods by name and overrides; the config is the method's own for Glyphs."""
+
+    def build(name: str, *overrides: str) -> Builder:
+        config = f"configs/Glyphs/{name}_N5K1_C4.yaml"
+        cfg = load_config(config, [f"DATASET.ROOT={glyphs}", *SMALL, *overrides]).cfg
+        return Builder(cfg, torch.device("cpu"))
+
+    return build
+
+
+@pytest.fixture
+def task_of():
+    """T encoded val tasks of a builder, as the evaluator makes them."""
+
+    def make(builder: Builder, method: Method, tasks: int = 3) -> Task:
+        from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
+
+        sampler = builder.sampler("val", seed=5)
+        task_builder = TaskBuilder(builder.split("val"), sampler, builder.device, 0, "semantics" in method.needs)
+        stream = EpisodeStream(builder.pixels("val"), task_builder, tasks, Augmentation([], 0))
+        method.eval()
+        with torch.no_grad():
+            return replace(stream.at(0, 1.0), progress=1.0).encoded(method.encode)
+
+    return make

@@ -1,0 +1,253 @@
+"""What every registered method promises, whatever it computes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core.build import schemas
+from core.engine.checkpoint import load
+from core.engine.features import CachedFeatures, LiveFeatures
+from core.engine.trainer import Trainer
+from core.episode import Features, Task
+from core.errors import UserError
+from core.report.run import RunFolder
+from core.report.stats import t_interval
+
+METHODS = sorted(schemas().methods)
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(params=METHODS)
+def case(request, built, task_of):
+    """A builder, its method in eval mode, and three encoded tasks."""
+    builder = built(request.param)
+    method = builder.method()
+    return builder, method, task_of(builder, method)
+
+
+def logits(method, task: Task) -> Tensor:
+    with torch.no_grad():
+        return method.eval()(task)
+
+
+def rows(features: Features, order: Tensor) -> Features:
+    return {name: value[:, order] for name, value in features.items()}
+
+
+def one(task: Task, index: int) -> Task:
+    """Task number `index` alone, T = 1."""
+    pick = slice(index, index + 1)
+    tensors = {name: getattr(task, name)[pick] for name in ("support_y", "query_y", "class_ids", "seed")}
+    semantics = None if task.semantics is None else task.semantics[pick]
+    support = {name: value[pick] for name, value in task.support.items()}
+    query = {name: value[pick] for name, value in task.query.items()}
+    return replace(task, support=support, query=query, semantics=semantics, **tensors)
+
+
+def test_logits_have_a_row_per_query_and_are_finite(case):
+    _, method, task = case
+    found = logits(method, task)
+    assert found.shape == (task.tasks, task.query_y.shape[1], task.way)
+    assert found.isfinite().all()
+
+
+def test_tasks_at_once_equal_tasks_alone(case):
+    _, method, task = case
+    together = logits(method, task)
+    alone = torch.cat([logits(method, one(task, i)) for i in range(task.tasks)])
+    torch.testing.assert_close(together, alone, **CLOSE)
+
+
+def test_query_labels_are_not_read(case):
+    _, method, task = case
+    blind = replace(task, query_y=torch.full_like(task.query_y, -1))
+    assert torch.equal(logits(method, task), logits(method, blind))
+
+
+def test_inductive_logits_do_not_depend_on_the_other_queries(case):
+    _, method, task = case
+    half = task.query_y.shape[1] // 2
+    fewer = replace(task, query=rows(task.query, torch.arange(half)), query_y=task.query_y[:, :half])
+    unmoved = torch.allclose(logits(method, task)[:, :half], logits(method, fewer), **CLOSE)
+    assert unmoved is not method.transductive
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_order_of_supports_inside_a_class_does_not_matter(name, built, task_of):
+    builder = built(name, "TASK.TEST.SHOT=3")
+    method = builder.method()
+    order = torch.arange(15).view(5, 3).flip(1).flatten()
+    if method.order_free:
+        task = task_of(builder, method)
+        shuffled = replace(task, support=rows(task.support, order))
+        torch.testing.assert_close(logits(method, task), logits(method, shuffled), **CLOSE)
+    else:
+        _same_on_average(builder, method, lambda t: replace(t, support=rows(t.support, order)), task_of)
+
+
+def test_permuting_the_classes_permutes_the_logits(case, task_of):
+    builder, method, task = case
+    if not method.class_symmetric:
+        _same_on_average(builder, method, _permute_classes, task_of)
+        return
+    found = logits(method, _permute_classes(task))
+    torch.testing.assert_close(found, logits(method, task)[..., _ORDER], **CLOSE)
+
+
+_ORDER = torch.tensor([3, 0, 4, 1, 2])
+
+
+def _permute_classes(task: Task) -> Task:
+    """New class n is old class _ORDER[n]."""
+    shot = task.support_y.shape[1] // task.way
+    supports = (_ORDER[:, None] * shot + torch.arange(shot)).flatten()
+    label = torch.empty_like(_ORDER)
+    label[_ORDER] = torch.arange(task.way)
+    return replace(
+        task,
+        support=rows(task.support, supports),
+        query_y=label[task.query_y],
+        class_ids=task.class_ids[:, _ORDER],
+        semantics=None if task.semantics is None else task.semantics[:, _ORDER],
+    )
+
+
+def _same_on_average(builder, method, change, task_of) -> None:
+    """A method that declares an exception keeps its mean accuracy, within the paired 95 % interval."""
+    task = task_of(builder, method, tasks=60 if "image" in method.needs else 300)
+    plain, changed = (_accuracy(method, t) for t in (task, change(task)))
+    paired = t_interval(changed - plain)
+    assert abs(paired.mean) <= paired.ci95 + 1e-9
+
+
+def _accuracy(method, task: Task) -> np.ndarray:
+    return (logits(method, task).argmax(-1) == task.query_y).float().mean(1).numpy() * 100
+
+
+def test_cached_features_equal_live_ones(case):
+    builder, method, _ = case
+    if "image" in method.needs:
+        pytest.skip("adapts the whole network: its features are the pixels, which are never cached")
+    ids = builder.sampler("val", 0).draw(torch.arange(2)).support
+    pixels = builder.pixels("val")
+    with torch.no_grad():
+        cached = CachedFeatures(method, pixels, ids.flatten().unique(), builder.image_size).gather(ids)
+        live = LiveFeatures(method, pixels, builder.image_size).gather(ids)
+    assert cached.keys() == live.keys()
+    for name in cached:
+        torch.testing.assert_close(cached[name], live[name], **CLOSE)
+
+
+def test_evaluation_repeats_itself_and_changes_nothing(case):
+    builder, method, _ = case
+    method.train()
+    before = copy.deepcopy(method.state_dict())
+    evaluator = builder.evaluator("val")
+    first, second = evaluator.run(method, 6), evaluator.run(method, 6)
+    np.testing.assert_array_equal(first.correct, second.correct)
+    assert method.training
+    assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("way", "shot"), [(3, 1), (7, 2), (5, 5)])
+def test_other_ways_and_shots_work_or_say_why_not(name, built, task_of, way, shot):
+    builder = built(name, f"TASK.TEST.WAY={way}", f"TASK.TEST.SHOT={shot}", "TASK.TRAIN.SHOT=1")
+    method = builder.method()
+    task = task_of(builder, method)
+    try:
+        found = logits(method, task)
+    except UserError as error:
+        sentence = str(error)
+    else:
+        sentence = ""
+        assert found.shape[-1] == way
+    assert not sentence or (way != 5 and f"WAY is {way}" in sentence)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unequal_shots_work(name, built, task_of):
+    counts = torch.tensor([1, 2, 3, 1, 2])
+    builder = built(name, "TASK.TEST.SHOT=3")
+    method = builder.method()
+    task = one(task_of(builder, method), 0)
+    kept = (torch.arange(3) < counts[:, None]).flatten().nonzero()[:, 0]
+    task = replace(task, support=rows(task.support, kept), support_y=task.support_y[:, kept], shot=None)
+    assert logits(method, task).isfinite().all()
+
+
+def test_the_loss_reaches_the_backbone_unless_it_is_frozen(case):
+    builder, method, _ = case
+    (stage,) = builder.cfg.STAGES
+    method.train()
+    for stream in builder._streams(stage, method):
+        method.loss(stream.at(0, 0.0).encoded(method.encode)).backward()
+    total = sum(float(p.grad.abs().sum()) for p in method.backbone.parameters() if p.grad is not None)
+    assert (total == 0) if method.frozen_backbone else (total > 0)
+
+
+def test_a_few_steps_lower_the_loss_and_beat_chance(case):
+    builder, method, _ = case
+    (stage,) = builder.cfg.STAGES
+    streams = builder._streams(stage, method)
+    optimizer = torch.optim.Adam(method.parameters(), 2e-3)
+    method.train()
+
+    def loss(step: int) -> Tensor:
+        return sum(method.loss(stream.at(step, 0.0).encoded(method.encode)) for stream in streams)
+
+    before = float(loss(100).detach())
+    for step in range(12):
+        optimizer.zero_grad()
+        loss(step).backward()
+        optimizer.step()
+    assert float(loss(100).detach()) < before
+    found = builder.evaluator("val").run(method, 60).interval
+    assert found.mean - found.ci95 > 20
+
+
+class _Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_killed_run_resumes_bit_for_bit(name, built, tmp_path, monkeypatch):
+    (stage,) = built(name).cfg.STAGES
+    short = [f"STAGE.{stage}.{key}" for key in ("EPOCHS=2", "STEPS=2", "VAL.EPISODES=4", "VAL.EVERY=1")]
+
+    def trainer(folder: str) -> tuple[Trainer, RunFolder]:
+        run = RunFolder(tmp_path / folder)
+        run.path.mkdir(exist_ok=True)
+        return built(name, *short, f"STAGE.{stage}.OPTIM.WARMUP=0").trainer(run, "stem", tmp_path / "pretrained"), run
+
+    whole, run = trainer("whole")
+    whole.fit()
+    killed, killed_run = trainer("killed")
+    epoch = Trainer._epoch
+    monkeypatch.setattr(
+        Trainer,
+        "_epoch",
+        lambda self, stage, optimizer, progress, *rest: _die_in_the_second(
+            epoch, self, stage, optimizer, progress, *rest
+        ),
+    )
+    with pytest.raises(_Killed):
+        killed.fit()
+    monkeypatch.setattr(Trainer, "_epoch", epoch)
+    trainer("killed")[0].fit()
+    expected, found = load(run.last), load(killed_run.last)
+    assert expected["method"].keys() == found["method"].keys()
+    assert all(torch.equal(value, found["method"][key]) for key, value in expected["method"].items())
+
+
+def _die_in_the_second(epoch, trainer, stage, optimizer, progress, *rest):
+    if progress.epoch == 1:
+        trainer._steps(stage, optimizer, 1, rest[-1])
+        raise _Killed
+    return epoch(trainer, stage, optimizer, progress, *rest)
