@@ -32,7 +32,7 @@ from core.ops import random
 from core.registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
 from core.report.run import RunFolder
 
-
+# Prefixes of the keys that do not change what is measured.
 MEASURES_THE_SAME = ("EVAL.", "DATASET.ROOT", "SEED", "PLUGINS", "REFERENCE.")
 NO_REFERENCE = [f"REFERENCE.{key}={value}" for key, value in DEFAULTS["REFERENCE"].items()]
 

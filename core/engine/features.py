@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from core.data.loaders import Pixels
@@ -24,16 +25,20 @@ class Source(Protocol):
 class CachedFeatures:
     """Every used image of a split encoded once, in a table of features.
 
-    `batch` images pass the backbone together (0: chosen for the device); the features do not depend on it.
+    `batch` images pass the backbone together (0: chosen for the device). Every block is padded to that size, and to
+    2 at least: convolution libraries choose their path by the number of images, so an unpadded last block would be
+    rounded differently.
     """
 
     def __init__(self, method: Method, pixels: Pixels, used: Tensor, image_size: int, batch: int = 0) -> None:
         self._table: Features = {}
-        for ids in used.split(batch or images_at_once(image_size, pixels.device)):
-            for name, value in method.encode(pixels.gather(ids)).items():
+        block = max(2, batch or images_at_once(image_size, pixels.device))
+        for ids in used.split(block):
+            padded = torch.cat([ids, ids[-1:].expand(block - len(ids))])
+            for name, value in method.encode(pixels.gather(padded)).items():
                 if name not in self._table:
                     self._table[name] = value.new_empty(len(pixels), *value.shape[1:])
-                self._table[name][ids.to(value.device)] = value
+                self._table[name][ids.to(value.device)] = value[: len(ids)]
         self.bytes_per_image = sum(table[0].nbytes for table in self._table.values())
 
     def gather(self, ids: Tensor) -> Features:

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.data.augment import Crop, Flip, Jitter, Resized, parse
 from core.errors import UserError
@@ -97,14 +95,20 @@ def test_resized_is_crop_and_bilinear_enlargement(smallest):
     assert np.allclose(Resized(smallest)(pixels, seed).numpy(), expected, rtol=0, atol=2e-5)
 
 
-@given(st.floats(0, 1), *[st.floats(0, 1)] * 4)
-def test_resized_box_lies_within_the_image(smallest, *u):
-    top, left, height, width = box(u, smallest, 1, 1)
-    assert top >= 0
-    assert left >= 0
-    assert top + height <= 1 + 1e-9
-    assert left + width <= 1 + 1e-9
-    assert height * width <= smallest + (1 - smallest) * u[0] + 1e-9
+@pytest.mark.parametrize("smallest", [0.08, 0.5, 1.0])
+def test_resized_area_and_aspect_ratio(smallest):
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    ramp = torch.stack([rows, columns, rows], 2).expand(500, -1, -1, -1)
+    found = Resized(smallest)(ramp, random.hashes(torch.tensor(0), "ramp", 500))
+    high = (found[:, 17, 16, 0] - found[:, 15, 16, 0]) / 2
+    wide = (found[:, 16, 17, 1] - found[:, 16, 15, 1]) / 2
+    slack = 1e-3
+    assert ((high <= 1 + slack) & (wide <= 1 + slack)).all()
+    assert ((high * wide >= min(smallest, 3 / 4) - slack) & (high * wide <= 1 + slack)).all()
+    assert ((high / wide >= 3 / 4 - slack) & (high / wide <= 4 / 3 + slack)).all()
+    if smallest < 1:
+        assert (high * wide).min() < smallest + 0.1
+        assert ((high / wide).min() < 0.8) & ((high / wide).max() > 1.25)
 
 
 def test_resized_of_the_whole_square_is_the_identity(monkeypatch):

@@ -121,7 +121,9 @@ def test_ten_thousand_episodes_a_second():
 
 
 def test_too_many_ways_is_one_sentence():
-    with pytest.raises(UserError, match=r"^TASK\.VAL\.WAY is 9, but the train split of Made has 8 classes; lower it\.$"):
+    with pytest.raises(
+        UserError, match=r"^TASK\.VAL\.WAY is 9, but the train split of Made has 8 classes; lower it\.$"
+    ):
         EpisodeSampler(SPLIT, Shape(9, 1, 1), 0, "TASK.VAL")
 
 

@@ -105,7 +105,11 @@ def test_tasks_of_a_step_are_the_single_episodes():
         chosen = {name: value[t : t + 1] for name, value in together.support.items()}
         query = {name: value[t : t + 1] for name, value in together.query.items()}
         at_t = dataclasses.replace(
-            together, support=chosen, query=query, class_ids=together.class_ids[t : t + 1], seed=together.seed[t : t + 1]
+            together,
+            support=chosen,
+            query=query,
+            class_ids=together.class_ids[t : t + 1],
+            seed=together.seed[t : t + 1],
         )
         same(at_t, alone)
 

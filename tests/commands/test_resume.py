@@ -1,0 +1,138 @@
+"""A run that was cut short and resumed equals the one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from core.engine.trainer import Trainer
+from tests.workspace import EXPERIMENTS, PROTONET, best, files, metrics, same_run, state
+
+CFG = PROTONET | {"STAGE": {"meta": {"EPOCHS": 4, "STEPS": 4, "AUGMENT": ["crop-2", "flip"], "VAL": {"EPISODES": 20}}}}
+
+
+def interrupt_in(monkeypatch, stage, epoch, step=2, error=KeyboardInterrupt):
+    """Make training stop in the middle of an epoch (from 0), once."""
+    stream_at = f"core.engine.trainer.{'random.key'}"
+    real = sys.modules["core.ops.random"].key
+    steps = {"meta": 4, "base": 3}[stage]
+
+    def key(*parts):
+        if parts[0] == "step" and parts[2:] == (stage, epoch * steps + step):
+            monkeypatch.setattr(stream_at, real)
+            raise error("stopped by the test") if error is not KeyboardInterrupt else error
+        return real(*parts)
+
+    monkeypatch.setattr(stream_at, key)
+
+
+def episodes(run):
+    (found,) = run.glob("eval/*/*/episodes.csv")
+    return found.read_bytes()
+
+
+@pytest.fixture
+def uninterrupted(space):
+    return space.train(space.config(CFG), tag="whole", evaluate_after=True)
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_resumed_equals_uninterrupted(space, uninterrupted, monkeypatch, epoch):
+    cfg = space.config(CFG)
+    interrupt_in(monkeypatch, "meta", epoch)
+    code, _, err = space.trainer(cfg)
+    run = space.base / "Glyphs_Proto"
+    assert (code, err) == (130, "interrupted\n")
+    assert state(run) == {"state": "failed", "why": "KeyboardInterrupt"}
+    assert len(metrics(run)) == epoch
+    code, out, _ = space.trainer(cfg, "--resume")
+    assert code == 0
+    assert (f"resuming after epoch {epoch} of 4" in out) == (epoch > 0)
+    assert same_run(run, uninterrupted)
+    assert episodes(run) == episodes(uninterrupted)
+    assert state(run) == {"state": "done"}
+
+
+def test_status_says_what_went_wrong(space, monkeypatch):
+    cfg = space.config(CFG)
+    interrupt_in(monkeypatch, "meta", 1, error=MemoryError)
+    with pytest.raises(MemoryError):
+        space.train(cfg)
+    assert state(space.base / "Glyphs_Proto") == {"state": "failed", "why": "MemoryError: stopped by the test"}
+
+
+def test_interrupted_between_the_files_of_an_epoch(space, uninterrupted, monkeypatch):
+    """The best checkpoint and the curve are written before last.pth: both are written again, with the same values."""
+    cfg, save = space.config(CFG), Trainer._save
+
+    def stop(self, path, stage, **more):
+        if path.name == "last.pth" and more["progress"]["epoch"] == 3:
+            raise KeyboardInterrupt
+        save(self, path, stage, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_save", stop)
+        assert space.trainer(cfg)[0] == 130
+    run = space.base / "Glyphs_Proto"
+    assert len(metrics(run)) == 3
+    assert space.trainer(cfg, "--resume")[0] == 0
+    assert same_run(run, uninterrupted)
+
+
+def test_killed_process_can_be_resumed(space):
+    """SIGKILL leaves no chance to clean up."""
+    slow = CFG | {"STAGE": {"meta": CFG["STAGE"]["meta"] | {"EPOCHS": 60}}}
+    cfg = space.config(slow)
+    run = space.base / "Glyphs_Proto"
+    command = [sys.executable, str(EXPERIMENTS / "run_trainer.py"), "--cfg", str(cfg), "-c", str(space.base)]
+    process = subprocess.Popen(
+        [*command, "-d", "cpu", "--threads", "1", "-e", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (run / "last.pth").exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert state(run) == {"state": "running"}
+    assert len(metrics(run)) < 60
+    space.train(cfg, resume=True)
+    assert same_run(run, space.train(cfg, tag="whole"))
+
+
+def test_resuming_a_finished_run_only_evaluates_again(space):
+    cfg = space.config(CFG)
+    run = space.train(cfg)
+    before = {name: content for name, content in files(run).items() if name.endswith((".pth", "metrics.jsonl"))}
+    code, out, _ = space.trainer(cfg, "--resume")
+    assert code == 0
+    assert "resuming after epoch 4 of 4" in out
+    assert "t-interval" in out
+    after = files(run)
+    assert before == {name: after[name] for name in before}
+    assert any(name.startswith("eval/") for name in after)
+
+
+def test_resume_without_a_run_starts_one(space):
+    assert space.trainer(space.config(CFG), "--resume", "-e", "0")[0] == 0
+    assert state(space.base / "Glyphs_Proto") == {"state": "done"}
+
+
+def test_overwrite_starts_again(space):
+    run = space.train(space.config(CFG))
+    (run / "eval").mkdir()
+    assert space.trainer(space.config(CFG), "METHOD.ARGS.scale=0.5", "--overwrite", "-e", "0")[0] == 0
+    assert len(metrics(run)) == 4
+    assert not (run / "eval").exists()
+    assert torch.load(best(run), weights_only=True)["meta"]["method"]["ARGS"] == {"scale": 0.5}
+
+
+def test_train_log_keeps_what_was_said_before(space, monkeypatch):
+    cfg = space.config(CFG)
+    interrupt_in(monkeypatch, "meta", 2)
+    space.trainer(cfg)
+    space.trainer(cfg, "--resume", "-e", "0")
+    text = (space.base / "Glyphs_Proto" / "train.log").read_text()
+    assert [text.count(f"meta epoch {n} ") for n in (1, 2, 3, 4)] == [1, 1, 1, 1]

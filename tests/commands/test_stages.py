@@ -1,0 +1,142 @@
+"""Stages: each starts from the one before, is shared by configs that ask for the same one, and resumes."""
+
+import pytest
+import torch
+
+from tests.commands.test_resume import interrupt_in
+from tests.workspace import PROTONET, TWO_STAGES, best, metrics, same_run
+
+
+def shared(space):
+    return sorted((space.base / "pretrained").glob("*.pth"))
+
+
+def test_second_stage_starts_from_the_first(space):
+    code, out, _ = space.trainer(space.config(TWO_STAGES, "Two.yaml"))
+    assert code == 0
+    assert "stage meta starts from the previous stage's backbone: " in out
+    assert " matched, 0 missing, 0 unexpected" in out
+    assert "ProtoNet  Glyphs test  3-way 1-shot" in out
+    run = space.base / "Glyphs_Two"
+    assert [(record["stage"], record["epoch"]) for record in metrics(run)] == [
+        *[("base", 1), ("base", 2)],
+        *[("meta", 1), ("meta", 2), ("meta", 3)],
+    ]
+    assert {file.name for file in run.glob("*.pth")} == {"last.pth", "ebest_3way_1shot.pth"}
+    assert [path.name.rsplit("_", 1)[0] for path in shared(space)] == ["Glyphs_NegMargin"]
+
+
+@pytest.mark.parametrize(("stage", "epoch"), [("base", 0), ("base", 1), ("meta", 0), ("meta", 1)])
+def test_resumed_in_either_stage_equals_uninterrupted(space, monkeypatch, stage, epoch):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    whole = space.train(cfg, base=str(space.path / "elsewhere"))
+    interrupt_in(monkeypatch, stage, epoch)
+    assert space.trainer(cfg, "-e", "0")[0] == 130
+    assert len(shared(space)) == (stage == "meta")
+    code, out, _ = space.trainer(cfg, "-e", "0", "--resume")
+    assert code == 0
+    assert ("stage base: reusing" in out) == (stage == "meta")
+    assert same_run(space.base / "Glyphs_Two", whole)
+
+
+def test_finished_run_resumes_without_training(space):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    run = space.train(cfg)
+    before = (run / "metrics.jsonl").read_bytes()
+    code, out, _ = space.trainer(cfg, "--resume")
+    assert code == 0
+    assert "resuming after epoch 3 of 3" in out
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_same_first_stage_is_reused(space):
+    space.train(space.config(TWO_STAGES, "Two.yaml"))
+    (stored,) = shared(space)
+    before = stored.read_bytes()
+    other = space.config(TWO_STAGES, "Three.yaml", METHOD={"NAME": "ProtoNet", "ARGS": {"scale": 0.1}})
+    code, out, _ = space.trainer(other, "-e", "0")
+    assert code == 0
+    assert f"stage base: reusing {stored}" in out
+    assert [record["stage"] for record in metrics(space.base / "Glyphs_Three")] == ["meta"] * 3
+    assert shared(space) == [stored]
+    assert stored.read_bytes() == before
+
+
+def test_reused_first_stage_gives_the_same_second(space):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    first, second = (torch.load(best(space.train(cfg, tag=tag)), weights_only=True) for tag in ("a", "b"))
+    assert all(torch.equal(first["method"][name], second["method"][name]) for name in first["method"])
+
+
+@pytest.mark.parametrize(
+    ("override", "reused"),
+    [
+        ("STAGE.base.OPTIM.LR=0.01", False),
+        ("STAGE.base.AUGMENT=[]", False),
+        ("STAGE.base.ARGS.scale=5", False),
+        ("BACKBONE.ARGS.width=4", False),
+        ("SEED=1", False),
+        ("TASK.VAL.SHOT=2", False),
+        ("STAGE.meta.OPTIM.LR=0.01", True),
+        ("EVAL.EPISODES=30", True),
+        ("EVAL.BATCH=8", True),
+        ("TASK={TEST: {SHOT: 2}, VAL: {SHOT: 1}, TRAIN: {SHOT: 1}}", True),
+    ],
+)
+def test_everything_that_shapes_a_stage_and_nothing_else_names_it(space, override, reused):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    if not shared(space):
+        space.train(cfg)
+    code, out, _ = space.trainer(cfg, "-e", "0", "--tag", "other", override)
+    assert code == 0
+    assert ("reusing" in out) == reused
+
+
+def test_renamed_stage_draws_other_images_and_so_is_another(space):
+    space.train(space.config(TWO_STAGES, "Two.yaml"))
+    stages = {"first": TWO_STAGES["STAGE"]["base"], "meta": TWO_STAGES["STAGE"]["meta"]}
+    space.train(space.config(TWO_STAGES | {"STAGES": ["first", "meta"], "STAGE": stages}, "Renamed.yaml"))
+    assert len(shared(space)) == 2
+
+
+def test_stored_stage_is_no_checkpoint_to_evaluate(space):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    run = space.train(cfg)
+    out = space.evaluator(cfg, "-c", *shared(space), best(run))[1]
+    assert f"skipped  {shared(space)[0]}: an earlier stage of a run" in out
+    assert out.count("result files") == 1
+
+
+def test_init_takes_the_backbone_of_a_checkpoint(space):
+    base = {"base": TWO_STAGES["STAGE"]["base"] | {"METHOD": "", "ARGS": {}}}
+    one = PROTONET | {"METHOD": {"NAME": "NegMargin"}, "STAGES": ["base"], "STAGE": base}
+    source = best(space.train(space.config(one, "Base.yaml")))
+    code, out, _ = space.trainer(space.config(), "-e", "0", f"STAGE.meta.INIT={source}", "STAGE.meta.OPTIM.LR=1e-12")
+    assert code == 0
+    assert f"stage meta: {source}: " in out
+    assert " matched, 0 missing, 0 unexpected" in out
+    given = torch.load(source, weights_only=True)["method"]
+    taken = torch.load(space.base / "Glyphs_Proto" / "last.pth", weights_only=True)["method"]
+    for name in (name for name in taken if name.endswith("weight")):
+        assert torch.allclose(given[name], taken[name], atol=1e-6)
+
+
+def test_init_that_fits_in_part_says_how_much(space):
+    source = best(space.train(space.config(), "BACKBONE.ARGS.norm=batch", tag="source"))
+    out = space.trainer(space.config(), "-e", "0", f"STAGE.meta.INIT={source}")[1]
+    assert f"{source}: 16 matched, 12 missing, 0 unexpected" in out
+
+
+def test_init_that_fits_nothing_is_refused(space):
+    source = best(space.train(space.config(), "BACKBONE.ARGS.width=4", tag="source"))
+    code, _, err = space.trainer(space.config(), f"STAGE.meta.INIT={source}")
+    assert code == 2
+    assert f"error: {source} does not fit this backbone (" in err
+    assert not (space.base / "Glyphs_Proto").exists()
+
+
+def test_init_of_a_later_stage_is_refused(space):
+    source = best(space.train(space.config(), tag="source"))
+    code, _, err = space.trainer(space.config(TWO_STAGES, "Two.yaml"), f"STAGE.meta.INIT={source}")
+    assert code == 2
+    assert "STAGE.meta.INIT" in err

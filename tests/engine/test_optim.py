@@ -1,0 +1,94 @@
+"""Learning-rate factors as formulas of the epoch."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.engine.optim import Recipe
+
+LR = 0.003
+NEGMARGIN = Recipe(lr=LR, schedule="cosine", warmup=50, lr_min=1e-6)
+
+
+@given(st.floats(0, 49.99))
+def test_warmup_is_negmargins_formula(epoch):
+    assert LR * NEGMARGIN.factor(epoch, 200) == pytest.approx(LR / 16 * (15 * epoch / 50 + 1), rel=1e-12)
+
+
+def test_warmup_starts_at_a_sixteenth_and_ends_at_one():
+    assert NEGMARGIN.factor(0, 200) == 1 / 16
+    assert NEGMARGIN.factor(50, 200) == 1
+    assert NEGMARGIN.factor(50 - 1e-9, 200) == pytest.approx(1)
+
+
+@given(st.floats(50, 200))
+def test_cosine_runs_from_the_end_of_warmup_to_lr_min(epoch):
+    expected = 1e-6 + (LR - 1e-6) * (1 + math.cos(math.pi * (epoch - 50) / 150)) / 2
+    assert LR * NEGMARGIN.factor(epoch, 200) == pytest.approx(expected, rel=1e-9)
+
+
+def test_cosine_ends_at_lr_min():
+    assert LR * NEGMARGIN.factor(200, 200) == pytest.approx(1e-6)
+    assert LR * NEGMARGIN.factor(125, 200) == pytest.approx((LR + 1e-6) / 2)
+    assert Recipe(schedule="cosine").factor(0, 60) == 1
+    assert Recipe(schedule="cosine").factor(60, 60) == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "multistep", "cosine"])
+def test_every_schedule_starts_at_one_without_warmup(schedule):
+    assert Recipe(schedule=schedule, milestones=[5]).factor(0, 60) == 1
+
+
+def test_constant():
+    recipe = Recipe(warmup=2)
+    assert [recipe.factor(epoch, 10) for epoch in (0, 1, 2, 9.5)] == [1 / 16, 17 / 32, 1, 1]
+
+
+def test_step_halves_every_20_epochs():
+    recipe = Recipe(schedule="step", every=20, gamma=0.5)
+    expected = {0: 1, 19.99: 1, 20: 0.5, 39.9: 0.5, 40: 0.25, 199.9: 0.5**9}
+    assert {epoch: recipe.factor(epoch, 200) for epoch in expected} == expected
+
+
+def test_multistep_at_its_milestones():
+    recipe = Recipe(schedule="multistep", gamma=0.1, milestones=[60, 80], warmup=1)
+    expected = {0.5: 17 / 32, 1: 1, 59.9: 1, 60: 0.1, 79.9: 0.1, 80: 0.01, 99: 0.01}
+    assert {epoch: recipe.factor(epoch, 100) for epoch in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("recipe", [NEGMARGIN, Recipe(schedule="step", warmup=3), Recipe(schedule="cosine")])
+def test_a_function_of_the_epoch_alone(recipe):
+    epochs = [t / 7 for t in range(60 * 7)]
+    forward = [recipe.factor(epoch, 60) for epoch in epochs]
+    assert [recipe.factor(epoch, 60) for epoch in reversed(epochs)] == forward[::-1]
+
+
+def groups():
+    weights = [torch.nn.Parameter(torch.full((2,), float(i))) for i in (1, 2)]
+    return [{"params": [weights[0]], "lr": 0.1}, {"params": [weights[1]], "lr": 0.02}]
+
+
+def test_adam():
+    optimizer = Recipe(name="adam", lr=0.1, weight_decay=5e-4).optimizer(groups())
+    assert type(optimizer) is torch.optim.Adam
+    assert [(g["lr"], g["initial_lr"]) for g in optimizer.param_groups] == [(0.1, 0.1), (0.02, 0.02)]
+    assert {(g["weight_decay"], g["betas"]) for g in optimizer.param_groups} == {(5e-4, (0.9, 0.999))}
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgd(nesterov):
+    recipe = Recipe(name="sgd", lr=0.1, momentum=0.8, nesterov=nesterov, weight_decay=1e-3)
+    optimizer = recipe.optimizer(groups())
+    assert type(optimizer) is torch.optim.SGD
+    assert [(g["lr"], g["initial_lr"]) for g in optimizer.param_groups] == [(0.1, 0.1), (0.02, 0.02)]
+    settings = {(g["momentum"], g["nesterov"], g["weight_decay"], g["dampening"]) for g in optimizer.param_groups}
+    assert settings == {(0.8, nesterov, 1e-3, 0)}
+
+
+def test_the_callers_groups_stay_as_they_were():
+    own = groups()
+    Recipe().optimizer(own)
+    assert [set(group) for group in own] == [{"params", "lr"}] * 2

@@ -1,0 +1,84 @@
+"""Losses against loops over samples in float64."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.objectives.base import CrossEntropy
+from core.objectives.negmargin import NegMarginLoss
+
+SCALE = 10.0
+
+
+def made(*leading, classes=6):
+    generator = torch.Generator().manual_seed(len(leading))
+    cosines = torch.rand(*leading, classes, generator=generator, dtype=torch.float64) * 2 - 1
+    return cosines, torch.randint(classes, leading, generator=generator)
+
+
+def equation_2(cosines, y, scale, margin):
+    """Mean over samples of -log(e^{s (a_y - m)} / (e^{s (a_y - m)} + sum over j != y of e^{s a_j}))."""
+    losses = []
+    for a, target in zip(cosines.tolist(), y.tolist(), strict=True):
+        own = math.exp(scale * (a[target] - margin))
+        others = math.fsum(math.exp(scale * a_j) for j, a_j in enumerate(a) if j != target)
+        losses.append(-math.log(own / (own + others)))
+    return math.fsum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("margin", [-0.3, -0.02, 0.0, 0.2])
+@pytest.mark.parametrize("scale", [1.0, 10.0, 30.0])
+def test_equals_the_papers_equation(margin, scale):
+    cosines, y = made(20)
+    found = NegMarginLoss(margin=margin)(scale * cosines, y, scale)
+    assert found.item() == pytest.approx(equation_2(cosines, y, scale, margin), abs=1e-10)
+
+
+def test_no_margin_is_cross_entropy():
+    cosines, y = made(20)
+    assert torch.equal(NegMarginLoss(margin=0.0)(SCALE * cosines, y, SCALE), F.cross_entropy(SCALE * cosines, y))
+
+
+def test_negative_margin_relaxes_and_positive_margin_tightens():
+    cosines, y = made(20)
+    losses = [NegMarginLoss(margin=m)(SCALE * cosines, y, SCALE).item() for m in (-0.3, 0.0, 0.2)]
+    assert losses == sorted(losses)
+    assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize("objective", [CrossEntropy(), NegMarginLoss(margin=-0.3)], ids=["ce", "negmargin"])
+@given(st.floats(-100, 100))
+def test_a_constant_for_each_sample_changes_nothing(objective, shift):
+    cosines, y = made(5)
+    shifts = shift * torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
+    found = objective(SCALE * cosines + shifts, y, SCALE)
+    assert found.item() == pytest.approx(objective(SCALE * cosines, y, SCALE).item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("objective", [CrossEntropy(), NegMarginLoss(margin=-0.3)], ids=["ce", "negmargin"])
+def test_leading_axes_are_averaged_over(objective):
+    cosines, y = made(2, 3, 4)
+    flat = objective(SCALE * cosines.view(24, -1), y.view(24), SCALE)
+    assert objective(SCALE * cosines, y, SCALE).item() == pytest.approx(flat.item(), abs=1e-12)
+    each = [objective(SCALE * cosines[t, i], y[t, i], SCALE).item() for t in range(2) for i in range(3)]
+    assert flat.item() == pytest.approx(sum(each) / 6, abs=1e-12)
+
+
+def test_cross_entropy_is_the_mean_negative_log_probability():
+    cosines, y = made(20)
+    assert CrossEntropy()(cosines, y).item() == pytest.approx(equation_2(cosines, y, 1.0, 0.0), abs=1e-12)
+
+
+def test_gradients():
+    cosines, y = made(4)
+    loss = NegMarginLoss(margin=-0.3)
+    assert torch.autograd.gradcheck(lambda a: loss(SCALE * a, y, SCALE), cosines.requires_grad_())
+
+
+def test_margin_has_no_parameters():
+    assert not list(NegMarginLoss().parameters())
+    assert NegMarginLoss().margin == -0.02

@@ -1,0 +1,137 @@
+"""The files of an evaluation, read back with the csv module, and the line that sums it up."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.report import run
+from core.report.result import quoted, result_dir, result_line, write_result
+from core.report.run import write_json, write_text
+
+NAMES = ["apple", 'a "b"', "c, d", "e\nf", "ü\rv", ""]
+RESULT = {
+    "method": "ProtoNet",
+    "dataset": "CIFAR-FS",
+    "split": "test",
+    "way": 2,
+    "shot": 1,
+    "query": 15,
+    "seed": 0,
+    "episodes": 3,
+    "mean": 55.456,
+    "ci95": 0.204,
+    "transductive": False,
+    "reference": None,
+}
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file, strict=True))
+
+
+@pytest.fixture
+def written(tmp_path):
+    folder = tmp_path / "eval" / "here"
+    correct, classes = np.array([30, 17, 0]), np.array([[0, 2], [4, 0], [5, 1]])
+    confusion = np.zeros((6, 6), dtype=np.int64)
+    confusion[0, :2] = 12, 3
+    confusion[1, 1] = 7
+    confusion[2, 0] = 5
+    write_result(folder, RESULT, correct, classes, confusion, NAMES)
+    return folder, confusion
+
+
+def test_episodes(written):
+    assert read(written[0] / "episodes.csv") == [
+        ["index", "correct", "queries", "classes"],
+        ["0", "30", "30", "0 2"],
+        ["1", "17", "30", "4 0"],
+        ["2", "0", "30", "5 1"],
+    ]
+
+
+def test_per_class(written):
+    header, *rows = read(written[0] / "per_class.csv")
+    assert header == ["class", "name", "correct", "queries", "accuracy"]
+    assert [row[0] for row in rows] == list("012345")
+    assert [row[1] for row in rows] == NAMES
+    assert [row[2:] for row in rows[:3]] == [["12", "15", "80.00"], ["7", "7", "100.00"], ["0", "5", "0.00"]]
+    assert all(row[2:4] == ["0", "0"] and math.isnan(float(row[4])) for row in rows[3:])
+
+
+def test_confusion(written):
+    folder, confusion = written
+    header, *rows = read(folder / "confusion.csv")
+    assert header == ["true", *NAMES]
+    assert [row[0] for row in rows] == NAMES
+    assert np.array_equal(np.array([row[1:] for row in rows], dtype=int), confusion)
+
+
+def test_result_and_no_other_file(written):
+    folder = written[0]
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8")) == RESULT
+    names = {"episodes.csv", "per_class.csv", "confusion.csv", "result.json"}
+    assert {entry.name for entry in folder.iterdir()} == names
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=4))
+def test_quoted_fields_survive(names):
+    line = ",".join(["first", *map(quoted, names)]) + "\n"
+    assert list(csv.reader(io.StringIO(line, newline=""), strict=True)) == [["first", *names]]
+
+
+def test_plain_names_are_not_quoted():
+    assert [quoted(name) for name in ("apple", "c, d", 'a "b"')] == ["apple", '"c, d"', '"a ""b"""']
+
+
+def test_line():
+    assert result_line(RESULT) == (
+        "ProtoNet  CIFAR-FS test  2-way 1-shot  55.46 ± 0.20 %  (3 episodes, 95 % t-interval, seed 0, inductive)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "end"),
+    [
+        ({"accuracy": 55.5, "ci": 0.7, "status": "published"}, "  published: 55.5 ± 0.7"),
+        ({"accuracy": 72.0, "ci": None, "status": "other protocol"}, "  other protocol: 72"),
+    ],
+)
+def test_line_with_the_published_number(reference, end):
+    line = result_line(RESULT | {"transductive": True, "reference": reference})
+    assert line.endswith(f"seed 0, transductive){end}")
+
+
+def test_folder_says_what_was_measured(tmp_path):
+    assert result_dir(tmp_path, "ebest_5way_1shot", RESULT) == (
+        tmp_path / "eval" / "ebest_5way_1shot" / "test_2w1s_q15_seed0_3"
+    )
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(run.os, "fsync", fail)
+    with pytest.raises(type(error)):
+        write_text(path, "new")
+    with pytest.raises(type(error)):
+        write_json(tmp_path / "b.json", {})
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_text_is_written_as_it_is(tmp_path):
+    write_text(tmp_path / "new" / "a.txt", "ä\r\n\n")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "ä\r\n\n".encode()

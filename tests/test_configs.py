@@ -1,0 +1,120 @@
+"""Every shipped YAML loads, says what its name says, and runs a step."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from core.build import load_config, make_method
+from core.config.provenance import flatten
+from core.episode import Batch, DataInfo, Task
+
+ROOT = Path(__file__).parents[1] / "configs"
+LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
+NAME = re.compile(r"(?P<method>\w+)_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
+BACKBONES = {"C4": "Conv4", "R12": "ResNet12"}
+
+
+@cache
+def loaded(leaf: str):
+    return load_config(ROOT / leaf)
+
+
+def info(cfg, *, way: int = 0) -> DataInfo:
+    task = cfg.TASK.TRAIN
+    return DataInfo(n_base=8, image_size=32, way=way or task.WAY, shot=task.SHOT, query=task.QUERY)
+
+
+def test_there_are_configs():
+    assert len(LEAVES) >= 9
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_the_name_agrees_with_the_content(leaf):
+    cfg, name = loaded(leaf).cfg, NAME.fullmatch(Path(leaf).stem)
+    assert Path(leaf).parent.name == cfg.DATASET.NAME
+    assert name["method"] == cfg.METHOD.NAME
+    assert (int(name["way"]), int(name["shot"])) == (cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT)
+    assert BACKBONES[name["backbone"]] == cfg.BACKBONE.NAME
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_is_short_and_sets_nothing_that_it_inherits(leaf, tmp_path):
+    text = (ROOT / leaf).read_text()
+    assert len(text.splitlines()) <= 10
+    own = yaml.safe_load(text)
+    bases = own.pop("_BASE_")
+    paths = [str((ROOT / leaf).parent.joinpath(base).resolve()) for base in bases]
+    lone = tmp_path / Path(leaf).name
+    chosen = {key: own[key] for key in ("METHOD", "OBJECTIVE") if key in own}
+    names = {key: {"NAME": node["NAME"]} for key, node in chosen.items()}
+    lone.write_text(yaml.safe_dump({"_BASE_": paths, **names}))
+    inherited = load_config(lone).values
+    mine = flatten(own)
+    dead = [key for key, value in mine.items() if not key.endswith(".NAME") and inherited[key] == value]
+    assert dead == []
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_the_network_is_built(leaf):
+    cfg = loaded(leaf).cfg
+    for stage in cfg.STAGES:
+        with torch.device("meta"):
+            method = make_method(cfg, stage, info(cfg))
+        assert sum(p.numel() for p in method.parameters()) > 0
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_reference_is_complete(leaf):
+    reference = loaded(leaf).cfg.REFERENCE
+    assert bool(reference.ACCURACY) == bool(reference.SOURCE) == bool(reference.STATUS)
+
+
+def network(leaf: str) -> str:
+    """What decides how a step runs: the stages' methods with their arguments, and the backbone."""
+    cfg = loaded(leaf).cfg
+    stages = [[node.METHOD, node.ARGS, node.OBJECTIVE, node.STREAM] for node in cfg.STAGE.values()]
+    return json.dumps([stages, cfg.BACKBONE])
+
+
+def steps() -> list:
+    """All leaves; those whose network an earlier leaf has already shown to run are slow ones."""
+    seen: set[str] = set()
+    cases = []
+    for leaf in LEAVES:
+        cases.append(pytest.param(leaf, marks=[pytest.mark.slow] if network(leaf) in seen else []))
+        seen.add(network(leaf))
+    return cases
+
+
+@pytest.mark.parametrize("leaf", steps())
+def test_one_step_runs(leaf):
+    cfg = loaded(leaf).cfg
+    shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
+    image = torch.randn(1, 2 * (shot + 1), 3, 32, 32)
+    task = Task(
+        support={"image": image[:, : 2 * shot]},
+        support_y=labels.repeat_interleave(shot)[None],
+        query={"image": image[:, 2 * shot :]},
+        query_y=labels[None],
+        way=2,
+        shot=shot,
+        class_ids=labels[None],
+        seed=torch.zeros(1, dtype=torch.long),
+    )
+    batch = Batch({"image": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 3, 5, 7]))
+    for stage in cfg.STAGES:
+        method = make_method(cfg, stage, info(cfg, way=2))
+        item = {"episodes": task, "batches": batch}[cfg.STAGE[stage].STREAM]
+        loss = method.loss(item.encoded(method.encode))
+        loss.backward()
+        assert loss.isfinite()
+        with torch.no_grad():
+            method.eval()
+            assert method(task.encoded(method.encode)).shape == (1, 2, 2)
