@@ -109,6 +109,7 @@ class Builder:
             self.split(name),
             self.sampler(name, self.cfg.EVAL.SEED),
             self.pixels(name),
+            base=lambda: (self.split("train"), self.pixels("train")),
             first_class=sum(len(self.split(other).classes) for other in before),
             memory_mb=self.cfg.EVAL.MEMORY_MB,
             batch=self.cfg.EVAL.BATCH,

@@ -42,7 +42,8 @@ def parser(description: str, examples: str) -> argparse.ArgumentParser:
 
 def split_options(values: list[str]) -> tuple[list[str], list[str]]:
     """Part what a shell's glob gave from the config keys behind it: `-c a.pth b.pth EVAL.EPISODES 600`."""
-    keys = [i for i, value in enumerate(values) if re.match(r"[A-Z]+(\.\w+)*(=|$)", value) and not Path(value).exists()]
+    key = re.compile(r"(?!.*\.pth$)[A-Z]+(\.\w+)*(=|$)")
+    keys = [i for i, value in enumerate(values) if key.match(value) and not Path(value).exists()]
     first = keys[0] if keys else len(values)
     return values[:first], values[first:]
 

@@ -24,6 +24,8 @@ from core.methods.base import Method
 from core.report.result import result_dir, result_line, write_result
 from core.report.run import RunFolder, run_name, write_json
 
+MOST_THREADS = 1024
+
 
 def train(
     cfg_file: str,
@@ -138,8 +140,8 @@ def measure(loaded: Loaded, builder: Builder, method: Method):
 def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:
     """Choose the device and set the process up for it."""
     where, note = device.choose(name)
-    if threads < 0:
-        raise UserError(f"--threads is {threads}; give 1 or more, or 0 for PyTorch's choice.")
+    if not 0 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads is {threads}; give 1 to {MOST_THREADS}, or 0 for PyTorch's choice.")
     if threads:
         torch.set_num_threads(threads)
     device.tune_allocator()

@@ -43,7 +43,7 @@ class Task:
     seed: Tensor  # [T] int64, a function of the run's seed and the episode's index
     progress: float = 1.0  # 0..1 of the stage, for schedules inside a method
     semantics: Tensor | None = None  # [T, N, D] word vectors of the task's classes, where the method asks for them
-    base: Features | None = None  # [n_base, ...] mean feature of each base class, where the method asks for it
+    base: Features | None = None  # [n_base, ...] mean feature of each base class, at evaluation, where asked for
 
     @property
     def tasks(self) -> int:

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,8 +79,10 @@ def import_plugins(modules: list[str]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as error:
+        except Exception as error:  # whatever a user's code raises
+            frames = [f for f in traceback.extract_tb(error.__traceback__)[1:] if "importlib" not in f.filename]
+            where = f", {frames[0].filename} line {frames[0].lineno}" if frames else ""
             raise UserError(
-                f"PLUGINS names {name!r}, which Python cannot import ({error}); "
-                "put it on PYTHONPATH or next to the scripts."
+                f"PLUGINS names {name!r}, which Python cannot import ({type(error).__name__}: {error}{where}); "
+                "correct it, and put it on PYTHONPATH or next to the scripts."
             ) from error

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from core.data.store import split_dir, write_split
 
 SIZE = 16
 TINY = {"train": (8, 20), "val": (6, 20), "test": (6, 20)}  # classes, images of a class
 
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 torch.set_num_threads(1)  # for the fixtures that are made before `one_thread`
 
 

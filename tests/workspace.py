@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from core.commands import evaluate, train
+from core.ops import random
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 META = {"EPOCHS": 3, "STEPS": 4, "VAL": {"EPISODES": 20}}
@@ -86,6 +87,20 @@ class Workspace:
     def evaluator(self, cfg, *arguments):
         """Run run_evaluator.py."""
         return self.script("run_evaluator.py", "--cfg", cfg, "-d", "cpu", *arguments)
+
+
+def interrupt_in(monkeypatch, stage, epoch, error=KeyboardInterrupt):
+    """Make training stop, once, in the second step of an epoch (counted from 0)."""
+    real = random.key
+    steps = {"meta": 4, "base": 3}[stage]
+
+    def key(*parts):
+        if parts[0] == "step" and parts[2:] == (stage, epoch * steps + 1):
+            monkeypatch.setattr(random, "key", real)
+            raise error
+        return real(*parts)
+
+    monkeypatch.setattr(random, "key", key)
 
 
 def best(run):

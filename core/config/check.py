@@ -77,6 +77,14 @@ def last_stage_trains_method(cfg: CfgNode) -> str | None:
     return None
 
 
+def later_stages_start_from_earlier(cfg: CfgNode) -> str | None:
+    """Weights from a file would be replaced by those of the stage before."""
+    later = [f"STAGE.{name}.INIT" for name in cfg.STAGES[1:] if cfg.STAGE[name].INIT]
+    if not later:
+        return None
+    return f"{later[0]} is set, but this stage starts from the one before it; set STAGE.{cfg.STAGES[0]}.INIT instead."
+
+
 def size_native_or_large(cfg: CfgNode) -> str | None:
     """Images too small for a backbone's poolings."""
     size = cfg.DATASET.SIZE
@@ -148,6 +156,7 @@ def init_exists(key: str, stage: CfgNode) -> str | None:
 RULES: list[Callable[[CfgNode], str | None]] = [
     stages_named_once,
     last_stage_trains_method,
+    later_stages_start_from_earlier,
     size_native_or_large,
     reference_complete,
 ]

@@ -11,7 +11,7 @@ from torch import Tensor
 from core.data.augment import Transform
 from core.data.episodes import Episodes, EpisodeSampler
 from core.data.store import Split
-from core.episode import Batch, Task
+from core.episode import Batch, Features, Task
 from core.errors import UserError
 from core.ops import random
 
@@ -76,6 +76,7 @@ class TaskBuilder:
         self, split: Split, sampler: EpisodeSampler, device: torch.device, first_class: int = 0, semantics: bool = False
     ) -> None:
         self.sampler = sampler
+        self.base: Features | None = None  # mean feature of each base class, where an evaluation has them
         self._first_class = first_class
         self._device = device
         self._vectors = class_vectors(split).to(device) if semantics else None
@@ -96,6 +97,7 @@ class TaskBuilder:
             seed=drawn.seed.to(self._device),
             progress=progress,
             semantics=None if self._vectors is None else self._vectors[classes],
+            base=self.base,
         )
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from core.errors import UserError
 
 SPLITS = ("train", "val", "test")
+NEEDED = ("dataset", "split", "classes", "mean", "std", "pixels_sha256", "fingerprint")  # of a manifest
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def read_split(folder: Path) -> Split:
         names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
         vectors = folder / "vectors.npy"
         vectors = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
-        dataset, split, classes = manifest["dataset"], manifest["split"], manifest["classes"]
+        dataset, split, classes, *_ = [manifest[key] for key in NEEDED]
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder} does not hold a complete packed split ({error}); delete the folder and prepare it again."

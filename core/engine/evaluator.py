@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ from core.backbones.blocks import fold
 from core.data.episodes import Episodes, EpisodeSampler
 from core.data.loaders import Pixels, TaskBuilder
 from core.data.store import Split
-from core.engine.features import Source, source_for
+from core.engine.features import Source, class_means, source_for
+from core.episode import Features
 from core.methods.base import Method
 from core.report.progress import Progress
 from core.report.stats import Interval, t_interval
@@ -40,8 +42,8 @@ class Evaluation:
 class Evaluator:
     """Evaluates methods on one split, one shape of episodes, one seed.
 
-    The result depends neither on `memory_mb` (which bounds the tasks classified together) nor on `batch` (images
-    encoded together) nor on the number of threads.
+    `base` opens the train split, whose class means a method may ask for. `memory_mb` bounds the tasks classified together,
+    `batch` is the number of images encoded together; the result depends on neither, nor on the number of threads.
     """
 
     def __init__(
@@ -50,11 +52,12 @@ class Evaluator:
         sampler: EpisodeSampler,
         pixels: Pixels,
         *,
+        base: Callable[[], tuple[Split, Pixels]] | None = None,
         first_class: int = 0,
         memory_mb: int = 1000,
         batch: int = 0,
     ) -> None:
-        self.split, self.sampler, self.pixels = split, sampler, pixels
+        self.split, self.sampler, self.pixels, self._base = split, sampler, pixels, base
         self._first_class, self._memory_mb, self._batch = first_class, memory_mb, batch
 
     @torch.no_grad()
@@ -65,7 +68,8 @@ class Evaluator:
         builder = TaskBuilder(
             self.split, self.sampler, self.pixels.device, self._first_class, "semantics" in method.needs
         )
-        source = source_for(method, self.pixels, self._used(episodes), self.split.size, self._batch)
+        builder.base = self._base_means(method, show) if "base" in method.needs else None
+        source = source_for(method, self.pixels, self._used(episodes), self.split.size, self._batch, show)
         self._synchronize()
         encoded = time.perf_counter()
         correct, classes, confusion = self._classify(method, source, builder, episodes, show)
@@ -73,6 +77,11 @@ class Evaluator:
         seconds = {"encode": encoded - start, "classify": end - encoded, "total": end - start}
         queries = self.sampler.shape.way * self.sampler.shape.query
         return Evaluation(correct, classes, queries, confusion, seconds)
+
+    def _base_means(self, method: Method, show: bool) -> Features:
+        """Mean feature of each base class under the method's present weights."""
+        split, pixels = self._base()
+        return class_means(method, pixels, torch.from_numpy(split.labels), split.size, self._batch, show)
 
     def _used(self, episodes: int) -> torch.Tensor:
         """Sorted ids of the images that the episodes use."""

@@ -84,12 +84,12 @@ def load_matching(module: nn.Module, state: dict[str, Tensor], source: str) -> s
     """Load the entries of `state` that fit, and say how many did.
 
     Raises:
-        UserError: where none fits.
+        UserError: where no weight fits.
     """
     own = module.state_dict()
     matched = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     counts = f"{len(matched)} matched, {len(own) - len(matched)} missing, {len(state) - len(matched)} unexpected"
-    if not matched:
+    if not any(value.dim() for value in matched.values()):  # counters of batch-norm fit every network
         raise UserError(f"{source} does not fit this backbone ({counts}); use the BACKBONE it was trained with.")
     with torch.no_grad():
         module.load_state_dict(own | matched)

@@ -11,9 +11,10 @@ from core.report.run import write_json, write_text
 
 
 def result_dir(run: Path, checkpoint: str, result: dict[str, Any]) -> Path:
-    """Where an evaluation of a run's checkpoint belongs."""
+    """Where an evaluation of a run's checkpoint belongs; on another data set than it was trained on, that is named."""
     r = result
-    name = f"{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
+    other = "" if r["dataset"] == r["trained_on"] else f"{r['dataset']}_"
+    name = f"{other}{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
     return run / "eval" / checkpoint / name
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def run_name(dataset: str, stem: str, seed: int, tag: str) -> str:
     """Name of a run folder; a data set called folder:PATH is named by its last part."""
+    if tag and not re.fullmatch(r"[\w.-]+", tag):
+        raise UserError(f"--tag is {tag!r}, but it ends a folder's name; use letters, digits, '.', '-' and '_' alone.")
     parts = [Path(dataset.removeprefix("folder:")).name, stem]
     return "_".join(parts + ([f"s{seed}"] if seed else []) + ([tag] if tag else []))
 

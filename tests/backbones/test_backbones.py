@@ -71,7 +71,8 @@ def test_too_small_an_image_is_one_sentence(network):
     with pytest.raises(UserError) as caught:
         network(15, "native")
     assert str(caught.value) == (
-        f"DATASET.SIZE is 15, but BACKBONE.NAME {network.__name__} halves the image 4 times and needs 16 pixels or more."
+        f"DATASET.SIZE is 15, but BACKBONE.NAME {network.__name__} halves the image 4 times and needs "
+        "16 pixels or more."
     )
     assert size_after_pools(16, 4, "any") == 1
 

@@ -10,24 +10,9 @@ import pytest
 import torch
 
 from core.engine.trainer import Trainer
-from tests.workspace import EXPERIMENTS, PROTONET, best, files, metrics, same_run, state
+from tests.workspace import EXPERIMENTS, PROTONET, best, files, interrupt_in, metrics, same_run, state
 
 CFG = PROTONET | {"STAGE": {"meta": {"EPOCHS": 4, "STEPS": 4, "AUGMENT": ["crop-2", "flip"], "VAL": {"EPISODES": 20}}}}
-
-
-def interrupt_in(monkeypatch, stage, epoch, step=2, error=KeyboardInterrupt):
-    """Make training stop in the middle of an epoch (from 0), once."""
-    stream_at = f"core.engine.trainer.{'random.key'}"
-    real = sys.modules["core.ops.random"].key
-    steps = {"meta": 4, "base": 3}[stage]
-
-    def key(*parts):
-        if parts[0] == "step" and parts[2:] == (stage, epoch * steps + step):
-            monkeypatch.setattr(stream_at, real)
-            raise error("stopped by the test") if error is not KeyboardInterrupt else error
-        return real(*parts)
-
-    monkeypatch.setattr(stream_at, key)
 
 
 def episodes(run):
@@ -59,10 +44,10 @@ def test_resumed_equals_uninterrupted(space, uninterrupted, monkeypatch, epoch):
 
 def test_status_says_what_went_wrong(space, monkeypatch):
     cfg = space.config(CFG)
-    interrupt_in(monkeypatch, "meta", 1, error=MemoryError)
+    interrupt_in(monkeypatch, "meta", 1, error=MemoryError("out of room"))
     with pytest.raises(MemoryError):
         space.train(cfg)
-    assert state(space.base / "Glyphs_Proto") == {"state": "failed", "why": "MemoryError: stopped by the test"}
+    assert state(space.base / "Glyphs_Proto") == {"state": "failed", "why": "MemoryError: out of room"}
 
 
 def test_interrupted_between_the_files_of_an_epoch(space, uninterrupted, monkeypatch):

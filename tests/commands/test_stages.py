@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from tests.commands.test_resume import interrupt_in
-from tests.workspace import PROTONET, TWO_STAGES, best, metrics, same_run
+from tests.workspace import PROTONET, TWO_STAGES, best, interrupt_in, metrics, same_run
 
 
 def shared(space):

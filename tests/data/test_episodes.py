@@ -133,8 +133,8 @@ def test_too_many_images_names_the_smallest_class():
     with pytest.raises(UserError) as caught:
         EpisodeSampler(split, Shape(2, 2, 4), 0, "TASK.TRAIN")
     assert str(caught.value) == (
-        "TASK.TRAIN.SHOT + TASK.TRAIN.QUERY is 2 + 4 = 6, but class 'class002' of the train split of Made has 5 images; "
-        "lower one of them."
+        "TASK.TRAIN.SHOT + TASK.TRAIN.QUERY is 2 + 4 = 6, but class 'class002' of the train split of Made has "
+        "5 images; lower one of them."
     )
 
 

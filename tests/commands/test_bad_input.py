@@ -1,0 +1,313 @@
+"""What a user can get wrong is one sentence, exit code 2, and nothing written."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import write_tiny_split
+from tests.workspace import PROTONET, best, files
+
+BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
+
+
+@pytest.fixture
+def refused(space):
+    """Run a script that must refuse, leaving no trace; returns its sentence."""
+
+    def refused(name, *arguments):
+        before = files(space.path)
+        code, out, err = space.script(name, *arguments)
+        assert code == 2
+        assert err.startswith("error: ")
+        assert err.endswith(".\n")
+        assert "Traceback" not in out + err
+        assert files(space.path) == before
+        return err.removeprefix("error: ").strip()
+
+    return refused
+
+
+@pytest.fixture
+def untrainable(refused, space):
+    """The sentence with which training a config is refused, before there is a run folder."""
+
+    def untrainable(cfg, *arguments):
+        sentence = refused("run_trainer.py", "--cfg", cfg, "-c", space.base, "-d", "cpu", *arguments)
+        assert not space.base.exists()
+        return sentence
+
+    return untrainable
+
+
+@pytest.fixture
+def unfit(refused, trained):
+    """The sentence with which evaluating a checkpoint is refused."""
+
+    def unfit(checkpoint, *arguments, cfg=trained[0]):
+        before = files(trained[1])
+        sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", checkpoint, *arguments)
+        assert files(trained[1]) == before
+        return sentence
+
+    return unfit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["TASK.TEST.SHOTS=1"], "command line: unknown key TASK.TEST.SHOTS (did you mean TASK.TEST.SHOT?)."),
+        (["TASK.TEST.SHOT", "one"], "command line: TASK.TEST.SHOT is 'one', which is not an integer."),
+        (["EVAL.EPISODES"], "EVAL.EPISODES on the command line has no value; write EVAL.EPISODES VALUE or"),
+        (["METHOD.NAME=ProtNet"], "METHOD.NAME is 'ProtNet', which is not one of: "),
+        (["METHOD.NAME=ProtNet"], "(did you mean ProtoNet?)"),
+        (["BACKBONE.NAME=Conv5"], "BACKBONE.NAME is 'Conv5', which is not one of: "),
+        (["OBJECTIVE.NAME=cee"], "OBJECTIVE.NAME is 'cee', which is not one of: "),
+        (["OBJECTIVE.NAME=negmargin", "OBJECTIVE.ARGS.marge=1"], "unknown key OBJECTIVE.ARGS.marge"),
+        (["STAGE.meta.STREAM=batches"], "STAGE.meta.STREAM is batches, but ProtoNet does not learn from batches; set"),
+        (["METHOD.NAME=MAML"], "BACKBONE.ARGS.norm keeps running statistics"),
+        (["BACKBONE.ARGS.norm=layer"], "BACKBONE.ARGS.norm is 'layer', which is not one of: running, batch."),
+        (["TASK.TEST.WAY=7"], "WAY is 7, but the val split of Glyphs has 6 classes; lower it."),
+        (["TASK.VAL.WAY=3", "TASK.TEST.WAY=7"], "TASK.TEST.WAY is 7, but the test split of Glyphs has 6 classes"),
+        (["TASK.TRAIN.WAY=9"], "TASK.TRAIN.WAY is 9, but the train split of Glyphs has 8 classes; lower it."),
+        (["TASK.TRAIN.QUERY=20"], "TASK.TRAIN.SHOT + TASK.TRAIN.QUERY is 1 + 20 = 21, but class 'train0'"),
+        ([BIG, "TASK.TRAIN.SHOT=1", "TASK.VAL.SHOT=1"], "TASK.TEST.SHOT + TASK.TEST.QUERY is 10 + 15 = 25, but"),
+        (["--device", "gpu"], "--device is 'gpu', which is neither a GPU's number nor cpu; write --device 0 or"),
+        (["--device=-1"], "--device is '-1', which is neither a GPU's number nor cpu"),
+        (["--threads", "-1"], "--threads is -1; give 1"),
+        (["--threads", str(2**40)], f"--threads is {2**40}; give 1"),
+        (["--tag", "../elsewhere"], "--tag is '../elsewhere', "),
+        (["PLUGINS=[no_such_module]"], "PLUGINS names 'no_such_module', which Python cannot import ("),
+        (["PLUGINS=['']"], "PLUGINS names '', which Python cannot import ("),
+        (["PLUGINS=no_such_module"], "command line: PLUGINS is 'no_such_module', which is not a list"),
+        (["STAGE.meta.INIT=weights.pth"], "STAGE.meta.INIT is weights.pth, which is not a file; give the path of"),
+        (["STAGE.meta.AUGMENT=[cropp-4]"], "STAGE.meta.AUGMENT names 'cropp-4', which is not one of: "),
+        (["DATASET.NAME=Glyph"], "NAME is 'Glyph', which is not one of: "),
+        (["DATASET.NAME=CIFAR-FS"], "prepare_data.py CIFAR-FS --from PATH`."),
+    ],
+)
+def test_options(untrainable, space, arguments, sentence):
+    said = untrainable(space.config(), *arguments)
+    assert sentence in said
+    assert "\n" not in said
+
+
+def test_yaml_with_an_unknown_key_and_a_wrong_type_reports_both(untrainable, space):
+    cfg = space.config(EVAL={"EPISODES": "many", "SEEDS": 1})
+    said = untrainable(cfg).splitlines()
+    assert said == [
+        "Proto.yaml: EVAL.EPISODES is 'many', which is not an integer.",
+        "Proto.yaml: unknown key EVAL.SEEDS (did you mean EVAL.SEED?).",
+    ]
+
+
+def test_missing_yaml(untrainable, space):
+    assert (
+        untrainable(space.path / "none.yaml")
+        == f"{space.path / 'none.yaml'} cannot be read: No such file or directory."
+    )
+
+
+def test_bases_in_a_circle(untrainable, space):
+    (space.path / "a.yaml").write_text("_BASE_: b.yaml")
+    (space.path / "b.yaml").write_text("_BASE_: a.yaml")
+    said = untrainable(space.path / "a.yaml")
+    assert "_BASE_ leads back to the file itself (a.yaml -> b.yaml -> a.yaml); remove one of these links." in said
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def broken(:\n",
+        "import no_such_module\n",
+        "1 / 0\n",
+        'from core.registry import METHODS\nMETHODS.register("protonet")(type("P", (), {}))\n',
+    ],
+)
+def test_plugin_that_fails(untrainable, space, monkeypatch, source):
+    (space.path / "failing_plugin.py").write_text(source)
+    monkeypatch.syspath_prepend(space.path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    said = untrainable(space.config(PLUGINS=["failing_plugin"]))
+    assert said.startswith("PLUGINS names 'failing_plugin', which Python cannot import (")
+    assert "failing_plugin.py" in said
+    assert " line " in said
+
+
+def test_way_and_shot_that_the_test_split_cannot_give(unfit, trained):
+    checkpoint = best(trained[1])
+    assert "TASK.TEST.WAY is 7, but the test split of Glyphs has 6 classes; lower it." in unfit(
+        checkpoint, "TASK.TEST.WAY", "7"
+    )
+    assert "TASK.TEST.SHOT + TASK.TEST.QUERY is 16 + 5 = 21, but class 'test0' of the test split" in unfit(
+        checkpoint, "TASK.TEST.SHOT", "16"
+    )
+
+
+def test_checkpoint_of_another_backbone_with_counts(unfit, trained):
+    said = unfit(best(trained[1]), "BACKBONE.ARGS.width=16")
+    assert "holds another network than the config asks for (4 entries matched, 24 missing, 24 unexpected); use" in said
+    said = unfit(best(trained[1]), "BACKBONE.ARGS.norm=batch")
+    assert "(16 entries matched, 0 missing, 12 unexpected)" in said
+
+
+def test_checkpoint_of_other_arguments_with_the_same_tensors(unfit, trained):
+    said = unfit(best(trained[1]), "METHOD.ARGS.scale=2")
+    assert 'was trained with METHOD {"NAME": "ProtoNet", "ARGS": {"scale": 1.0}}, but the config asks for ' in said
+    assert 'was trained with BACKBONE {"NAME": "Conv4", ' in unfit(best(trained[1]), "BACKBONE.VECTOR=mean")
+
+
+def foreign(path, trained):
+    torch.save(torch.load(best(trained[1]), weights_only=True)["method"], path)
+
+
+def truncated(path, trained):
+    path.write_bytes(best(trained[1]).read_bytes()[:-1000])
+
+
+def corrupted(path, trained):
+    content = best(trained[1]).read_bytes()
+    weight = torch.load(best(trained[1]), weights_only=True)["method"]["backbone.layers.3.0.weight"]
+    weight = weight.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy().tobytes()
+    assert content.count(weight) == 1
+    path.write_bytes(content.replace(weight, bytes(len(weight))))
+
+
+def hostile(path, trained):
+    torch.save({"method": {}, "meta": {}, "x": Hostile()}, path)
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("exit 3",)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path, trained: None, "does not exist; give -c a checkpoint file (.pth) of a run folder."),
+        (lambda path, trained: path.mkdir(), "does not exist; give -c a checkpoint file (.pth) of a run folder."),
+        (lambda path, trained: path.write_bytes(b""), "is not a readable checkpoint ("),
+        (lambda path, trained: path.write_text("hello"), "is not a readable checkpoint ("),
+        (truncated, "is not a readable checkpoint ("),
+        (corrupted, "is not a readable checkpoint ("),
+        (hostile, "is not a readable checkpoint ("),
+        (foreign, "is not a checkpoint of FiveWay: it lacks the entries 'method' and 'meta'."),
+        (lambda path, trained: torch.save([1], path), "is not a checkpoint of FiveWay"),
+        (lambda path, trained: torch.save({"method": 1, "meta": 2}, path), "is not a checkpoint of FiveWay"),
+    ],
+)
+def test_damaged_and_foreign_checkpoints(unfit, trained, space, make, reason):
+    path = space.path / "x.pth"
+    make(path, trained)
+    said = unfit(path)
+    assert said.startswith(f"{path} {reason}")
+    assert "\n" not in said
+
+
+def test_evaluating_without_saying_what(space):
+    code, _, err = space.evaluator(space.config())
+    assert code == 2
+    assert "one of the arguments --checkpoint/-c --untrained is required" in err
+
+
+def test_config_of_another_run_is_refused_and_the_run_stays(refused, space):
+    run = space.train(space.config())
+    said = refused("run_trainer.py", "--cfg", space.config(), "-c", space.base, "-d", "cpu", "EVAL.EPISODES=50")
+    assert said == (
+        f"{run} holds a run of another config (differs in EVAL.EPISODES); give --tag NAME for a folder of its own, "
+        "or --overwrite to delete that run."
+    )
+    arguments = ("--cfg", space.config(), "-c", space.base, "-d", "cpu", "--resume", "METHOD.ARGS.scale=2")
+    assert "another config (differs in METHOD.ARGS.scale)" in refused("run_trainer.py", *arguments)
+
+
+def test_existing_run_is_not_touched_unless_asked(refused, space):
+    run = space.train(space.config())
+    said = refused("run_trainer.py", "--cfg", space.config(), "-c", space.base, "-d", "cpu")
+    assert said == (
+        f"{run} holds this run already (done); give --resume to go on with it, --tag NAME for another, "
+        "or --overwrite to delete it and start again."
+    )
+
+
+def test_what_cannot_be_trained_does_not_overwrite(refused, space):
+    space.train(space.config())
+    arguments = ("--cfg", space.config(), "-c", space.base, "-d", "cpu", "--overwrite", "TASK.TEST.WAY=7")
+    assert "WAY is 7" in refused("run_trainer.py", *arguments)
+
+
+def test_resume_and_overwrite_exclude_each_other(space):
+    code, _, err = space.trainer(space.config(), "--resume", "--overwrite")
+    assert code == 2
+    assert "not allowed with argument --resume" in err
+    assert not space.base.exists()
+
+
+def test_resuming_from_a_damaged_checkpoint_is_refused(space):
+    run = space.train(space.config())
+    (run / "last.pth").write_bytes((run / "last.pth").read_bytes()[:-1000])
+    code, _, err = space.trainer(space.config(), "--resume")
+    assert code == 2
+    assert err.startswith(f"error: {run / 'last.pth'} is not a readable checkpoint (")
+
+
+def damage_pixels(split):
+    (split / "images.npy").write_bytes((split / "images.npy").read_bytes()[:-100])
+
+
+def damage_names(split):
+    (split / "names.txt").write_text("one\n")
+
+
+def damage_manifest(split):
+    manifest = json.loads((split / "manifest.json").read_text())
+    del manifest["mean"]
+    (split / "manifest.json").write_text(json.dumps(manifest))
+
+
+def damage_everything(split):
+    for name in ("images.npy", "labels.npy", "names.txt"):
+        (split / name).unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_pixels, damage_names, damage_manifest, damage_everything])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_damaged_data(untrainable, space, tiny_root, damage, split):
+    root = space.path / "data"
+    shutil.copytree(tiny_root, root)
+    folder = root / "Glyphs" / "16px" / split
+    damage(folder)
+    said = untrainable(space.config(), f"DATASET.ROOT={root}")
+    assert said.startswith(str(folder))
+    assert said.endswith("delete the folder and prepare it again.")
+
+
+def test_smallest_class_counts(untrainable, space, tiny_root):
+    root = space.path / "data"
+    shutil.copytree(tiny_root, root)
+    shutil.rmtree(root / "Glyphs" / "16px" / "test")
+    write_tiny_split(root, "test", 6, 5)
+    assert "1 + 5 = 6, but class 'test0' of the test split of Glyphs has 5 images" in untrainable(
+        space.config(), f"DATASET.ROOT={root}"
+    )
+
+
+def test_maml_head_of_another_width(untrainable, space):
+    maml = PROTONET | {"METHOD": {"NAME": "MAML"}, "BACKBONE": {"NAME": "Conv4", "ARGS": {"width": 8, "norm": "batch"}}}
+    assert "WAY" in untrainable(space.config(maml), "TASK.TRAIN.WAY=4")
+
+
+def test_loss_that_explodes_says_what_to_lower(space):
+    code, _, err = space.trainer(space.config(), "STAGE.meta.OPTIM.LR=1e30")
+    assert code == 2
+    assert "error: STAGE.meta: the loss became " in err
+    assert "lower OPTIM.LR, or set OPTIM.CLIP." in err
+
+
+def test_yaml_that_is_no_mapping(untrainable, space):
+    (space.path / "list.yaml").write_text(yaml.safe_dump([1, 2]))
+    assert "must be a mapping of keys to values" in untrainable(space.path / "list.yaml")

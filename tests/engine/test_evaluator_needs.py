@@ -1,0 +1,48 @@
+"""What the evaluator hands to methods that ask for more than features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.backbones.conv4 import Conv4
+from core.data.benchmarks import open_split
+from core.data.episodes import EpisodeSampler, Shape
+from core.data.loaders import Pixels
+from core.engine.evaluator import Evaluator
+from core.episode import DataInfo
+from core.methods.protonet import ProtoNet
+
+
+class Asks(ProtoNet):
+    """Keeps the task it was given."""
+
+    needs = ("vector", "semantics", "base")
+
+    def forward(self, task):
+        Asks.seen = task
+        return super().forward(task)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    root = tmp_path_factory.mktemp("glyphs")
+    return {name: open_split(root, "Glyphs", name) for name in ("train", "val")}
+
+
+def test_word_vectors_and_base_means_arrive(splits):
+    cpu = torch.device("cpu")
+    train, val = splits["train"], splits["val"]
+    method = Asks(Conv4(32, "native", width=4), DataInfo(len(train.classes), 32)).eval()
+    sampler = EpisodeSampler(val, Shape(5, 1, 2), 0)
+    base = (train, Pixels(train, cpu))
+    Evaluator(val, sampler, Pixels(val, cpu), base=lambda: base, first_class=len(train.classes)).run(method, 3)
+    task = Asks.seen
+
+    vectors = torch.from_numpy(val.vectors)[task.class_ids - len(train.classes)]
+    assert torch.equal(task.semantics, vectors)
+    with torch.no_grad():
+        of_class_7 = method.encode(base[1].gather(torch.from_numpy(np.flatnonzero(train.labels == 7))))["vector"]
+    torch.testing.assert_close(task.base["vector"][7], of_class_7.double().mean(0).float(), rtol=1e-4, atol=1e-5)
+    assert len(task.base["vector"]) == len(train.classes)
