@@ -105,10 +105,8 @@ def test_yaml_with_an_unknown_key_and_a_wrong_type_reports_both(untrainable, spa
 
 
 def test_missing_yaml(untrainable, space):
-    assert (
-        untrainable(space.path / "none.yaml")
-        == f"{space.path / 'none.yaml'} cannot be read: No such file or directory."
-    )
+    missing = space.path / "none.yaml"
+    assert untrainable(missing) == f"{missing} cannot be read: No such file or directory."
 
 
 def test_bases_in_a_circle(untrainable, space):
@@ -296,9 +294,13 @@ def test_smallest_class_counts(untrainable, space, tiny_root):
     )
 
 
-def test_maml_head_of_another_width(untrainable, space):
-    maml = PROTONET | {"METHOD": {"NAME": "MAML"}, "BACKBONE": {"NAME": "Conv4", "ARGS": {"width": 8, "norm": "batch"}}}
-    assert "WAY" in untrainable(space.config(maml), "TASK.TRAIN.WAY=4")
+def test_learned_head_of_another_way(refused, space):
+    backbone = {"NAME": "Conv4", "ARGS": {"width": 8, "norm": "batch"}}
+    cfg = space.config(PROTONET | {"METHOD": {"NAME": "MAML", "ARGS": {"steps": 1}}, "BACKBONE": backbone})
+    checkpoint = best(space.train(cfg, "STAGE.meta.EPOCHS=1"))
+    arguments = ("--cfg", cfg, "-d", "cpu", "-c", checkpoint, "TASK.TEST.WAY=4")
+    assert "2 missing, 2 unexpected" in refused("run_evaluator.py", *arguments)
+    assert "with a head of 3 classes" in refused("run_evaluator.py", *arguments, "TASK.TRAIN.WAY=3")
 
 
 def test_loss_that_explodes_says_what_to_lower(space):

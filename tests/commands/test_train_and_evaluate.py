@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from tests.conftest import write_tiny_split
 from tests.workspace import EXPERIMENTS, PROTONET, best, files, metrics, result, state
 
 REFERENCE = {"ACCURACY": 55.5, "CI": 0.7, "SOURCE": "a table", "STATUS": "paper"}
@@ -137,6 +138,15 @@ def test_evaluations_of_different_things_are_kept_apart(checkpoint, trained, spa
     for override in ("EVAL.SEED=1", "TASK.TEST.WAY=4", "TASK.TEST.SHOT=2", "TASK.TEST.QUERY=4", "EVAL.EPISODES=30"):
         space.evaluate(trained[0], checkpoint, override)
     assert len(list((checkpoint.parent / "eval" / checkpoint.stem).iterdir())) == 5
+
+
+def test_evaluation_on_another_data_set_is_named_by_it(checkpoint, trained, space, tiny_root):
+    root = space.path / "data"
+    shutil.copytree(tiny_root, root)
+    write_tiny_split(root, "test", 4, 10, dataset="CIFAR-FS")
+    folder = space.evaluate(trained[0], checkpoint, f"DATASET.ROOT={root}", "DATASET.TEST.NAME=CIFAR-FS")
+    assert folder.name == "CIFAR-FS_test_3w1s_q5_seed0_40"
+    assert (result(folder)["dataset"], result(folder)["trained_on"]) == ("CIFAR-FS", "Glyphs")
 
 
 def test_saved_config_alone_evaluates(trained, space):
