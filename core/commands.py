@@ -96,12 +96,15 @@ def evaluate(
 
 def evaluate_one(loaded: Loaded, builder: Builder, path: Path) -> str:
     """Evaluate one checkpoint, write its files, and return the lines to print."""
-    method, held = builder.method(), checkpoint.load(path)
+    method, held, asked = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
+    meta = held["meta"]
     checkpoint.restore(method, held["method"], path)
-    refuse_other_network(builder.meta(loaded.cfg.STAGES[-1]), held["meta"], path)
+    refuse_other_network(asked, meta, path)
     result, found = measure(loaded, builder, method)
     result |= {"checkpoint": path.name, "checkpoint_sha256": checkpoint.sha256(path)}
-    result |= {"trained_on": held["meta"]["dataset"], "training_seed": held["meta"].get("seed")}
+    result |= {"trained_on": meta["dataset"], "training_seed": meta.get("seed")}
+    if any(meta[key] != asked[key] for key in ("dataset", "image_size")):
+        result["reference"] = None  # it was trained on other images than the published network
     folder = result_dir(path.parent, path.stem, result)
     write_result(folder, result, found.correct, found.classes, found.confusion, builder.split("test").classes)
     return f"{result_line(result)}\nresult files  {folder}"

@@ -25,6 +25,7 @@ class Pixels:
         if device.type != "cpu" and self._images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             self._images = self._images.to(device)
         mean, std = (torch.tensor(split.manifest[name], device=device) for name in ("mean", "std"))
+        std = std.clamp(min=0.01)  # a channel that never varies stays finite
         self._scale, self._shift = 1 / std, -mean / std
 
     def __len__(self) -> int:

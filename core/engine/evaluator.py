@@ -42,8 +42,8 @@ class Evaluation:
 class Evaluator:
     """Evaluates methods on one split, one shape of episodes, one seed.
 
-    `base` opens the train split, whose class means a method may ask for. `memory_mb` bounds the tasks classified together,
-    `batch` is the number of images encoded together; the result depends on neither, nor on the number of threads.
+    `base` opens the train split, whose class means a method may ask for. `memory_mb` bounds the tasks classified
+    together, `batch` is the number of images encoded together; neither changes the result, nor do threads.
     """
 
     def __init__(

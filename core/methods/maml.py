@@ -81,8 +81,7 @@ class MAML(Method):
                     task.support["image"], task.support_y, task.query["image"], strict=True
                 )
             ]
-        logits = torch.stack(logits)
-        return logits if learn else logits.detach()
+        return torch.stack(logits)
 
     def _adapted_logits(self, support: Tensor, labels: Tensor, query: Tensor, learn: bool) -> Tensor:
         """One task: [n_s, 3, H, W], [n_s] and [Q, 3, H, W] to [Q, N]."""

@@ -74,5 +74,5 @@ class NegMargin(Method):
         support = task.support["vector"]
         width = support.shape[-1]
         start = (random.uniform(task.seed, "head", (task.way, width)) * 2 - 1) / math.sqrt(width)
-        head = fit_cosine_head(support, task.support_y, start, task.seed, self.head_scale, self.sgd)
+        head = fit_cosine_head(support, task.support_y, start.to(support.dtype), task.seed, self.head_scale, self.sgd)
         return self.head_scale * cosine(task.query["vector"], head)

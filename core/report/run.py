@@ -24,16 +24,20 @@ from core.errors import UserError
 
 def write_text(path: Path, text: str) -> None:
     """Write under a temporary name, flush, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with building.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         building.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be written ({reason}); make room, or give another folder.") from error
     finally:
-        building.unlink(missing_ok=True)
+        if building.exists():
+            building.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:

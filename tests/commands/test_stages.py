@@ -38,6 +38,16 @@ def test_resumed_in_either_stage_equals_uninterrupted(space, monkeypatch, stage,
     assert same_run(space.base / "Glyphs_Two", whole)
 
 
+def test_lost_first_stage_is_trained_again(space, monkeypatch):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    whole = space.train(cfg, base=str(space.path / "elsewhere"))
+    interrupt_in(monkeypatch, "meta", 1)
+    space.trainer(cfg)
+    shared(space)[0].unlink()
+    assert space.trainer(cfg, "-e", "0", "--resume")[0] == 0
+    assert same_run(space.base / "Glyphs_Two", whole)
+
+
 def test_finished_run_resumes_without_training(space):
     cfg = space.config(TWO_STAGES, "Two.yaml")
     run = space.train(cfg)

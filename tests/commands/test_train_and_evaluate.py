@@ -1,6 +1,7 @@
 """The two commands end to end: what they print, what they leave behind, and that evaluation repeats exactly."""
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from core.build import load_config
 from tests.conftest import write_tiny_split
 from tests.workspace import EXPERIMENTS, PROTONET, best, files, metrics, result, state
 
@@ -41,6 +43,17 @@ def test_training_leaves_a_complete_run_folder(space):
     assert any((run / "tb").iterdir())
     assert "ProtoNet  Glyphs test  3-way 1-shot" in out
     assert "ProtoNet  Glyphs test  3-way 1-shot" in (run / "train.log").read_text()
+
+
+def test_run_folder_says_what_was_run(trained):
+    cfg, run = trained
+    known = json.loads((run / "env.json").read_text())
+    assert known.keys() >= {"command", "python", "torch", "numpy", "platform", "device", "cpus", "threads", "commit"}
+    assert (known["torch"], known["threads"]) == (torch.__version__, 1)
+    assert load_config(run / "config.yaml").cfg == load_config(cfg).cfg
+    assert [line.split() for line in (run / "diff.txt").read_text().splitlines()[1:]].count(
+        ["EVAL.EPISODES", "2000", "->", "40", "Proto.yaml"]
+    )
 
 
 def test_training_learns(trained, space):
@@ -147,6 +160,16 @@ def test_evaluation_on_another_data_set_is_named_by_it(checkpoint, trained, spac
     folder = space.evaluate(trained[0], checkpoint, f"DATASET.ROOT={root}", "DATASET.TEST.NAME=CIFAR-FS")
     assert folder.name == "CIFAR-FS_test_3w1s_q5_seed0_40"
     assert (result(folder)["dataset"], result(folder)["trained_on"]) == ("CIFAR-FS", "Glyphs")
+
+
+def test_reference_is_not_for_what_was_trained_on_other_images(checkpoint, space):
+    root = space.path / "data"
+    for number, split in enumerate(("train", "val", "test")):
+        write_tiny_split(root, split, 8, 10, seed=number, dataset="CIFAR-FS")
+    dataset = {"NAME": "CIFAR-FS", "ROOT": str(root), "SIZE": 16}
+    folder = space.evaluate(space.config(DATASET=dataset, REFERENCE=REFERENCE), checkpoint)
+    assert result(folder)["reference"] is None
+    assert result(folder)["trained_on"] == "Glyphs"
 
 
 def test_saved_config_alone_evaluates(trained, space):

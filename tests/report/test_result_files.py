@@ -18,6 +18,7 @@ NAMES = ["apple", 'a "b"', "c, d", "e\nf", "ü\rv", ""]
 RESULT = {
     "method": "ProtoNet",
     "dataset": "CIFAR-FS",
+    "trained_on": "CIFAR-FS",
     "split": "test",
     "way": 2,
     "shot": 1,
@@ -109,10 +110,10 @@ def test_line_with_the_published_number(reference, end):
     assert line.endswith(f"seed 0, transductive){end}")
 
 
-def test_folder_says_what_was_measured(tmp_path):
-    assert result_dir(tmp_path, "ebest_5way_1shot", RESULT) == (
-        tmp_path / "eval" / "ebest_5way_1shot" / "test_2w1s_q15_seed0_3"
-    )
+@pytest.mark.parametrize(("trained_on", "other"), [("CIFAR-FS", ""), ("Glyphs", "CIFAR-FS_")])
+def test_folder_says_what_was_measured(tmp_path, trained_on, other):
+    found = result_dir(tmp_path, "ebest_5way_1shot", RESULT | {"trained_on": trained_on})
+    assert found == tmp_path / "eval" / "ebest_5way_1shot" / f"{other}test_2w1s_q15_seed0_3"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
