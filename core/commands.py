@@ -120,6 +120,7 @@ def measure(loaded: Loaded, builder: Builder, method: Method):
         "method": cfg.METHOD.NAME,
         "dataset": builder.split("test").dataset,
         "split": "test",
+        "fingerprint": builder.split("test").fingerprint,
         "way": test.WAY,
         "shot": test.SHOT,
         "query": test.QUERY,

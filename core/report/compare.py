@@ -1,0 +1,175 @@
+"""Runs compared on the same episodes: who is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import UserError
+from core.report.evaluations import Evaluation, common
+from core.report.paired import Paired, holm, paired
+from core.report.stats import Interval, t_interval
+from core.report.tables import FORMATS, Cell, Table, as_csv, ranked
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row: a run, or the runs of one config that differ in their training seed alone."""
+
+    name: str
+    method: str
+    transductive: bool
+    accuracy: np.ndarray  # [n] of each episode in percent, the mean over the training seeds
+    seeds: list[float]  # mean accuracy of each training seed
+
+    @property
+    def episodes(self) -> Interval:
+        """Mean and t-interval over the episodes."""
+        return t_interval(self.accuracy)
+
+    @property
+    def over_seeds(self) -> Interval | None:
+        """Mean and t-interval over the training seeds, where there are several."""
+        return t_interval(np.array(self.seeds)) if len(self.seeds) > 1 else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two groups on one set of episodes, with p-values corrected for all comparisons of the call."""
+
+    setting: str
+    one: Group
+    other: Group
+    found: Paired
+    holm_t: float = 1.0
+    holm_wilcoxon: float = 1.0
+
+
+def compare(paths: Sequence[Path], all_pairs: bool = False, each: bool = False, form: str = "text") -> str:
+    """The tables of a comparison: every RUN with the first, or all pairs; seeds of a config grouped unless `each`.
+
+    Raises:
+        UserError: where the runs were not evaluated on the same episodes, or are the same.
+    """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UserError("The same RUN is given twice; name each once.")
+    settings = {_setting(evaluations[0]): grouped(evaluations, each) for evaluations in common(paths)}
+    found = corrected([c for setting, groups in settings.items() for c in _compared(setting, groups, all_pairs)])
+    if form == "csv":
+        return _csv(found) if found else _accuracies_csv(settings)
+    tables = [_accuracies(settings)] + ([_differences(found, all_pairs)] if found else [])
+    return "\n\n".join(FORMATS[form](table) for table in tables)
+
+
+def grouped(evaluations: Sequence[Evaluation], each: bool = False) -> list[Group]:
+    """Evaluations of the same episodes, those of one recipe and several training seeds together unless `each`."""
+    together: dict[tuple, list[Evaluation]] = {}
+    for e in evaluations:
+        recipe = None if each else e.recipe
+        together.setdefault((e.path,) if recipe is None else recipe, []).append(e)
+    groups = []
+    for members in together.values():
+        seeds = [e.result.get("training_seed") for e in members]
+        if len(set(seeds)) < len(seeds):
+            raise UserError(
+                f"{members[0].run} and {members[1].run} are runs of one config, and two of them have the same "
+                "training seed; leave one out, or give --each to compare them run by run."
+            )
+        accuracy = np.mean([e.accuracy for e in members], axis=0)
+        means = [float(e.accuracy.mean()) for e in members]
+        first = members[0]
+        groups.append(Group(_name(first), first.result["method"], first.result["transductive"], accuracy, means))
+    return groups
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with both p-values corrected for all of them."""
+    by_t = holm([c.found.p_t for c in comparisons])
+    by_rank = holm([c.found.p_wilcoxon for c in comparisons])
+    zipped = zip(comparisons, by_t, by_rank, strict=True)
+    return [replace(c, holm_t=t, holm_wilcoxon=rank) for c, t, rank in zipped]
+
+
+def _compared(setting: str, groups: Sequence[Group], all_pairs: bool) -> list[Comparison]:
+    pairs = combinations(groups, 2) if all_pairs else [(groups[0], other) for other in groups[1:]]
+    return [Comparison(setting, other, one, paired(other.accuracy, one.accuracy)) for one, other in pairs]
+
+
+def _setting(e: Evaluation) -> str:
+    r = e.result
+    return f"{r['dataset']} {r['split']} {r['way']}-way {r['shot']}-shot, {r['episodes']} episodes, seed {r['seed']}"
+
+
+def _name(e: Evaluation) -> str:
+    """The run's folder, and the head where another method's classified."""
+    return e.run.name + (f" + {e.result['method']}" if e.result.get("features_of") else "")
+
+
+def _accuracies(settings: dict[str, list[Group]]) -> Table:
+    """One row a group, one column a setting."""
+    columns = []
+    for groups in settings.values():
+        ranks = ranked([round(group.episodes.mean, 2) for group in groups])
+        columns.append([Cell(_accuracy(g), rank) for g, rank in zip(groups, ranks, strict=True)])
+    first = next(iter(settings.values()))
+    names = [[Cell(g.name), Cell(g.method + ("†" if g.transductive else "")), Cell(str(len(g.seeds)))] for g in first]
+    rows = [name + list(cells) for name, *cells in zip(names, *columns, strict=True)]
+    several = any(len(g.seeds) > 1 for g in first)
+    note = "± is the half-width of a 95 % t-interval over the episodes"
+    note += ", and over the training seeds where there are several." if several else "."
+    note += " † transductive: an answer depends on the other queries." if any(g.transductive for g in first) else ""
+    return Table(["run", "method", "seeds", *settings], rows, note, names=2)
+
+
+def _accuracy(group: Group) -> str:
+    return str(group.over_seeds or group.episodes)
+
+
+def _differences(comparisons: Sequence[Comparison], all_pairs: bool) -> Table:
+    """One row a comparison."""
+    header = ["run", "against", "setting", "difference", "95 % interval", "p (t)", "p (Wilcoxon)", "win/tie/loss"]
+    rows = []
+    for c in comparisons:
+        f = c.found
+        low, high = f.difference - f.ci95, f.difference + f.ci95
+        texts = [c.one.name, c.other.name, c.setting, _signed(f.difference), f"{_signed(low)} to {_signed(high)}"]
+        texts += [_p(c.holm_t), _p(c.holm_wilcoxon), f"{f.win}/{f.tie}/{f.loss}"]
+        rows.append([Cell(text) for text in texts])
+    against = "all pairs" if all_pairs else f"each run against the first, {comparisons[0].other.name}"
+    note = f"Paired by episode, {against}; intervals for one comparison, p corrected by Holm for {len(comparisons)}."
+    return Table(header, rows, note, names=3)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else "<0.0001"
+
+
+def _csv(comparisons: Sequence[Comparison]) -> str:
+    """One line a comparison, with everything known about both sides."""
+    sides = ("accuracy", "ci95", "seeds", "seeds_ci95")
+    header = ["setting", "run", "method", "against", "against_method", *sides, *(f"against_{side}" for side in sides)]
+    header += [field.name.replace("ci95", "difference_ci95") for field in fields(Paired)] + ["holm_t", "holm_wilcoxon"]
+    rows = []
+    for c in comparisons:
+        names = [c.setting, c.one.name, c.one.method, c.other.name, c.other.method]
+        rows.append([*names, *_side(c.one), *_side(c.other), *astuple(c.found), c.holm_t, c.holm_wilcoxon])
+    return as_csv(header, rows)
+
+
+def _accuracies_csv(settings: dict[str, list[Group]]) -> str:
+    """One line a setting, where there is nothing to compare."""
+    rows = [[setting, g.name, g.method, *_side(g)] for setting, groups in settings.items() for g in groups]
+    return as_csv(["setting", "run", "method", "accuracy", "ci95", "seeds", "seeds_ci95"], rows)
+
+
+def _side(group: Group) -> list[object]:
+    seeds = group.over_seeds
+    return [group.episodes.mean, group.episodes.ci95, len(group.seeds), seeds.ci95 if seeds else ""]

@@ -1,0 +1,153 @@
+"""Evaluations read back from their folders, and what must agree before two of them may be compared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from core.config.provenance import flatten
+from core.errors import UserError
+
+# What determines the episodes of an evaluation, by the names of result.json.
+EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")
+# Keys of a config that change neither the network nor its training.
+UNTRAINED = ("SEED", "DATASET.ROOT", "EVAL.EPISODES", "EVAL.MEMORY_MB", "EVAL.BATCH", "EVAL.CI", "EVAL.CACHE")
+UNTRAINED += ("EVAL.PARTITIONS", "REFERENCE.")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation folder."""
+
+    path: Path
+    result: dict[str, Any]
+
+    @property
+    def run(self) -> Path:
+        """The run folder it belongs to."""
+        return self.path.parents[2]
+
+    @property
+    def key(self) -> tuple:
+        """What its episodes are a function of."""
+        return tuple(self.result[name] for name in EPISODES)
+
+    @cached_property
+    def _columns(self) -> tuple[np.ndarray, list[str]]:
+        """Accuracy [n] in percent and classes of each episode."""
+        file = self.path / "episodes.csv"
+        try:
+            with file.open(encoding="utf-8", newline="") as opened:
+                rows = list(csv.DictReader(opened, strict=True))
+            accuracy = np.array([100 * int(row["correct"]) / int(row["queries"]) for row in rows])
+            classes = [row["classes"] for row in rows]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error, ZeroDivisionError) as error:
+            raise UserError(f"{file} is not a readable list of episodes ({error}); evaluate that run again.") from error
+        if len(accuracy) != self.result["episodes"]:
+            raise UserError(f"{file} lists {len(accuracy)} of {self.result['episodes']} episodes; evaluate it again.")
+        return accuracy, classes
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Accuracy of each episode in percent, [n]."""
+        return self._columns[0]
+
+    @property
+    def classes(self) -> list[str]:
+        """Classes of each episode, as written."""
+        return self._columns[1]
+
+    @cached_property
+    def recipe(self) -> tuple | None:
+        """What was trained and how, without the training seed; None where the run's config is not there."""
+        try:
+            tree = flatten(yaml.safe_load((self.run / "config.yaml").read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError, yaml.YAMLError):
+            return None
+        kept = {key: value for key, value in tree.items() if not key.startswith(UNTRAINED)}
+        return self.result["method"], json.dumps(kept, sort_keys=True, default=str)
+
+
+def read(folder: Path) -> Evaluation:
+    """Read an evaluation's result.json.
+
+    Raises:
+        UserError: where it is damaged, or older than the entries that identify its episodes.
+    """
+    file = folder / "result.json"
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        missing = [name for name in (*EPISODES, "method", "transductive", "mean") if name not in result]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file} is not a readable result ({error}); evaluate that run again.") from error
+    if missing:
+        raise UserError(f"{file} lacks {', '.join(missing)}, so its episodes are not known; evaluate that run again.")
+    return Evaluation(folder, result)
+
+
+def of_run(path: Path) -> list[Evaluation]:
+    """The evaluations that a RUN names: itself, or those of a run folder by its own method in full precision.
+
+    Raises:
+        UserError: where there are none, or two of the same episodes.
+    """
+    if (path / "result.json").is_file():
+        return [read(path.resolve())]
+    found = [read(file.parent.resolve()) for file in sorted(path.glob("eval/*/*/result.json"))]
+    if not found:
+        raise UserError(f"{path} holds no evaluation; give a run folder that was evaluated, or an evaluation's folder.")
+    plain = [e for e in found if e.result.get("precision") == "float32" and not e.result.get("features_of")]
+    best = [e for e in plain if e.path.parent.name.startswith("ebest_")] or plain or found
+    for one in best:
+        twins = [str(other.path) for other in best if other.key == one.key]
+        if len(twins) > 1:
+            raise UserError(f"{path} holds several evaluations of the same episodes; give one of {', '.join(twins)}.")
+    return best
+
+
+def common(paths: Sequence[Path]) -> list[list[Evaluation]]:
+    """For every set of episodes that all RUNs were evaluated on: their evaluations, in the order of `paths`.
+
+    Raises:
+        UserError: where there is no such set, with what differs.
+    """
+    runs = [of_run(path) for path in paths]
+    keys = [one.key for one in runs[0] if all(one.key in [e.key for e in run] for run in runs)]
+    if not keys:
+        raise UserError(_why_not(paths, runs))
+    sets = [[next(e for e in run if e.key == key) for run in runs] for key in keys]
+    for evaluations in sets:
+        for other in evaluations[1:]:
+            if other.classes != evaluations[0].classes:
+                raise UserError(
+                    f"{other.path} and {evaluations[0].path} claim the same episodes, but their episodes.csv list "
+                    "other classes; evaluate both again."
+                )
+    return sets
+
+
+def _why_not(paths: Sequence[Path], runs: list[list[Evaluation]]) -> str:
+    """The sentence for runs that were not evaluated on the same episodes: the nearest pair, and how it differs."""
+    for path, run in zip(paths[1:], runs[1:], strict=True):
+        pairs = [(one, other) for one in runs[0] for other in run]
+        if any(one.key == other.key for one, other in pairs):
+            continue
+        one, other = min(pairs, key=lambda pair: len(_differences(*pair)))
+        return (
+            f"{path} and {paths[0]} were not evaluated on the same episodes ({'; '.join(_differences(one, other))}); "
+            "evaluate both with the same settings, then compare."
+        )
+    return "No set of episodes is common to all runs, though each pair has one; compare fewer runs at a time."
+
+
+def _differences(one: Evaluation, other: Evaluation) -> list[str]:
+    pairs = zip(EPISODES, other.key, one.key, strict=True)
+    return [f"{name} {str(a)[:16]} against {str(b)[:16]}" for name, a, b in pairs if a != b]
