@@ -122,15 +122,33 @@ class Builder:
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
         """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
-        stages: list[Stage] = []
-        for name in self.cfg.STAGES:
-            stages.append(self._stage(name, run, stem, pretrained))
+        stages = [self._stage(name, run, stem, pretrained) for name in self.cfg.STAGES]
         return Trainer(stages, run, self.device)
+
+    def streams(self, stage: str, method: Method) -> list[EpisodeStream | BatchStream]:
+        """What a step of a stage sees; a batch stream comes last."""
+        node = self.cfg.STAGE[stage]
+        asked = ["episodes", "batches"] if node.STREAM == "both" else [node.STREAM]
+        refused = [stream for stream in asked if stream not in method.streams]
+        if refused:
+            raise UserError(
+                f"STAGE.{stage}.STREAM is {node.STREAM}, but {method.name} does not learn from {refused[0]}; "
+                f"set it to {method.streams[0]}."
+            )
+        transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
+        augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage))
+        pixels, streams = self.pixels("train"), []
+        if "episodes" in asked:
+            sampler = self.sampler("train", random.key("training", self.cfg.SEED, stage))
+            builder = TaskBuilder(self.split("train"), sampler, self.device, 0, "semantics" in method.needs)
+            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation))
+        if "batches" in asked:
+            streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation))
+        return streams
 
     def _stage(self, name: str, run: RunFolder, stem: str, pretrained: Path) -> Stage:
         cfg, node, method = self.cfg, self.cfg.STAGE[name], self.method(name)
-        streams = self._streams(name, method)
-        evaluator = self.evaluator("val")
+        streams = self.streams(name, method)
         final = name == cfg.STAGES[-1]
         test = cfg.TASK.TEST
         return Stage(
@@ -140,8 +158,9 @@ class Builder:
             recipe=Recipe(**{key.lower(): value for key, value in node.OPTIM.items()}),
             epochs=node.EPOCHS,
             steps=node.STEPS or len(streams[-1]),
-            validate=lambda trained: evaluator.run(trained, node.VAL.EPISODES),
-            validate_every=node.VAL.EVERY,
+            evaluator=self.evaluator("val"),
+            val_episodes=node.VAL.EPISODES,
+            val_every=node.VAL.EVERY,
             select=node.SELECT,
             frozen_bn=node.BN == "frozen",
             seed=cfg.SEED,
@@ -168,27 +187,6 @@ class Builder:
         train, task = self.split("train"), self.cfg.TASK.TRAIN
         vectors = None if train.vectors is None else class_vectors(train)
         return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors)
-
-    def _streams(self, stage: str, method: Method) -> list[EpisodeStream | BatchStream]:
-        """What a step of the stage sees; a batch stream comes last."""
-        node = self.cfg.STAGE[stage]
-        asked = ["episodes", "batches"] if node.STREAM == "both" else [node.STREAM]
-        refused = [stream for stream in asked if stream not in method.streams]
-        if refused:
-            raise UserError(
-                f"STAGE.{stage}.STREAM is {node.STREAM}, but {method.name} does not learn from {refused[0]}; "
-                f"set it to {method.streams[0]}."
-            )
-        transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
-        augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage))
-        pixels, streams = self.pixels("train"), []
-        if "episodes" in asked:
-            sampler = self.sampler("train", random.key("training", self.cfg.SEED, stage))
-            builder = TaskBuilder(self.split("train"), sampler, self.device, 0, "semantics" in method.needs)
-            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation))
-        if "batches" in asked:
-            streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation))
-        return streams
 
     def _key(self, stage: str) -> str:
         """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it."""

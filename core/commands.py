@@ -44,10 +44,11 @@ def train(
     check_files(loaded.cfg)
     where, note = prepare_machine(device_name, threads)
     builder = Builder(loaded.cfg, where)
-    name = run_name(loaded.cfg.DATASET.NAME, loaded.stem, loaded.cfg.SEED, tag)
+    name = run_name(builder.split("train").dataset, loaded.stem, loaded.cfg.SEED, tag)
     run = RunFolder(Path(base) / name)
     trainer = builder.trainer(run, loaded.stem, Path(base) / "pretrained")
-    builder.sampler("test", loaded.cfg.EVAL.SEED)  # what the test split cannot give is said now, not after training
+    trainer.rehearse()
+    builder.evaluator("test")  # what the test split cannot give is said now, not after training
     run.begin(loaded.full(), loaded.diff(), resume, overwrite)
     log = start_log(run.path / "train.log")
     for line in [note, *loaded.notes, loaded.diff(), f"run folder  {run.path}"]:

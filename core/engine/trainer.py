@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from core.engine import checkpoint
-from core.engine.evaluator import Evaluation
+from core.engine.evaluator import Evaluator
 from core.engine.optim import Recipe
 from core.engine.scalars import Scalars
 from core.episode import Batch, Task
@@ -33,13 +33,6 @@ class Stream(Protocol):
         """What step number `step` learns from, in pixels."""
 
 
-class Validate(Protocol):
-    """Accuracy of a method on the val split."""
-
-    def __call__(self, method: Method) -> Evaluation:
-        """Evaluate the method as it is now."""
-
-
 @dataclass(frozen=True)
 class Stage:
     """One stage, ready to run."""
@@ -50,8 +43,9 @@ class Stage:
     recipe: Recipe
     epochs: int
     steps: int  # of an epoch
-    validate: Validate
-    validate_every: int  # epochs
+    evaluator: Evaluator  # on the val split
+    val_episodes: int
+    val_every: int  # epochs
     select: str  # val: the best epoch on the val split; last: the last one
     frozen_bn: bool
     seed: int
@@ -80,6 +74,11 @@ class Trainer:
 
     def __init__(self, stages: Sequence[Stage], run: RunFolder, device: torch.device) -> None:
         self._stages, self._run, self._device = stages, run, device
+
+    def rehearse(self) -> None:
+        """Validate every stage on one episode: what cannot work is said before anything is written."""
+        for stage in self._stages:
+            stage.evaluator.run(stage.method, 1)
 
     def fit(self) -> Path:
         """Train what is not trained yet; returns the checkpoint that the last stage selected."""
@@ -147,8 +146,8 @@ class Trainer:
         }
         progress.epoch += 1
         last = progress.epoch == stage.epochs
-        if progress.epoch % stage.validate_every == 0 or last:
-            found = stage.validate(stage.method).interval
+        if progress.epoch % stage.val_every == 0 or last:
+            found = stage.evaluator.run(stage.method, stage.val_episodes).interval
             record |= {"val": found.mean, "val_ci95": found.ci95}
             if found.mean > progress.best_accuracy:
                 progress.best_accuracy, progress.best_epoch = found.mean, progress.epoch

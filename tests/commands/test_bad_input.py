@@ -21,6 +21,10 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
         (["OBJECTIVE.NAME=negmargin", "OBJECTIVE.ARGS.marge=1"], "unknown key OBJECTIVE.ARGS.marge"),
         (["STAGE.meta.STREAM=batches"], "STAGE.meta.STREAM is batches, but ProtoNet does not learn from batches; set"),
         (["METHOD.NAME=MAML"], "BACKBONE.ARGS.norm keeps running statistics"),
+        (
+            ["METHOD.NAME=MAML", "BACKBONE.ARGS.norm=batch", "TASK.TRAIN.WAY=4"],
+            "WAY is 3, but this MAML was trained with",
+        ),
         (["BACKBONE.ARGS.norm=layer"], "BACKBONE.ARGS.norm is 'layer', which is not one of: running, batch."),
         (["TASK.TEST.WAY=7"], "WAY is 7, but the val split of Glyphs has 6 classes; lower it."),
         (["TASK.VAL.WAY=3", "TASK.TEST.WAY=7"], "TASK.TEST.WAY is 7, but the test split of Glyphs has 6 classes"),

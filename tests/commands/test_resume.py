@@ -8,8 +8,11 @@ import time
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from core.engine.trainer import Trainer
+from core.methods.protonet import ProtoNet
+from core.registry import METHODS
 from tests.workspace import EXPERIMENTS, PROTONET, best, files, interrupt_in, metrics, same_run, state
 
 CFG = PROTONET | {"STAGE": {"meta": {"EPOCHS": 4, "STEPS": 4, "AUGMENT": ["crop-2", "flip"], "VAL": {"EPISODES": 20}}}}
@@ -40,6 +43,24 @@ def test_resumed_equals_uninterrupted(space, uninterrupted, monkeypatch, epoch):
     assert same_run(run, uninterrupted)
     assert episodes(run) == episodes(uninterrupted)
     assert state(run) == {"state": "done"}
+
+
+class Dropping(ProtoNet):
+    """ProtoNet with dropout, which draws from torch's own generator."""
+
+    def encode(self, images):
+        return {name: F.dropout(value, 0.3, self.training) for name, value in super().encode(images).items()}
+
+
+def test_dropout_resumes_too(space, monkeypatch):
+    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
+    METHODS.register("Dropping")(Dropping)
+    cfg = space.config(CFG, METHOD={"NAME": "Dropping"})
+    whole = space.train(cfg, tag="whole")
+    interrupt_in(monkeypatch, "meta", 2)
+    assert space.trainer(cfg)[0] == 130
+    torch.rand(7)
+    assert same_run(space.train(cfg, resume=True), whole)
 
 
 def test_status_says_what_went_wrong(space, monkeypatch):

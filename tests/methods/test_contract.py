@@ -186,7 +186,7 @@ def test_the_loss_reaches_the_backbone_unless_it_is_frozen(case):
     builder, method, _ = case
     (stage,) = builder.cfg.STAGES
     method.train()
-    for stream in builder._streams(stage, method):
+    for stream in builder.streams(stage, method):
         method.loss(stream.at(0, 0.0).encoded(method.encode)).backward()
     total = sum(float(p.grad.abs().sum()) for p in method.backbone.parameters() if p.grad is not None)
     assert (total == 0) if method.frozen_backbone else (total > 0)
@@ -195,7 +195,7 @@ def test_the_loss_reaches_the_backbone_unless_it_is_frozen(case):
 def test_a_few_steps_lower_the_loss_and_beat_chance(case):
     builder, method, _ = case
     (stage,) = builder.cfg.STAGES
-    streams = builder._streams(stage, method)
+    streams = builder.streams(stage, method)
     optimizer = torch.optim.Adam(method.parameters(), 2e-3)
     method.train()
 

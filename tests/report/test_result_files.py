@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import UserError
 from core.report import run
 from core.report.result import quoted, result_dir, result_line, write_result
 from core.report.run import write_json, write_text
@@ -116,8 +117,11 @@ def test_folder_says_what_was_measured(tmp_path, trained_on, other):
     assert found == tmp_path / "eval" / "ebest_5way_1shot" / f"{other}test_2w1s_q15_seed0_3"
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(OSError(28, "No space left on device"), UserError), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error, raised):
     path = tmp_path / "a.txt"
     write_text(path, "old")
 
@@ -125,9 +129,9 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
         raise error
 
     monkeypatch.setattr(run.os, "fsync", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         write_text(path, "new")
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         write_json(tmp_path / "b.json", {})
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]

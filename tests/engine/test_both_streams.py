@@ -1,0 +1,59 @@
+"""A stage may draw a task and a batch each step, and add their losses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from core.build import Builder, load_config, schemas
+from core.methods.protonet import ProtoNet
+from core.registry import METHODS
+from core.report.run import RunFolder
+
+
+class WithClassifier(ProtoNet):
+    """Prototypes, and a linear classifier over the base classes beside them."""
+
+    streams = ("episodes", "batches")
+
+    def __init__(self, backbone, info):
+        super().__init__(backbone, info)
+        self.linear = nn.Linear(backbone.vector_dim, info.n_base)
+        self.seen = []
+
+    def batch_logits(self, batch):
+        return self.linear(batch.inputs["vector"])
+
+    def loss(self, item):
+        loss = super().loss(item)
+        self.seen.append((type(item).__name__, float(loss.detach())))
+        return loss
+
+
+def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch):
+    schemas()  # every shipped method is registered before the list is replaced
+    monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "WithClassifier": WithClassifier})
+    cfg = tmp_path / "both.yaml"
+    cfg.write_text(
+        yaml.safe_dump(
+            {
+                "DATASET": {"ROOT": str(tiny_root), "SIZE": 16},
+                "TASK": {"TEST": {"WAY": 3, "QUERY": 2}},
+                "BACKBONE": {"ARGS": {"width": 8}},
+                "METHOD": {"NAME": "WithClassifier"},
+                "STAGE": {"meta": {"STREAM": "both", "EPOCHS": 1, "STEPS": 2, "VAL": {"EPISODES": 2}}},
+            }
+        )
+    )
+    builder = Builder(load_config(cfg).cfg, torch.device("cpu"))
+    run = RunFolder(tmp_path / "run")
+    trainer = builder.trainer(run, "both", tmp_path / "pretrained")
+    (stage,) = trainer._stages
+    trainer.fit()
+    assert [name for name, _ in stage.method.seen] == ["Task", "Batch"] * 2
+    recorded = json.loads((run.path / "metrics.jsonl").read_text())["loss"]
+    assert recorded == pytest.approx(sum(loss for _, loss in stage.method.seen) / 2)
