@@ -113,12 +113,20 @@ class Builder:
             first_class=sum(len(self.split(other).classes) for other in before),
             memory_mb=self.cfg.EVAL.MEMORY_MB,
             batch=self.cfg.EVAL.BATCH,
+            bf16=self.cfg.EVAL.PRECISION == "bf16",
         )
 
     def method(self, stage: str | None = None) -> Method:
         """A freshly initialised method: that of a stage, or of the last one."""
         made = make_method(self.cfg, stage or self.cfg.STAGES[-1], self._info())
         return made.to(self.device).to(memory_format=torch.channels_last)
+
+    def head(self, name: str) -> Method:
+        """Another registered method around this backbone, with its default arguments, untrained."""
+        backbone = BACKBONES[self.cfg.BACKBONE.NAME](
+            self.image_size, self.cfg.BACKBONE.VECTOR, **self.cfg.BACKBONE.ARGS
+        )
+        return METHODS[name](backbone, self._info()).to(self.device)
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
         """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
@@ -200,6 +208,7 @@ class Builder:
                 self.split(name).manifest[key] for name in ("train", "val") for key in ("pixels_sha256", "fingerprint")
             ],
             "seeds": [cfg.SEED, cfg.EVAL.SEED],
+            "precision": cfg.EVAL.PRECISION,
             "init": [
                 hashlib.sha256(Path(cfg.STAGE[n].INIT).read_bytes()).hexdigest() for n in earlier if cfg.STAGE[n].INIT
             ],

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from core.config import Loaded, check_files
 from core.engine import checkpoint, device
 from core.engine.selection import refuse_other_network, select
 from core.errors import UserError
-from core.methods.base import Method
-from core.report.result import result_dir, result_line, write_result
+from core.examination import Examination, Question, questions
+from core.report.result import Counts, result_dir, result_line, write_result
 from core.report.run import RunFolder, run_name, write_json
 
 MOST_THREADS = 1024
@@ -59,7 +59,8 @@ def train(
     try:
         best = trainer.fit()
         if evaluate_after:
-            log.info(evaluate_one(loaded, builder, best))
+            for line in examine(loaded, builder, best):
+                log.info(line)
     except BaseException as error:
         run.set_state("failed", why=f"{type(error).__name__}: {error}".removesuffix(": "))
         raise
@@ -75,8 +76,15 @@ def evaluate(
     device_name: str = "0",
     threads: int = 0,
     untrained: bool = False,
+    shots: Sequence[int] = (),
+    ways: Sequence[int] = (),
+    methods: Sequence[str] = (),
+    save_features: str = "",
 ) -> None:
-    """Evaluate checkpoints, or the freshly initialised network, on the test split of a config."""
+    """Evaluate checkpoints, or the freshly initialised network, on the test split of a config.
+
+    `shots`, `ways` and `methods` (names, "own" for the config's) ask several questions of each checkpoint.
+    """
     loaded = load_config(cfg_file, overrides)
     where, note = prepare_machine(device_name, threads)
     log = start_log()
@@ -84,62 +92,46 @@ def evaluate(
         if line:
             log.info(line)
     builder = Builder(loaded.cfg, where)
+    asked = questions(loaded.cfg, shots, ways, methods)
     if untrained:
-        result, _ = measure(loaded, builder, builder.method())
-        log.info("untrained  %s", result_line(result | {"reference": None}))
+        examination = Examination(builder, builder.method())
+        examination.refuse_impossible(asked)
+        for question in asked:
+            log.info("untrained  %s", result_line(examination.answer(question)[0] | {"reference": None}))
         return
     selection = select([Path(path) for path in checkpoints], loaded.path, builder.meta(loaded.cfg.STAGES[-1]))
+    if save_features and len(selection.chosen) > 1:
+        raise UserError(f"--save-features takes one checkpoint, but -c names {len(selection.chosen)}; give one.")
     for path, reason in selection.skipped:
         log.info("skipped  %s: %s", path, reason)
     for path in selection.chosen:
-        log.info(evaluate_one(loaded, builder, path))
+        for line in examine(loaded, builder, path, asked, save_features):
+            log.info(line)
 
 
-def evaluate_one(loaded: Loaded, builder: Builder, path: Path) -> str:
-    """Evaluate one checkpoint, write its files, and return the lines to print."""
-    method, held, asked = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
-    meta = held["meta"]
+def examine(
+    loaded: Loaded, builder: Builder, path: Path, asked: Sequence[Question] = (), save_features: str = ""
+) -> Iterator[str]:
+    """Evaluate one checkpoint, write the files of each question, and yield the lines to print."""
+    method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
+    meta, digest = held["meta"], checkpoint.sha256(path)
     checkpoint.restore(method, held["method"], path)
-    refuse_other_network(asked, meta, path)
-    result, found = measure(loaded, builder, method)
-    result |= {"checkpoint": path.name, "checkpoint_sha256": checkpoint.sha256(path)}
-    result |= {"trained_on": meta["dataset"], "training_seed": meta.get("seed")}
-    if any(meta[key] != asked[key] for key in ("dataset", "image_size")):
-        result["reference"] = None  # it was trained on other images than the published network
-    folder = result_dir(path.parent, path.stem, result)
-    write_result(folder, result, found.correct, found.classes, found.confusion, builder.split("test").classes)
-    return f"{result_line(result)}\nresult files  {folder}"
-
-
-def measure(loaded: Loaded, builder: Builder, method: Method):
-    """Run the test episodes; returns what result.json holds, and the evaluation."""
-    cfg = loaded.cfg
-    evaluator = builder.evaluator("test")
-    found = evaluator.run(method, cfg.EVAL.EPISODES, show=True)
-    test, interval = cfg.TASK.TEST, found.interval
-    result = {
-        "method": cfg.METHOD.NAME,
-        "dataset": builder.split("test").dataset,
-        "split": "test",
-        "fingerprint": builder.split("test").fingerprint,
-        "way": test.WAY,
-        "shot": test.SHOT,
-        "query": test.QUERY,
-        "episodes": cfg.EVAL.EPISODES,
-        "seed": cfg.EVAL.SEED,
-        "mean": interval.mean,
-        "std": interval.std,
-        "ci95": interval.ci95,
-        "interval": "Student's t over episodes, n - 1 degrees of freedom",
-        "transductive": method.transductive,
-        "precision": "float32",
-        "image_size": builder.image_size,
-        "device": describe(builder.device),
-        "threads": torch.get_num_threads(),
-        "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
-        "reference": {key.lower(): value for key, value in cfg.REFERENCE.items()} if cfg.REFERENCE.ACCURACY else None,
-    }
-    return result, found
+    refuse_other_network(own, meta, path)
+    examination = Examination(builder, method, {"checkpoint": digest, **{k: own[k] for k in ("method", "backbone")}})
+    asked = asked or questions(loaded.cfg, (), (), ())
+    examination.refuse_impossible(asked)
+    for question in asked:
+        result, found = examination.answer(question)
+        result |= {"checkpoint": path.name, "checkpoint_sha256": digest}
+        result |= {"trained_on": meta["dataset"], "training_seed": meta.get("seed")}
+        if any(meta[key] != own[key] for key in ("dataset", "image_size")):
+            result["reference"] = None  # it was trained on other images than the published network
+        folder = result_dir(path.parent, path.stem, result)
+        write_result(folder, result, Counts.of(found), builder.split("test").classes)
+        yield f"{result_line(result)}\nresult files  {folder}"
+    if save_features:
+        examination.save_features(Path(save_features))
+        yield f"features  {save_features}"
 
 
 def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:
@@ -153,11 +145,6 @@ def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:
     return where, note
 
 
-def describe(where: torch.device) -> str:
-    """A device's name for the record."""
-    return torch.cuda.get_device_name(where) if where.type == "cuda" else f"cpu ({platform.machine()})"
-
-
 def environment(where: torch.device) -> dict[str, Any]:
     """What a run ran on, for env.json."""
     return {
@@ -167,7 +154,7 @@ def environment(where: torch.device) -> dict[str, Any]:
         "torchvision": torchvision.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "device": describe(where),
+        "device": device.describe(where),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "commit": _commit(),

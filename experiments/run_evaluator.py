@@ -11,7 +11,14 @@ EXAMPLES = """\
   python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c checkpoint/*/*.pth --device cpu
   python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c best.pth TASK.TEST.SHOT 5
   python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --untrained
+  python experiments/run_evaluator.py --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml -c best.pth --shots 1 5 --ways 5 10 \\
+      --methods own,ProtoNet
 """
+
+
+def names(text: str) -> list[str]:
+    """Names between commas."""
+    return [name for name in text.replace(" ", "").split(",") if name]
 
 
 def main() -> None:
@@ -22,6 +29,17 @@ def main() -> None:
         "--checkpoint", "-c", nargs="+", metavar="FILE", help="checkpoint, or what a glob makes of several"
     )
     chosen.add_argument("--untrained", action="store_true", help="the network as initialised: the floor to beat")
+    asked = cli.add_argument_group("several questions from one encoding, one result each")
+    asked.add_argument("--shots", nargs="+", type=int, default=[], metavar="K", help="instead of TASK.TEST.SHOT")
+    asked.add_argument("--ways", nargs="+", type=int, default=[], metavar="N", help="instead of TASK.TEST.WAY")
+    asked.add_argument(
+        "--methods",
+        type=names,
+        default=[],
+        metavar="NAME,NAME",
+        help="whose heads classify its features; own = its own",
+    )
+    asked.add_argument("--save-features", default="", metavar="FILE.npz", help="hand the test split's features on")
     args = cli.parse_intermixed_args()
     checkpoints, overrides = split_options(args.checkpoint or [])
 
@@ -34,6 +52,10 @@ def main() -> None:
         device_name=args.device,
         threads=args.threads,
         untrained=args.untrained,
+        shots=args.shots,
+        ways=args.ways,
+        methods=args.methods,
+        save_features=args.save_features,
     )
 
 

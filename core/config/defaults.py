@@ -48,6 +48,11 @@ DEFAULTS: dict[str, Any] = {
         "SEED": 0,  # seed of the test episodes; independent of SEED
         "MEMORY_MB": 1000,  # bound on the memory of the episodes scored at once
         "BATCH": 0,  # images encoded at once; 0 = chosen for the device
+        "PRECISION": "fp32",  # of the encoding; bf16 is faster and moves single queries: not for reported numbers
+        "CI": "t_ddof1",  # formula of the interval over episodes; z_ddof0 = 1.96 s / sqrt(n), as older papers have it
+        "PARTITIONS": 5,  # partitions of the split into disjoint tasks for the second interval, at most; 0 = none
+        "CACHE": True,  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
+        "CACHE_MB": 4000,  # bound on all features kept there; the least recently used are removed
     },
     "REFERENCE": {  # the published result this configuration should reach
         "ACCURACY": 0.0,  # percent; 0 = none published
@@ -101,6 +106,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "STAGE.*.SELECT": ("val", "last"),
     "STAGE.*.OPTIM.NAME": ("adam", "sgd"),
     "STAGE.*.OPTIM.SCHEDULE": ("constant", "step", "multistep", "cosine"),
+    "EVAL.PRECISION": ("fp32", "bf16"),
+    "EVAL.CI": ("t_ddof1", "z_ddof0"),
     "REFERENCE.STATUS": ("", "paper", "author-repo", "secondary"),
 }
 
@@ -128,6 +135,8 @@ LEAST: dict[str, float] = {
     "EVAL.SEED": 0,
     "EVAL.MEMORY_MB": 1,
     "EVAL.BATCH": 0,
+    "EVAL.PARTITIONS": 0,
+    "EVAL.CACHE_MB": 0,
     "REFERENCE.ACCURACY": 0,
     "REFERENCE.CI": 0,
 }

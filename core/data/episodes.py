@@ -38,6 +38,11 @@ class Episodes:
     query: Tensor  # [T, N * Q] class-major
     seed: Tensor  # [T] int64, for randomness inside a method
 
+    def part(self, first: int, last: int) -> Episodes:
+        """Episodes first .. last - 1 of these."""
+        here = slice(first, last)
+        return Episodes(self.classes[here], self.support[here], self.query[here], self.seed[here])
+
 
 class EpisodeSampler:
     """Draws any episode of a split by its index.

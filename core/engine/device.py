@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 
 import torch
@@ -28,6 +29,11 @@ def choose(name: str) -> tuple[torch.device, str | None]:
     if int(text) >= torch.cuda.device_count():
         raise UserError(f"--device is {name}, but PyTorch sees {torch.cuda.device_count()} GPU(s), numbered from 0.")
     return torch.device("cuda", int(text)), None
+
+
+def describe(where: torch.device) -> str:
+    """A device's name for the record."""
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else f"cpu ({platform.machine()})"
 
 
 def tune_allocator() -> None:

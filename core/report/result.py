@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,42 @@ def result_dir(run: Path, checkpoint: str, result: dict[str, Any]) -> Path:
     r = result
     other = "" if r["dataset"] == r["trained_on"] else f"{r['dataset']}_"
     name = f"{other}{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
+    name += f"_{r['method']}" if r.get("features_of") else ""
+    name += "_bf16" if r.get("precision") == "bfloat16" else ""
     return run / "eval" / checkpoint / name
 
 
-def write_result(
-    folder: Path,
-    result: dict[str, Any],
-    correct: np.ndarray,
-    classes: np.ndarray,
-    confusion: np.ndarray,
-    class_names: list[str],
-) -> None:
+@dataclass(frozen=True)
+class Counts:
+    """What the files of an evaluation list."""
+
+    correct: np.ndarray  # [episodes] queries classified correctly
+    top2: np.ndarray  # [episodes] queries whose class is among the two likeliest
+    classes: np.ndarray  # [episodes, N] classes of each episode
+    confusion: np.ndarray  # [classes, classes] counts, true by predicted
+
+    @classmethod
+    def of(cls, found: Any) -> Counts:
+        """Take them from an evaluation."""
+        return cls(found.correct, found.top2, found.classes, found.confusion)
+
+
+def write_result(folder: Path, result: dict[str, Any], counts: Counts, class_names: list[str]) -> None:
     """Write episodes.csv, per_class.csv, confusion.csv and, last, result.json.
 
     Args:
         folder: created where it is missing.
-        result: what result.json holds.
-        correct: [episodes] queries classified correctly.
-        classes: [episodes, N] classes of each episode, as indices of `class_names`.
-        confusion: [classes, classes] counts, true by predicted.
+        result: what result.json holds; the hardest and easiest episodes are added.
+        counts: of the evaluation.
         class_names: names of the split's classes.
     """
     queries = result["way"] * result["query"]
+    columns = (counts.correct.tolist(), counts.top2.tolist(), counts.classes.tolist())
     rows = [
-        f"{i},{c},{queries},{' '.join(map(str, k))}\n"
-        for i, (c, k) in enumerate(zip(correct.tolist(), classes.tolist(), strict=True))
+        f"{i},{c},{queries},{' '.join(map(str, k))},{two}\n" for i, (c, two, k) in enumerate(zip(*columns, strict=True))
     ]
-    write_text(folder / "episodes.csv", "index,correct,queries,classes\n" + "".join(rows))
-    totals, hits = confusion.sum(1), confusion.diagonal()
+    write_text(folder / "episodes.csv", "index,correct,queries,classes,top2\n" + "".join(rows))
+    totals, hits = counts.confusion.sum(1), counts.confusion.diagonal()
     rows = [
         f"{i},{quoted(name)},{hit},{total},{100 * hit / total if total else float('nan'):.2f}\n"
         for i, (name, hit, total) in enumerate(zip(class_names, hits.tolist(), totals.tolist(), strict=True))
@@ -50,10 +59,31 @@ def write_result(
     write_text(folder / "per_class.csv", "class,name,correct,queries,accuracy\n" + "".join(rows))
     header = ",".join(["true", *map(quoted, class_names)])
     rows = [
-        f"{quoted(name)},{','.join(map(str, row))}\n" for name, row in zip(class_names, confusion.tolist(), strict=True)
+        f"{quoted(name)},{','.join(map(str, row))}\n"
+        for name, row in zip(class_names, counts.confusion.tolist(), strict=True)
     ]
     write_text(folder / "confusion.csv", header + "\n" + "".join(rows))
-    write_json(folder / "result.json", result)
+    write_json(folder / "result.json", result | extremes(counts, queries, class_names))
+
+
+def extremes(counts: Counts, queries: int, class_names: list[str], listed: int = 5) -> dict[str, Any]:
+    """The hardest and the easiest episodes, and how bad the worst are."""
+    accuracy = counts.correct * (100 / queries)
+    order = np.argsort(counts.correct, kind="stable")
+
+    def described(ids: np.ndarray) -> list[dict[str, Any]]:
+        return [
+            {"episode": i, "accuracy": round(accuracy[i], 4), "classes": [class_names[c] for c in counts.classes[i]]}
+            for i in ids.tolist()
+        ]
+
+    worst = accuracy[order[: max(1, len(order) // 10)]]
+    return {
+        "worst_tenth": float(worst.mean()),
+        "percentile_5": float(np.quantile(accuracy, 0.05)),
+        "hardest": described(order[:listed]),
+        "easiest": described(order[::-1][:listed]),
+    }
 
 
 def quoted(name: str) -> str:
@@ -65,10 +95,12 @@ def result_line(result: dict[str, Any]) -> str:
     """One line: method, data, accuracy with its interval, how it was measured, and the published number."""
     r = result
     kind = "transductive" if r["transductive"] else "inductive"
+    kind += ", bfloat16" if r.get("precision") == "bfloat16" else ""
+    method = f"{r['method']} on features of {r['features_of']}" if r.get("features_of") else r["method"]
     line = (
-        f"{r['method']}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot  "
+        f"{method}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot  "
         f"{r['mean']:.2f} ± {r['ci95']:.2f} %  "
-        f"({r['episodes']} episodes, 95 % t-interval, seed {r['seed']}, {kind})"
+        f"({r['episodes']} episodes, 95 % {r.get('ci', 't')[0]}-interval, seed {r['seed']}, {kind})"
     )
     if r["reference"]:
         ref = r["reference"]

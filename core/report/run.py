@@ -3,7 +3,7 @@
 checkpoint/<DataSet>_<yaml stem>[_s<seed>][_<tag>]/
     config.yaml  diff.txt  env.json  train.log  metrics.jsonl  tb/  status.json
     last.pth  ebest_<N>way_<K>shot.pth
-    eval/<checkpoint stem>/<split>_<N>w<K>s_q<Q>_seed<seed>_<episodes>/
+    eval/<checkpoint stem>/<split>_<N>w<K>s_q<Q>_seed<seed>_<episodes>[_<another method>][_bf16]/
         result.json  episodes.csv  per_class.csv  confusion.csv
 """
 
@@ -13,8 +13,9 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -23,12 +24,17 @@ from core.errors import UserError
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all."""
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write under a temporary name, flush, rename."""
     building = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with building.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with building.open("wb") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         building.replace(path)

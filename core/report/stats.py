@@ -32,3 +32,17 @@ def t_interval(accuracy: np.ndarray) -> Interval:
     n = len(accuracy)
     std = float(np.std(accuracy, ddof=1))
     return Interval(float(np.mean(accuracy)), std, float(stdtrit(n - 1, 0.975)) * std / n**0.5)
+
+
+def z_interval(accuracy: np.ndarray) -> Interval:
+    """The form of MAML, R2D2, FEAT and others: mean ± 1.96 * s / sqrt(n), s with n degrees of freedom."""
+    std = float(np.std(accuracy))
+    return Interval(float(np.mean(accuracy)), std, 1.96 * std / len(accuracy) ** 0.5)
+
+
+FORMULAS = {"t_ddof1": t_interval, "z_ddof0": z_interval}
+
+
+def interval(accuracy: np.ndarray, formula: str = "t_ddof1") -> Interval:
+    """Mean and 95 % interval over episodes by one of FORMULAS."""
+    return FORMULAS[formula](accuracy)

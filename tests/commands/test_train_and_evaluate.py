@@ -132,7 +132,7 @@ def test_evaluation_repeats_exactly_whatever_the_machine_does(checkpoint, traine
     cfg = trained[0]
 
     def episodes(*overrides, **options):
-        folder = space.evaluate(cfg, checkpoint, *overrides, **options)
+        folder = space.evaluate(cfg, checkpoint, "EVAL.CACHE=false", *overrides, **options)
         content = (folder / "episodes.csv").read_bytes()
         shutil.rmtree(folder)
         return content

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.build import schemas
 from core.engine.checkpoint import load
-from core.engine.features import CachedFeatures, LiveFeatures
+from core.engine.features import CachedFeatures, Encoder, LiveFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
@@ -137,8 +137,9 @@ def test_cached_features_equal_live_ones(case):
     ids = builder.sampler("val", 0).draw(torch.arange(2)).support
     pixels = builder.pixels("val")
     with torch.no_grad():
-        cached = CachedFeatures(method, pixels, ids.flatten().unique(), builder.image_size).gather(ids)
-        live = LiveFeatures(method, pixels, builder.image_size).gather(ids)
+        source = CachedFeatures(Encoder(method, pixels, builder.image_size))
+        source.prepare(ids.flatten().unique())
+        cached, live = source.gather(ids), LiveFeatures(Encoder(method, pixels, builder.image_size)).gather(ids)
     assert cached.keys() == live.keys()
     for name in cached:
         torch.testing.assert_close(cached[name], live[name], **CLOSE)

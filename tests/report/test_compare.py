@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from core.report.result import write_result
+from core.report.result import Counts, write_result
 from core.report.stats import t_interval
 from tests.workspace import Workspace
 
@@ -34,7 +34,8 @@ def run(tmp_path):
         result = SETTING | {"method": name[0], "transductive": name == "T", "training_seed": 0, "episodes": episodes}
         result |= {"mean": accuracy.mean, "ci95": accuracy.ci95, "precision": "float32"} | changes
         folder = tmp_path / name / "eval" / checkpoint / f"test_{result['shot']}s_{result['seed']}_{episodes}"
-        write_result(folder, result, correct, classes, np.eye(2, dtype=int), ["x", "y"])
+        counts = Counts(correct, correct, classes, np.eye(2, dtype=int))
+        write_result(folder, result, counts, ["x", "y"])
         if config:
             (tmp_path / name / "config.yaml").write_text(config)
         return tmp_path / name

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from core.report import run
-from core.report.result import quoted, result_dir, result_line, write_result
+from core.report.result import Counts, quoted, result_dir, result_line, write_result
 from core.report.run import write_json, write_text
 
 NAMES = ["apple", 'a "b"', "c, d", "e\nf", "ü\rv", ""]
@@ -46,16 +46,16 @@ def written(tmp_path):
     confusion[0, :2] = 12, 3
     confusion[1, 1] = 7
     confusion[2, 0] = 5
-    write_result(folder, RESULT, correct, classes, confusion, NAMES)
+    write_result(folder, RESULT, Counts(correct, np.array([30, 20, 9]), classes, confusion), NAMES)
     return folder, confusion
 
 
 def test_episodes(written):
     assert read(written[0] / "episodes.csv") == [
-        ["index", "correct", "queries", "classes"],
-        ["0", "30", "30", "0 2"],
-        ["1", "17", "30", "4 0"],
-        ["2", "0", "30", "5 1"],
+        ["index", "correct", "queries", "classes", "top2"],
+        ["0", "30", "30", "0 2", "30"],
+        ["1", "17", "30", "4 0", "20"],
+        ["2", "0", "30", "5 1", "9"],
     ]
 
 
@@ -78,7 +78,11 @@ def test_confusion(written):
 
 def test_result_and_no_other_file(written):
     folder = written[0]
-    assert json.loads((folder / "result.json").read_text(encoding="utf-8")) == RESULT
+    found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert RESULT.items() <= found.items()
+    assert found["hardest"][0] == {"episode": 2, "accuracy": 0.0, "classes": ["", 'a "b"']}
+    assert found["easiest"][0] == {"episode": 0, "accuracy": 100.0, "classes": ["apple", "c, d"]}
+    assert (found["worst_tenth"], found["percentile_5"]) == pytest.approx((0, 100 * 1.7 / 30))
     names = {"episodes.csv", "per_class.csv", "confusion.csv", "result.json"}
     assert {entry.name for entry in folder.iterdir()} == names
 

@@ -1,0 +1,56 @@
+"""Whether a method can classify the features of another one's checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from core.engine.features import Source
+from core.episode import Task
+from core.errors import UserError
+from core.methods.base import Method
+
+FEATURES = ("image", "map", "vector")
+
+
+def refuse_unfit(head: Method, source: Source, example: Callable[[], Task]) -> None:
+    """Refuse a freshly built method that the checkpoint cannot serve.
+
+    Args:
+        head: the other method, untrained, in eval mode.
+        source: the checkpoint's features.
+        example: makes a task of them.
+
+    Raises:
+        UserError: where a feature is missing, or the answer would depend on weights that the checkpoint does not hold.
+    """
+    owner = source.method.name
+    missing = [name for name in head.needs if name in FEATURES and name not in source.method.needs]
+    if missing:
+        raise UserError(
+            f"--methods names {head.name}, which needs the feature {missing[0]!r}, but {owner} encodes "
+            f"{', '.join(name for name in source.method.needs if name in FEATURES)}; leave it out."
+        )
+    learned = _used_by_forward(head, example)
+    if learned:
+        raise UserError(
+            f"--methods names {head.name}, which has learned parameters outside the backbone ({learned[0]}), and a "
+            f"checkpoint of {owner} does not hold them; evaluate a checkpoint of {head.name} instead."
+        )
+
+
+def _used_by_forward(head: Method, example: Callable[[], Task]) -> list[str]:
+    """Names of the weights that logits depend on: a classifier of base classes, say, serves training alone.
+
+    Those are the parameters that a gradient reaches, and all buffers outside the backbone.
+    """
+    own = {name: p for name, p in head.named_parameters() if p.requires_grad}
+    buffers = [name for name in head.state_dict() if name not in dict(head.named_parameters())]
+    outside = [name for name in buffers if not name.startswith(("backbone.", "objective."))]
+    with torch.enable_grad():
+        logits = head(example())
+        if not logits.requires_grad:
+            return outside
+        slopes = torch.autograd.grad(logits.sum(), list(own.values()), allow_unused=True)
+    return [name for name, slope in zip(own, slopes, strict=True) if slope is not None] + outside

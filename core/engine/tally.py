@@ -1,0 +1,77 @@
+"""What is counted while episodes are classified: integers wherever possible, so that evaluations compare exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.report.stats import Interval, interval
+
+BINS = 15  # of confidence, for the calibration error
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found."""
+
+    correct: np.ndarray  # [episodes] queries classified correctly
+    top2: np.ndarray  # [episodes] queries whose class is among the two likeliest
+    classes: np.ndarray  # [episodes, N] classes of the split
+    queries: int  # of an episode
+    confusion: np.ndarray  # [classes, classes] true by predicted, counts
+    ece: float  # expected calibration error of the logits' softmax, percent
+    seconds: dict[str, float]  # encode | classify | total
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Of each episode, percent."""
+        return self.correct * (100 / self.queries)
+
+    @property
+    def interval(self) -> Interval:
+        """Mean accuracy in percent, with its 95 % interval over episodes."""
+        return interval(self.accuracy)
+
+
+class Tally:
+    """Counts over episodes 0 .. `episodes` - 1 of `way` out of `n_classes` classes, filled from front to back."""
+
+    def __init__(self, episodes: int, way: int, n_classes: int) -> None:
+        self.correct = np.empty(episodes, dtype=np.int64)
+        self.top2 = np.empty(episodes, dtype=np.int64)
+        self.classes = np.empty((episodes, way), dtype=np.int64)
+        self._confusion = np.zeros(n_classes**2, dtype=np.int64)
+        self._bins = np.zeros((3, BINS))  # queries, correct ones, sum of confidences
+        self._n_classes, self._done = n_classes, 0
+
+    def add(self, logits: np.ndarray, truth: np.ndarray, classes: np.ndarray) -> None:
+        """Count T more episodes: logits [T, Q, N], labels [T, Q], classes [T, N]. A tie goes to the lowest label."""
+        here = slice(self._done, self._done + len(logits))
+        self._done = here.stop
+        predicted = logits.argmax(-1)
+        hit = predicted == truth
+        self.correct[here] = hit.sum(1)
+        self.top2[here] = (hit | _second(logits, truth)).sum(1)
+        self.classes[here] = classes
+        pairs = np.take_along_axis(classes, truth, 1) * self._n_classes + np.take_along_axis(classes, predicted, 1)
+        self._confusion += np.bincount(pairs.ravel(), minlength=self._n_classes**2)
+        largest = np.take_along_axis(logits, predicted[..., None], -1)
+        confidence = 1 / np.exp(logits - largest).sum(-1).ravel()
+        number = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        for row, weights in enumerate((None, hit.ravel(), confidence)):
+            self._bins[row] += np.bincount(number, weights, minlength=BINS)
+
+    def evaluation(self, queries: int, seconds: dict[str, float]) -> Evaluation:
+        """The counts, once all episodes are in."""
+        n_classes, (count, hits, confidence) = self._n_classes, self._bins
+        ece = 100 * float(np.abs(hits - confidence).sum() / count.sum())
+        confusion = self._confusion.reshape(n_classes, n_classes)
+        return Evaluation(self.correct, self.top2, self.classes, queries, confusion, ece, seconds)
+
+
+def _second(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Whether exactly one class comes before the true one, [T, Q]; among equals the lower label comes first."""
+    own = np.take_along_axis(logits, truth[..., None], -1)
+    lower = np.arange(logits.shape[-1]) < truth[..., None]
+    return ((logits > own) | ((logits == own) & lower)).sum(-1) == 1

@@ -1,0 +1,175 @@
+"""One checkpoint, many questions: what its features are worth in other tasks, and to other methods' heads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.build import Builder
+from core.config import Config
+from core.data.disjoint import DisjointSampler, count_tasks
+from core.data.episodes import EpisodeSampler, Shape
+from core.engine import device
+from core.engine.cache import Shelf
+from core.engine.evaluator import Evaluator
+from core.engine.features import CachedFeatures
+from core.engine.heads import refuse_unfit
+from core.engine.tally import Evaluation
+from core.errors import UserError
+from core.methods.base import Method
+from core.registry import METHODS
+from core.report import intervals
+from core.report.run import replace_file
+from core.report.stats import interval
+
+OWN = "own"
+FEATURES_VERSION = 1  # raise it when an encoding changes for a reason that no source file of the method shows
+
+
+@dataclass(frozen=True)
+class Question:
+    """A shape of episodes, and the method that classifies them."""
+
+    shape: Shape
+    method: str  # a registered name
+
+
+def questions(cfg: Config, shots: Sequence[int], ways: Sequence[int], methods: Sequence[str]) -> list[Question]:
+    """Every combination of what the command line lists; what it does not list is the config's."""
+    test, own = cfg.TASK.TEST, METHODS[cfg.METHOD.NAME].name
+    for option, least, values in (("--shots", 1, shots), ("--ways", 2, ways)):
+        if any(value < least for value in values):
+            raise UserError(f"{option} lists {min(values)}; every number must be at least {least}.")
+    names = [own if name.lower() == OWN else METHODS[name].name for name in methods] or [own]
+    shapes = [Shape(way, shot, test.QUERY) for way in ways or [test.WAY] for shot in shots or [test.SHOT]]
+    return [Question(shape, name) for shape in dict.fromkeys(shapes) for name in dict.fromkeys(names)]
+
+
+class Examination:
+    """One trained method on the test split; every image is encoded once for all questions.
+
+    `held` identifies the weights in the cache of features; without it nothing is cached.
+    """
+
+    def __init__(self, builder: Builder, method: Method, held: dict[str, Any] | None = None) -> None:
+        self._builder, self._cfg = builder, builder.cfg
+        self._split = builder.split("test")
+        self._evaluator: Evaluator = builder.evaluator("test")
+        shelf = self._shelf(method, held) if held and self._cfg.EVAL.CACHE else None
+        self._source = self._evaluator.source(method, show=True, shelf=shelf)
+        self._heads = {METHODS[self._cfg.METHOD.NAME].name: self._source.method}
+
+    def refuse_impossible(self, asked: Sequence[Question]) -> None:
+        """Say what cannot be answered before the first answer is given."""
+        for question in asked:
+            sampler = self._sampler(question.shape)
+            if question.method not in self._heads:
+                head = self._builder.head(question.method).eval()
+                refuse_unfit(head, self._source, lambda h=head, s=sampler: self._evaluator.example(h, self._source, s))
+                self._heads[question.method] = head
+
+    def answer(self, question: Question) -> tuple[dict[str, Any], Evaluation]:
+        """What result.json says of the evaluation, and its counts."""
+        cfg, split, shape = self._cfg, self._split, question.shape
+        head = self._heads[question.method]
+        found = self._evaluator.classify(head, self._source, self._sampler(shape), cfg.EVAL.EPISODES, show=True)
+        mean = interval(found.accuracy, cfg.EVAL.CI)
+        own = METHODS[cfg.METHOD.NAME].name
+        asked_by_config = shape == Shape(cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT, cfg.TASK.TEST.QUERY)
+        published = cfg.REFERENCE.ACCURACY and asked_by_config and question.method == own
+        result = {
+            "method": question.method,
+            "features_of": None if question.method == own else own,
+            "dataset": split.dataset,
+            "split": "test",
+            "fingerprint": split.fingerprint,
+            "way": shape.way,
+            "shot": shape.shot,
+            "query": shape.query,
+            "episodes": cfg.EVAL.EPISODES,
+            "seed": cfg.EVAL.SEED,
+            "mean": mean.mean,
+            "std": mean.std,
+            "ci95": mean.ci95,
+            "ci": cfg.EVAL.CI,
+            "interval": intervals.LABELS[cfg.EVAL.CI],
+            "intervals": self._intervals(head, shape, found),
+            "top2": float(found.top2.mean() * 100 / found.queries),
+            "ece": found.ece,
+            "transductive": head.transductive,
+            "precision": self._source.precision,
+            "image_size": self._builder.image_size,
+            "device": device.describe(self._builder.device),
+            "threads": torch.get_num_threads(),
+            "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
+            "reference": {key.lower(): value for key, value in cfg.REFERENCE.items()} if published else None,
+        }
+        return result, found
+
+    def save_features(self, file: Path) -> None:
+        """Hand on the features that were computed, as an npz without pickled objects."""
+        if not isinstance(self._source, CachedFeatures):
+            raise UserError(
+                f"--save-features asks for features, but {self._source.method.name} encodes nothing ahead: its "
+                "network adapts to each task; leave the option out."
+            )
+        split = self._split
+        ids, features = self._source.held()
+        arrays = {name: value.cpu().numpy() for name, value in features.items()}
+        arrays |= {"image": ids.numpy(), "label": split.labels[ids.numpy()], "class": np.array(split.classes)}
+        arrays |= {"name": np.array([split.names[i] for i in ids.tolist()])}
+        replace_file(file, lambda opened: np.savez(opened, **arrays))
+
+    def _sampler(self, shape: Shape) -> EpisodeSampler:
+        return EpisodeSampler(self._split, shape, self._cfg.EVAL.SEED, "TASK.TEST")
+
+    def _intervals(self, head: Method, shape: Shape, found: Evaluation) -> dict[str, Any]:
+        """Every interval that these episodes allow, by what it is over."""
+        seed = self._cfg.EVAL.SEED
+        return {
+            "episodes": intervals.of_episodes(found.accuracy, self._cfg.EVAL.CI),
+            "disjoint": self._disjoint(head, shape),
+            "classes": intervals.of_classes(found.accuracy, found.classes, len(self._split.classes), seed),
+        }
+
+    def _disjoint(self, head: Method, shape: Shape) -> dict[str, Any] | None:
+        """Over disjoint tasks; their number is kept below a quarter of the episodes, or at one partition.
+
+        None where a partition has more tasks than there are episodes, or fewer than two.
+        """
+        cfg = self._cfg.EVAL
+        tasks = count_tasks(self._split.counts // (shape.shot + shape.query), shape.way)
+        partitions = min(cfg.PARTITIONS, max(1, cfg.EPISODES // (4 * tasks))) if 2 <= tasks <= cfg.EPISODES else 0
+        if not partitions:
+            return None
+        sampler = DisjointSampler(self._split, shape, cfg.SEED, partitions)
+        found = self._evaluator.classify(head, self._source, sampler, len(sampler), show=True)
+        return intervals.of_disjoint(found.accuracy, sampler.tasks)
+
+    def _shelf(self, method: Method, held: dict[str, Any]) -> Shelf:
+        """Where these features belong on disk: the key holds everything they depend on."""
+        eval_cfg, manifest = self._cfg.EVAL, self._split.manifest
+        key = held | {name: manifest[name] for name in ("pixels_sha256", "fingerprint", "mean", "std")}
+        key |= {"image_size": self._split.size, "precision": eval_cfg.PRECISION, "batch": eval_cfg.BATCH}
+        key |= {"device": device.describe(self._builder.device), "torch": torch.__version__}
+        key |= {"version": FEATURES_VERSION, "code": _code_of(method)}
+        return Shelf(Path(self._cfg.DATASET.ROOT) / "features", key, eval_cfg.CACHE_MB)
+
+
+def _code_of(method: Method) -> str:
+    """Hash of the source files that define a method and its network: who changes them gets new features."""
+    classes = {c for module in method.modules() for c in type(module).__mro__}
+    modules = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
+    files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in modules}
+    digest = hashlib.sha256()
+    for file in sorted(filter(os.path.isfile, files), key=os.path.basename):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
