@@ -51,7 +51,7 @@ class Shelf:
         if not self.path.is_dir():
             return None
         try:
-            arrays = {file.stem: np.load(file, mmap_mode="r+", allow_pickle=False) for file in self.path.glob("*.npy")}
+            arrays = {file.stem: _map(file) for file in self.path.glob("*.npy")}
             present = arrays.pop(PRESENT)
             sound = arrays and all(a.dtype == np.float32 and len(a) == rows for a in arrays.values())
             if not sound or present.dtype != np.uint8 or present.shape != (rows,):
@@ -100,6 +100,12 @@ class Shelf:
                 return
             shutil.rmtree(path, ignore_errors=True)
             total -= held
+
+
+def _map(file: Path) -> np.ndarray:
+    """Map an array for writing; "r+" alone would fill up a file that was cut off."""
+    np.load(file, mmap_mode="r", allow_pickle=False)
+    return np.load(file, mmap_mode="r+", allow_pickle=False)
 
 
 def _size(folder: Path) -> int:

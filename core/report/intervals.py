@@ -10,7 +10,6 @@ from scipy.special import stdtrit
 from core.report.stats import interval
 
 RESAMPLES = 1000
-AT_ONCE = 4096  # episodes
 LABELS = {
     "t_ddof1": "episodes drawn with replacement, Student's t, n - 1 degrees of freedom",
     "z_ddof0": "episodes drawn with replacement, 1.96 standard deviations of n degrees of freedom",
@@ -41,32 +40,28 @@ def of_disjoint(accuracy: np.ndarray, tasks: int) -> dict[str, Any]:
 
 
 def of_classes(accuracy: np.ndarray, classes: np.ndarray, n_classes: int, seed: int) -> dict[str, Any] | None:
-    """Bootstrap over the split's classes, from accuracies [n] in percent and the classes [n, N] of each episode.
+    """Bootstrap over the split's C classes, from accuracies [n] in percent and the classes [n, N] of each episode.
 
-    In a resample class c occurs w_c times; an episode counts with the product of w_c over its classes, as it would
-    occur among all episodes of the resampled classes. None where an episode needs more than half of the classes:
-    too few episodes would survive a resample.
+    Class c shifts an episode by e_c = (mean of the episodes with c - mean of all) * (C - 1) / (C - N): the factor
+    undoes that the other N - 1 classes of such an episode are drawn from those that are left. A resample in which
+    c occurs w_c times has the mean: mean of all + N / C * sum_c w_c * e_c, to first order. None where an episode
+    takes more than half of the classes, as their effects can hardly be told apart then.
     """
     way = classes.shape[1]
     if 2 * way > n_classes:
         return None
+    seen = np.bincount(classes.ravel(), minlength=n_classes)
+    total = np.bincount(classes.ravel(), np.repeat(accuracy, way), minlength=n_classes)
+    mean = float(accuracy.mean())
+    with_class = np.divide(total, seen, out=np.full(n_classes, mean), where=seen > 0)
+    effect = (with_class - mean) * ((n_classes - 1) / (n_classes - way))
     drawn = np.random.default_rng(seed).integers(n_classes, size=(RESAMPLES, n_classes))
-    counts = np.stack([np.bincount(row, minlength=n_classes) for row in drawn])
-    logs = np.where(counts > 0, np.log(np.maximum(counts, 1)), -1e4).astype(np.float32)
-    weight, total = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
-    for first in range(0, len(accuracy), AT_ONCE):
-        here = slice(first, first + AT_ONCE)
-        member = np.zeros((n_classes, len(accuracy[here])), dtype=np.float32)
-        member[classes[here].T, np.arange(member.shape[1])] = 1
-        weights = np.exp(logs @ member)
-        weight += weights.sum(1, dtype=np.float64)
-        total += weights @ accuracy[here]
-    means = total[weight > 0] / weight[weight > 0]
+    means = mean + way * effect[drawn].mean(1)
     low, high = np.quantile(means, (0.025, 0.975)).tolist()
     return {
         "label": "bootstrap over the classes of the split, 2.5 and 97.5 percentiles",
         "n": n_classes,
-        "resamples": len(means),
+        "resamples": RESAMPLES,
         "mean": float(means.mean()),
         "low": low,
         "high": high,
