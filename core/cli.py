@@ -48,6 +48,15 @@ def split_options(values: list[str]) -> tuple[list[str], list[str]]:
     return values[:first], values[first:]
 
 
+def numbers(option: str, values: list[str]) -> tuple[list[int], list[str]]:
+    """The whole numbers that an option lists, and the config keys behind them."""
+    listed, keys = split_options(values)
+    for value in listed:
+        if not value.isdecimal():
+            raise UserError(f"{option} lists {value!r}, which is not a whole number; write {option} 1 5, for example.")
+    return [int(value) for value in listed], keys
+
+
 def start_log(file: Path | None = None) -> logging.Logger:
     """The log: to the terminal, and to a file of the run folder."""
     log = logging.getLogger("fiveway")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.cli import parser, run_command, split_options
+from core.cli import numbers, parser, run_command, split_options
 
 EXAMPLES = """\
   python experiments/run_evaluator.py --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c checkpoint/*/*.pth --device cpu
@@ -30,8 +30,8 @@ def main() -> None:
     )
     chosen.add_argument("--untrained", action="store_true", help="the network as initialised: the floor to beat")
     asked = cli.add_argument_group("several questions from one encoding, one result each")
-    asked.add_argument("--shots", nargs="+", type=int, default=[], metavar="K", help="instead of TASK.TEST.SHOT")
-    asked.add_argument("--ways", nargs="+", type=int, default=[], metavar="N", help="instead of TASK.TEST.WAY")
+    asked.add_argument("--shots", nargs="+", default=[], metavar="K", help="instead of TASK.TEST.SHOT")
+    asked.add_argument("--ways", nargs="+", default=[], metavar="N", help="instead of TASK.TEST.WAY")
     asked.add_argument(
         "--methods",
         type=names,
@@ -42,18 +42,20 @@ def main() -> None:
     asked.add_argument("--save-features", default="", metavar="FILE.npz", help="hand the test split's features on")
     args = cli.parse_intermixed_args()
     checkpoints, overrides = split_options(args.checkpoint or [])
+    shots, after_shots = numbers("--shots", args.shots)
+    ways, after_ways = numbers("--ways", args.ways)
 
     from core.commands import evaluate
 
     evaluate(
         args.cfg,
-        overrides + args.opts,
+        overrides + after_shots + after_ways + args.opts,
         checkpoints,
         device_name=args.device,
         threads=args.threads,
         untrained=args.untrained,
-        shots=args.shots,
-        ways=args.ways,
+        shots=shots,
+        ways=ways,
         methods=args.methods,
         save_features=args.save_features,
     )
