@@ -97,7 +97,9 @@ def evaluate(
         examination = Examination(builder, builder.method())
         examination.refuse_impossible(asked)
         for question in asked:
-            log.info("untrained  %s", result_line(examination.answer(question)[0] | {"reference": None}))
+            log.info("untrained  %s", result_line(examination.answer(question).result | {"reference": None}))
+        if save_features:
+            examination.save_features(Path(save_features))
         return
     selection = select([Path(path) for path in checkpoints], loaded.path, builder.meta(loaded.cfg.STAGES[-1]))
     if save_features and len(selection.chosen) > 1:
@@ -121,13 +123,14 @@ def examine(
     asked = asked or questions(loaded.cfg, (), (), ())
     examination.refuse_impossible(asked)
     for question in asked:
-        result, found = examination.answer(question)
-        result |= {"checkpoint": path.name, "checkpoint_sha256": digest}
+        answer = examination.answer(question)
+        result = answer.result | {"checkpoint": path.name, "checkpoint_sha256": digest}
         result |= {"trained_on": meta["dataset"], "training_seed": meta.get("seed")}
         if any(meta[key] != own[key] for key in ("dataset", "image_size")):
             result["reference"] = None  # it was trained on other images than the published network
         folder = result_dir(path.parent, path.stem, result)
-        write_result(folder, result, Counts.of(found), builder.split("test").classes)
+        disjoint = answer.disjoint and Counts.of(answer.disjoint)
+        write_result(folder, result, Counts.of(answer.found), builder.split("test").classes, disjoint)
         yield f"{result_line(result)}\nresult files  {folder}"
     if save_features:
         examination.save_features(Path(save_features))

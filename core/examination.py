@@ -42,6 +42,15 @@ class Question:
     method: str  # a registered name
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What an evaluation found."""
+
+    result: dict[str, Any]  # for result.json
+    found: Evaluation
+    disjoint: Evaluation | None  # on disjoint tasks, partition by partition
+
+
 def questions(cfg: Config, shots: Sequence[int], ways: Sequence[int], methods: Sequence[str]) -> list[Question]:
     """Every combination of what the command line lists; what it does not list is the config's."""
     test, own = cfg.TASK.TEST, METHODS[cfg.METHOD.NAME].name
@@ -76,11 +85,12 @@ class Examination:
                 refuse_unfit(head, self._source, lambda h=head, s=sampler: self._evaluator.example(h, self._source, s))
                 self._heads[question.method] = head
 
-    def answer(self, question: Question) -> tuple[dict[str, Any], Evaluation]:
-        """What result.json says of the evaluation, and its counts."""
+    def answer(self, question: Question) -> Answer:
+        """Evaluate one method on episodes of one shape."""
         cfg, split, shape = self._cfg, self._split, question.shape
         head = self._heads[question.method]
         found = self._evaluator.classify(head, self._source, self._sampler(shape), cfg.EVAL.EPISODES, show=True)
+        disjoint = self._disjoint(head, shape)
         mean = interval(found.accuracy, cfg.EVAL.CI)
         own = METHODS[cfg.METHOD.NAME].name
         asked_by_config = shape == Shape(cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT, cfg.TASK.TEST.QUERY)
@@ -101,7 +111,7 @@ class Examination:
             "ci95": mean.ci95,
             "ci": cfg.EVAL.CI,
             "interval": intervals.LABELS[cfg.EVAL.CI],
-            "intervals": self._intervals(head, shape, found),
+            "intervals": self._intervals(found, disjoint, self._tasks(shape)),
             "top2": float(found.top2.mean() * 100 / found.queries),
             "ece": found.ece,
             "transductive": head.transductive,
@@ -112,7 +122,7 @@ class Examination:
             "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
             "reference": {key.lower(): value for key, value in cfg.REFERENCE.items()} if published else None,
         }
-        return result, found
+        return Answer(result, found, disjoint)
 
     def save_features(self, file: Path) -> None:
         """Hand on the features that were computed, as an npz without pickled objects."""
@@ -131,28 +141,31 @@ class Examination:
     def _sampler(self, shape: Shape) -> EpisodeSampler:
         return EpisodeSampler(self._split, shape, self._cfg.EVAL.SEED, "TASK.TEST")
 
-    def _intervals(self, head: Method, shape: Shape, found: Evaluation) -> dict[str, Any]:
+    def _intervals(self, found: Evaluation, disjoint: Evaluation | None, tasks: int) -> dict[str, Any]:
         """Every interval that these episodes allow, by what it is over."""
-        seed = self._cfg.EVAL.SEED
+        cfg, split = self._cfg.EVAL, self._split
         return {
-            "episodes": intervals.of_episodes(found.accuracy, self._cfg.EVAL.CI),
-            "disjoint": self._disjoint(head, shape),
-            "classes": intervals.of_classes(found.accuracy, found.classes, len(self._split.classes), seed),
+            "episodes": intervals.of_episodes(found.accuracy, cfg.CI),
+            "disjoint": disjoint and intervals.of_disjoint(disjoint.accuracy, tasks),
+            "classes": intervals.of_classes(found.accuracy, found.classes, len(split.classes), cfg.SEED),
         }
 
-    def _disjoint(self, head: Method, shape: Shape) -> dict[str, Any] | None:
-        """Over disjoint tasks; their number is kept below a quarter of the episodes, or at one partition.
+    def _disjoint(self, head: Method, shape: Shape) -> Evaluation | None:
+        """Disjoint tasks; their number is kept below a quarter of the episodes, or at one partition.
 
         None where a partition has more tasks than there are episodes, or fewer than two.
         """
         cfg = self._cfg.EVAL
-        tasks = count_tasks(self._split.counts // (shape.shot + shape.query), shape.way)
+        tasks = self._tasks(shape)
         partitions = min(cfg.PARTITIONS, max(1, cfg.EPISODES // (4 * tasks))) if 2 <= tasks <= cfg.EPISODES else 0
         if not partitions:
             return None
         sampler = DisjointSampler(self._split, shape, cfg.SEED, partitions)
-        found = self._evaluator.classify(head, self._source, sampler, len(sampler), show=True)
-        return intervals.of_disjoint(found.accuracy, sampler.tasks)
+        return self._evaluator.classify(head, self._source, sampler, len(sampler), show=True)
+
+    def _tasks(self, shape: Shape) -> int:
+        """Disjoint tasks that fit into the split."""
+        return count_tasks(self._split.counts // (shape.shot + shape.query), shape.way)
 
     def _shelf(self, method: Method, held: dict[str, Any]) -> Shelf:
         """Where these features belong on disk: the key holds everything they depend on."""

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from core.errors import UserError
 from core.report.evaluations import Evaluation, common
+from core.report.intervals import of_disjoint
 from core.report.paired import Paired, holm, paired
 from core.report.stats import Interval, t_interval
 from core.report.tables import FORMATS, Cell, Table, as_csv, ranked
@@ -25,6 +27,7 @@ class Group:
     transductive: bool
     accuracy: np.ndarray  # [n] of each episode in percent, the mean over the training seeds
     seeds: list[float]  # mean accuracy of each training seed
+    disjoint: np.ndarray | None  # [partitions, tasks] of disjoint tasks, the mean over the training seeds
 
     @property
     def episodes(self) -> Interval:
@@ -37,6 +40,16 @@ class Group:
         return t_interval(np.array(self.seeds)) if len(self.seeds) > 1 else None
 
 
+class Spread(NamedTuple):
+    """A mean and the half-width of its 95 % interval."""
+
+    mean: float
+    ci95: float
+
+    def __str__(self) -> str:
+        return f"{_signed(self.mean - self.ci95)} to {_signed(self.mean + self.ci95)}"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two groups on one set of episodes, with p-values corrected for all comparisons of the call."""
@@ -45,6 +58,7 @@ class Comparison:
     one: Group
     other: Group
     found: Paired
+    disjoint: Spread | None  # the difference over disjoint tasks
     holm_t: float = 1.0
     holm_wilcoxon: float = 1.0
 
@@ -81,8 +95,10 @@ def grouped(evaluations: Sequence[Evaluation], each: bool = False) -> list[Group
             )
         accuracy = np.mean([e.accuracy for e in members], axis=0)
         means = [float(e.accuracy.mean()) for e in members]
-        first = members[0]
-        groups.append(Group(_name(first), first.result["method"], first.result["transductive"], accuracy, means))
+        first, dealt = members[0], _first_partitions([e.disjoint for e in members])
+        disjoint = None if dealt is None else np.mean(dealt, axis=0)
+        named = (_name(first), first.result["method"], first.result["transductive"])
+        groups.append(Group(*named, accuracy, means, disjoint))
     return groups
 
 
@@ -96,7 +112,26 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def _compared(setting: str, groups: Sequence[Group], all_pairs: bool) -> list[Comparison]:
     pairs = combinations(groups, 2) if all_pairs else [(groups[0], other) for other in groups[1:]]
-    return [Comparison(setting, other, one, paired(other.accuracy, one.accuracy)) for one, other in pairs]
+    return [
+        Comparison(setting, other, one, paired(other.accuracy, one.accuracy), _over_disjoint(other, one))
+        for one, other in pairs
+    ]
+
+
+def _over_disjoint(one: Group, other: Group) -> Spread | None:
+    """The difference over disjoint tasks, where both were evaluated on them."""
+    dealt = _first_partitions([one.disjoint, other.disjoint])
+    if dealt is None:
+        return None
+    found = of_disjoint((dealt[0] - dealt[1]).ravel(), dealt[0].shape[1])
+    return Spread(found["mean"], found["ci95"])
+
+
+def _first_partitions(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
+    """The partitions that all have: those of a smaller number are the first of a larger one."""
+    if any(array is None for array in arrays):
+        return None
+    return [array[: min(map(len, arrays))] for array in arrays]
 
 
 def _setting(e: Evaluation) -> str:
@@ -131,17 +166,21 @@ def _accuracy(group: Group) -> str:
 
 def _differences(comparisons: Sequence[Comparison], all_pairs: bool) -> Table:
     """One row a comparison."""
-    header = ["run", "against", "setting", "difference", "95 % interval", "p (t)", "p (Wilcoxon)", "win/tie/loss"]
+    several = len({c.setting for c in comparisons}) > 1
+    names = ["run"] + ["against"] * all_pairs + ["setting"] * several
+    header = [*names, "difference", "95 % interval", "95 %, disjoint tasks", "p (t)", "p (Wilcoxon)", "win/tie/loss"]
     rows = []
     for c in comparisons:
         f = c.found
-        low, high = f.difference - f.ci95, f.difference + f.ci95
-        texts = [c.one.name, c.other.name, c.setting, _signed(f.difference), f"{_signed(low)} to {_signed(high)}"]
-        texts += [_p(c.holm_t), _p(c.holm_wilcoxon), f"{f.win}/{f.tie}/{f.loss}"]
-        rows.append([Cell(text) for text in texts])
+        texts = [c.one.name] + [c.other.name] * all_pairs + [c.setting] * several
+        texts += [_signed(f.difference), str(Spread(f.difference, f.ci95)), str(c.disjoint or "-")]
+        rows.append([Cell(text) for text in [*texts, _p(c.holm_t), _p(c.holm_wilcoxon), f"{f.win}/{f.tie}/{f.loss}"]])
     against = "all pairs" if all_pairs else f"each run against the first, {comparisons[0].other.name}"
-    note = f"Paired by episode, {against}; intervals for one comparison, p corrected by Holm for {len(comparisons)}."
-    return Table(header, rows, note, names=3)
+    note = (
+        f"Paired by episode, {against}. Each interval is for one comparison: with these images, and (disjoint tasks) "
+        f"with other images of these classes; p is corrected by Holm for {len(comparisons)}."
+    )
+    return Table(header, rows, note, names=len(names))
 
 
 def _signed(value: float) -> str:
@@ -156,11 +195,22 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
     """One line a comparison, with everything known about both sides."""
     sides = ("accuracy", "ci95", "seeds", "seeds_ci95")
     header = ["setting", "run", "method", "against", "against_method", *sides, *(f"against_{side}" for side in sides)]
-    header += [field.name.replace("ci95", "difference_ci95") for field in fields(Paired)] + ["holm_t", "holm_wilcoxon"]
+    header += [field.name.replace("ci95", "difference_ci95") for field in fields(Paired)]
+    header += ["holm_t", "holm_wilcoxon", "disjoint_difference", "disjoint_ci95"]
     rows = []
     for c in comparisons:
         names = [c.setting, c.one.name, c.one.method, c.other.name, c.other.method]
-        rows.append([*names, *_side(c.one), *_side(c.other), *astuple(c.found), c.holm_t, c.holm_wilcoxon])
+        rows.append(
+            [
+                *names,
+                *_side(c.one),
+                *_side(c.other),
+                *astuple(c.found),
+                c.holm_t,
+                c.holm_wilcoxon,
+                *(c.disjoint or ("", "")),
+            ]
+        )
     return as_csv(header, rows)
 
 

@@ -43,17 +43,22 @@ class Evaluation:
     @cached_property
     def _columns(self) -> tuple[np.ndarray, list[str]]:
         """Accuracy [n] in percent and classes of each episode."""
-        file = self.path / "episodes.csv"
-        try:
-            with file.open(encoding="utf-8", newline="") as opened:
-                rows = list(csv.DictReader(opened, strict=True))
-            accuracy = np.array([100 * int(row["correct"]) / int(row["queries"]) for row in rows])
-            classes = [row["classes"] for row in rows]
-        except (OSError, ValueError, KeyError, TypeError, csv.Error, ZeroDivisionError) as error:
-            raise UserError(f"{file} is not a readable list of episodes ({error}); evaluate that run again.") from error
+        accuracy, classes = _read_episodes(self.path / "episodes.csv")
         if len(accuracy) != self.result["episodes"]:
-            raise UserError(f"{file} lists {len(accuracy)} of {self.result['episodes']} episodes; evaluate it again.")
+            held = f"{len(accuracy)} of {self.result['episodes']} episodes"
+            raise UserError(f"{self.path / 'episodes.csv'} lists {held}; evaluate that run again.")
         return accuracy, classes
+
+    @cached_property
+    def disjoint(self) -> np.ndarray | None:
+        """Accuracy [partitions, tasks] in percent of the disjoint tasks, where there are any."""
+        held = self.result.get("intervals", {}).get("disjoint")
+        if not held:
+            return None
+        accuracy, _ = _read_episodes(self.path / "disjoint.csv")
+        if len(accuracy) != held["partitions"] * held["n"]:
+            raise UserError(f"{self.path / 'disjoint.csv'} does not fit its result.json; evaluate that run again.")
+        return accuracy.reshape(held["partitions"], held["n"])
 
     @property
     def accuracy(self) -> np.ndarray:
@@ -74,6 +79,17 @@ class Evaluation:
             return None
         kept = {key: value for key, value in tree.items() if not key.startswith(UNTRAINED)}
         return self.result["method"], json.dumps(kept, sort_keys=True, default=str)
+
+
+def _read_episodes(file: Path) -> tuple[np.ndarray, list[str]]:
+    """Accuracy [n] in percent and classes of each line."""
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            rows = list(csv.DictReader(opened, strict=True))
+        accuracy = np.array([100 * int(row["correct"]) / int(row["queries"]) for row in rows])
+        return accuracy, [row["classes"] for row in rows]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error, ZeroDivisionError) as error:
+        raise UserError(f"{file} is not a readable list of episodes ({error}); evaluate that run again.") from error
 
 
 def read(folder: Path) -> Evaluation:

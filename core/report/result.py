@@ -36,21 +36,23 @@ class Counts:
         return cls(found.correct, found.top2, found.classes, found.confusion)
 
 
-def write_result(folder: Path, result: dict[str, Any], counts: Counts, class_names: list[str]) -> None:
-    """Write episodes.csv, per_class.csv, confusion.csv and, last, result.json.
+def write_result(
+    folder: Path, result: dict[str, Any], counts: Counts, class_names: list[str], disjoint: Counts | None = None
+) -> None:
+    """Write episodes.csv, per_class.csv, confusion.csv, disjoint.csv and, last, result.json.
 
     Args:
         folder: created where it is missing.
         result: what result.json holds; the hardest and easiest episodes are added.
         counts: of the evaluation.
         class_names: names of the split's classes.
+        disjoint: of the disjoint tasks, partition by partition, where there are any.
     """
     queries = result["way"] * result["query"]
-    columns = (counts.correct.tolist(), counts.top2.tolist(), counts.classes.tolist())
-    rows = [
-        f"{i},{c},{queries},{' '.join(map(str, k))},{two}\n" for i, (c, two, k) in enumerate(zip(*columns, strict=True))
-    ]
-    write_text(folder / "episodes.csv", "index,correct,queries,classes,top2\n" + "".join(rows))
+    write_text(folder / "episodes.csv", _episodes(counts, queries))
+    (folder / "disjoint.csv").unlink(missing_ok=True)
+    if disjoint is not None:
+        write_text(folder / "disjoint.csv", _episodes(disjoint, queries))
     totals, hits = counts.confusion.sum(1), counts.confusion.diagonal()
     rows = [
         f"{i},{quoted(name)},{hit},{total},{100 * hit / total if total else float('nan'):.2f}\n"
@@ -64,6 +66,15 @@ def write_result(folder: Path, result: dict[str, Any], counts: Counts, class_nam
     ]
     write_text(folder / "confusion.csv", header + "\n" + "".join(rows))
     write_json(folder / "result.json", result | extremes(counts, queries, class_names))
+
+
+def _episodes(counts: Counts, queries: int) -> str:
+    """One line an episode."""
+    columns = (counts.correct.tolist(), counts.top2.tolist(), counts.classes.tolist())
+    rows = [
+        f"{i},{c},{queries},{' '.join(map(str, k))},{two}\n" for i, (c, two, k) in enumerate(zip(*columns, strict=True))
+    ]
+    return "index,correct,queries,classes,top2\n" + "".join(rows)
 
 
 def extremes(counts: Counts, queries: int, class_names: list[str], listed: int = 5) -> dict[str, Any]:

@@ -179,7 +179,9 @@ def test_intervals_are_labelled(checkpoint, trained, space):
     assert (intervals["disjoint"]["n"], intervals["disjoint"]["partitions"]) == (6, 1)
     assert intervals["classes"]["low"] < found["mean"] < intervals["classes"]["high"]
     assert all(held["label"] for held in intervals.values())
+    assert len((folder / "disjoint.csv").read_text().splitlines()) == 1 + 6
     assert result(space.evaluate(trained[0], checkpoint, "EVAL.PARTITIONS=0"))["intervals"]["disjoint"] is None
+    assert not (folder / "disjoint.csv").exists()
     assert result(space.evaluate(trained[0], checkpoint, "TASK.TEST.WAY=4"))["intervals"]["classes"] is None
 
 
@@ -213,3 +215,8 @@ def test_two_runs_compare(trained, space):
     code, out, err = space.script("run_compare.py", trained[1], other)
     assert (code, err) == (0, "")
     assert "Glyphs test 3-way 1-shot, 40 episodes, seed 0" in out
+    table = space.script("run_compare.py", trained[1], other, "--format", "csv")[1]
+    (row,) = csv.DictReader(table.splitlines())
+    means = [result(*run.glob("eval/*/*"))["intervals"]["disjoint"]["mean"] for run in (other, trained[1])]
+    assert float(row["disjoint_difference"]) == pytest.approx(means[0] - means[1])
+    assert float(row["disjoint_ci95"]) > 0

@@ -37,7 +37,8 @@ def test_training_leaves_a_complete_run_folder(space):
         *("last.pth", "ebest_3way_1shot.pth", "eval"),
     }
     evaluated = run / "eval" / "ebest_3way_1shot" / "test_3w1s_q5_seed0_40"
-    assert {f.name for f in evaluated.iterdir()} == {"result.json", "episodes.csv", "per_class.csv", "confusion.csv"}
+    tables = {"episodes.csv", "disjoint.csv", "per_class.csv", "confusion.csv"}
+    assert {f.name for f in evaluated.iterdir()} == tables | {"result.json"}
     assert state(run) == {"state": "done"}
     assert [record["epoch"] for record in metrics(run)] == [1, 2, 3]
     assert any((run / "tb").iterdir())
