@@ -49,7 +49,7 @@ def test_text_tells_the_difference_and_what_it_means(run, space):
     assert "Made test 2-way 1-shot, 50 episodes, seed 0" in out
     assert "each run against the first, A" in out
     row = out.splitlines()[-2]
-    assert row.startswith("B  +")
+    assert row.split()[1].startswith("+")
     assert row.endswith("/0")
     assert "<0.0001" in row
 
