@@ -95,8 +95,7 @@ def evaluate(
     asked = questions(loaded.cfg, shots, ways, methods)
     if untrained:
         examination = Examination(builder, builder.method())
-        examination.refuse_impossible(asked)
-        for question in asked:
+        for question in _possible(examination, asked, save_features):
             log.info("untrained  %s", result_line(examination.answer(question).result | {"reference": None}))
         if save_features:
             examination.save_features(Path(save_features))
@@ -120,9 +119,7 @@ def examine(
     checkpoint.restore(method, held["method"], path)
     refuse_other_network(own, meta, path)
     examination = Examination(builder, method, {"checkpoint": digest, **{k: own[k] for k in ("method", "backbone")}})
-    asked = asked or questions(loaded.cfg, (), (), ())
-    examination.refuse_impossible(asked)
-    for question in asked:
+    for question in _possible(examination, asked or questions(loaded.cfg, (), (), ()), save_features):
         answer = examination.answer(question)
         result = answer.result | {"checkpoint": path.name, "checkpoint_sha256": digest}
         result |= {"trained_on": meta["dataset"], "training_seed": meta.get("seed")}
@@ -135,6 +132,14 @@ def examine(
     if save_features:
         examination.save_features(Path(save_features))
         yield f"features  {save_features}"
+
+
+def _possible(examination: Examination, asked: Sequence[Question], save_features: str) -> Sequence[Question]:
+    """The questions, once it is known that all can be answered."""
+    if save_features:
+        examination.refuse_without_features()
+    examination.refuse_impossible(asked)
+    return asked
 
 
 def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:

@@ -124,13 +124,16 @@ class Examination:
         }
         return Answer(result, found, disjoint)
 
-    def save_features(self, file: Path) -> None:
-        """Hand on the features that were computed, as an npz without pickled objects."""
+    def refuse_without_features(self) -> None:
+        """Say that there will be no features to hand on."""
         if not isinstance(self._source, CachedFeatures):
             raise UserError(
                 f"--save-features asks for features, but {self._source.method.name} encodes nothing ahead: its "
                 "network adapts to each task; leave the option out."
             )
+
+    def save_features(self, file: Path) -> None:
+        """Hand on the features that were computed, as an npz without pickled objects."""
         split = self._split
         ids, features = self._source.held()
         arrays = {name: value.cpu().numpy() for name, value in features.items()}

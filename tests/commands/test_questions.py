@@ -125,6 +125,7 @@ def test_a_network_that_adapts_has_no_features_to_save(space):
     arguments = ["-c", best(run), "EVAL.EPISODES=2", "--save-features", space.path / "x.npz"]
     code, _, err = space.evaluator(cfg, *arguments)
     assert (code, "its network adapts to each task" in err) == (2, True)
+    assert not (run / "eval").exists()
     code, _, err = space.evaluator(cfg, "-c", best(run), "--methods", "ProtoNet", "EVAL.EPISODES=2")
     assert (code, "needs the feature 'vector', but MAML encodes image" in err) == (2, True)
 
