@@ -17,12 +17,6 @@ SMALL = ["BACKBONE.ARGS.width=16", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "TA
 
 
 @pytest.fixture(scope="session")
-def glyphs(tmp_path_factory) -> str:
-    """Root of the embedded data set, rendered once."""
-    return str(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="session")
 def built(glyphs):
     """Builders of methods by name and overrides; the config is the method's own for Glyphs."""
 
