@@ -60,7 +60,7 @@ def heads(width: int, shot: int, rounds: int) -> dict:
     labels = torch.arange(way).repeat_interleave(shot).expand(tasks, -1)
     start = (random.uniform(seed, "head", (way, width)) * 2 - 1) / width**0.5
     few = slice(0, PLAIN_TASKS)
-    ours = timed(lambda: fit_cosine_head(support, labels, start, seed, 5.0, HeadSGD()))
+    ours = timed(lambda: fit_cosine_head(support, labels, start, seed, 5.0, HeadSGD()).weight)
     plain = timed(lambda: plain_heads(support[few], labels[few], start[few], seed[few], 5.0, HeadSGD()))
     ours_s, plain_s, ours_found, plain_found = interleaved(ours, plain, rounds)
     error = (F.normalize(ours_found[few], dim=-1) - F.normalize(plain_found, dim=-1)).abs().max()

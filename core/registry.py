@@ -50,9 +50,17 @@ class Registry:
         return next((known for known in self._classes if known.lower() == name.lower()), None)
 
     def arguments(self, name: str) -> dict[str, Any]:
-        """Keyword-only arguments of a class and their defaults: the schema of its ARGS in a YAML."""
-        parameters = inspect.signature(self[name].__init__).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+        """Keyword-only arguments of a class and their defaults: the schema of its ARGS in a YAML.
+
+        An `__init__` that takes `**more` hands it to its parent, whose arguments then count too.
+        """
+        found: dict[str, Any] = {}
+        for cls in self[name].__mro__:
+            parameters = inspect.signature(cls.__init__).parameters.values()
+            found |= {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in found}
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+        return found
 
 
 METHODS = Registry("METHOD.NAME")

@@ -31,6 +31,12 @@ def tiny_root(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session")
+def glyphs(tmp_path_factory) -> str:
+    """Root of the embedded data set, rendered once."""
+    return str(tmp_path_factory.mktemp("data"))
+
+
 def write_tiny_split(root, split, n_classes, per_class, seed=0, dataset="Glyphs"):
     rng = np.random.default_rng(seed)
     patterns = rng.uniform(40, 215, (n_classes, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from core.episode import Batch, DataInfo, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
-NAME = re.compile(r"(?P<method>\w+)_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
+NAME = re.compile(r"(?P<method>[\w+]+)_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
 BACKBONES = {"C4": "Conv4", "R12": "ResNet12"}
 
 
@@ -117,4 +118,5 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            assert method(task.encoded(method.encode)).shape == (1, 2, 2)
+            encoded = replace(task.encoded(method.encode), base=method.encode(torch.randn(8, 3, 32, 32)))
+            assert method(encoded).shape == (1, 2, 2)

@@ -5,74 +5,54 @@ https://arxiv.org/abs/2003.12060
 
 from __future__ import annotations
 
-import math
-
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Task
-from core.methods.base import Method
-from core.ops import random
-from core.ops.adapt import HeadSGD, fit_cosine_head
-from core.ops.distances import cosine
+from core.episode import DataInfo, Task
+from core.errors import UserError
+from core.methods.base_training import FineTuned
+from core.ops.adapt import Head, fit_cosine_head, fit_linear_head
+from core.ops.classifiers import CosineClassifier, DotClassifier
 from core.registry import METHODS
 
 
 @METHODS.register("NegMargin")
-class NegMargin(Method):
-    """A cosine classifier over the base classes, replaced in each episode by a fine-tuned one.
+class NegMargin(FineTuned):
+    """A classifier trained with a negative margin over the base classes, replaced in each episode by a fine-tuned one.
 
-    Training: logits scale * cos(z, w_j) over mini-batches of base images. The margin is the objective's
-    (OBJECTIVE.NAME: negmargin), and so absent at test time.
-    Test: the backbone is frozen; a new cosine head with uniform initial rows in +-1/sqrt(d) is trained on the
-    supports by SGD, by default the paper's 100 passes in mini-batches of 4 (200 steps at 1 shot, 700 at 5).
+    Training: logits scale * similarity(z, w_j), without bias. The margin is the objective's (OBJECTIVE.NAME:
+    negmargin), and so absent at test time. Test: see `FineTuned`.
 
     Args:
-        scale: of the training logits; 30 in the paper, 10 in mmfewshot and for Conv4.
+        metric: cosine, or softmax for the inner product. The authors subtract the smallest product of each sample,
+            which changes neither loss nor gradient nor argmax; we do not.
+        scale: of the training logits; 30 in the paper's cosine form, 10 in mmfewshot and for Conv4, 5 or 10 in the
+            softmax form.
         head_scale: of the fine-tuned head.
-        head_passes: passes over the supports.
-        head_batch, head_lr, head_momentum, head_dampening, head_weight_decay: the head's SGD.
+        head_*: the head's SGD, see `FineTuned`.
 
-    Differs from the authors' code: initial rows and mini-batches follow the episode's seed, and all episodes are
-    fine-tuned together in Gram coordinates (`core.ops.adapt`).
-    `order_free` and `class_symmetric` hold on average only: mini-batches and initial rows are random.
+    miniImageNet, ResNet-12, 5-way: 63.85 +- 0.81 at 1 shot, 81.57 +- 0.56 at 5 shots.
     """
-
-    streams = ("batches",)
-    cosine_logits = True
-    class_symmetric = False
-    order_free = False
 
     def __init__(
         self,
         backbone: Backbone,
         info: DataInfo,
         *,
+        metric: str = "cosine",
         scale: float = 10.0,
         head_scale: float = 5.0,
-        head_passes: int = 100,
-        head_batch: int = 4,
-        head_lr: float = 0.01,
-        head_momentum: float = 0.9,
-        head_dampening: float = 0.9,
-        head_weight_decay: float = 1e-3,
+        **head,
     ) -> None:
-        super().__init__(backbone, info)
+        classifiers = {"cosine": CosineClassifier, "softmax": DotClassifier}
+        if metric not in classifiers:
+            raise UserError(f"METHOD.ARGS.metric is {metric!r}, which is not one of: {', '.join(classifiers)}.")
+        super().__init__(backbone, info, classifiers[metric](backbone.vector_dim, info.n_base, scale), **head)
         self.logit_scale = scale
         self.head_scale = head_scale
-        self.sgd = HeadSGD(head_passes, head_batch, head_lr, head_momentum, head_dampening, head_weight_decay)
-        self.weight = nn.Parameter(torch.empty(info.n_base, backbone.vector_dim))
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        self.cosine_logits = metric == "cosine"
 
-    def batch_logits(self, batch: Batch) -> Tensor:
-        """Base-class logits [n, n_base]."""
-        return self.logit_scale * cosine(batch.inputs["vector"][None], self.weight[None])[0]
-
-    def forward(self, task: Task) -> Tensor:
-        """Logits [T, Q, N] of heads fine-tuned on each task's supports."""
-        support = task.support["vector"]
-        width = support.shape[-1]
-        start = (random.uniform(task.seed, "head", (task.way, width)) * 2 - 1) / math.sqrt(width)
-        head = fit_cosine_head(support, task.support_y, start.to(support.dtype), task.seed, self.head_scale, self.sgd)
-        return self.head_scale * cosine(task.query["vector"], head)
+    def fit(self, task: Task, support: Tensor, start: Tensor) -> Head:
+        """A head of the same metric."""
+        fit = fit_cosine_head if self.cosine_logits else fit_linear_head
+        return fit(support, task.support_y, start, task.seed, self.head_scale, self.sgd)

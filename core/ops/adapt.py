@@ -23,18 +23,51 @@ from core.ops import random
 class HeadSGD:
     """SGD on a few-shot head: `passes` over the supports in mini-batches of `batch`, reshuffled each pass.
 
-    Momentum and dampening follow torch.optim.SGD: the first step is not dampened.
+    `steps`, where it is not 0, takes the place of `passes`: so many steps, the last pass cut short. Momentum and
+    dampening follow torch.optim.SGD: the first step is not dampened.
     """
 
     passes: int = 100
+    steps: int = 0
     batch: int = 4
     lr: float = 0.01
     momentum: float = 0.9
     dampening: float = 0.9
     weight_decay: float = 1e-3
 
+    def batches(self, seed: Tensor, supports: int) -> list[Tensor]:
+        """Indices [T, <= batch] of the supports of each step, in the order that the seeds [T] give."""
+        in_a_pass = -(-supports // self.batch)
+        passes = -(-self.steps // in_a_pass) if self.steps else self.passes
+        order = random.permutation(random.hashes(seed, "head-passes", passes), "order", supports)
+        steps = [batch for pass_order in order.unbind(1) for batch in pass_order.split(self.batch, dim=1)]
+        return steps[: self.steps or None]
 
-def fit_cosine_head(support: Tensor, labels: Tensor, start: Tensor, seed: Tensor, scale: float, sgd: HeadSGD) -> Tensor:
+
+@dataclass(frozen=True)
+class Head:
+    """Linear or cosine heads of T tasks: the query logits are `logits(query)`."""
+
+    weight: Tensor  # [T, N, d]
+    scale: float
+    cosine: bool
+    bias: Tensor | None = None  # [T, N], linear heads
+    norm: Tensor | None = None  # [T, N], factor of each cosine
+
+    def logits(self, query: Tensor) -> Tensor:
+        """Queries [T, Q, d] to [T, Q, N]."""
+        weight = self.weight
+        if self.cosine:
+            query, weight = F.normalize(query, dim=-1), F.normalize(weight, dim=-1)
+        logits = self.scale * (query @ weight.transpose(1, 2))
+        if self.norm is not None:
+            logits = logits * self.norm[:, None]
+        return logits if self.bias is None else logits + self.bias[:, None]
+
+
+def fit_cosine_head(
+    support: Tensor, labels: Tensor, start: Tensor, seed: Tensor, scale: float, sgd: HeadSGD, learn_norm: bool = False
+) -> Head:
     """Minimise the cross-entropy of scale * cos(z, w) over the supports of each task.
 
     Args:
@@ -44,50 +77,102 @@ def fit_cosine_head(support: Tensor, labels: Tensor, start: Tensor, seed: Tensor
         seed: [T], decides the order of the mini-batches.
         scale: multiplies the cosine.
         sgd: the recipe.
-
-    Returns:
-        [T, N, d] rows after the last step.
+        learn_norm: each row has a factor of its own, trained like a weight and starting at the initial row's length
+            (weight normalisation, Salimans and Kingma 2016).
     """
     z = F.normalize(support, dim=-1)
-    head = _GramHead(z, start)
-    target = F.one_hot(labels, start.shape[1]).to(z.dtype).transpose(1, 2)
-    order = random.permutation(random.hashes(seed, "head-passes", sgd.passes), "order", z.shape[1])
-    for step_order in order.unbind(1):
-        for batch in step_order.split(sgd.batch, dim=1):
-            head.step(batch, target, scale, sgd)
-    return head.c[..., None] * start + head.a @ z
+    fitted = _CosineHead(z, start, scale, learn_norm)
+    _descend(fitted, labels, seed, sgd)
+    return Head(fitted.weight(start, z), scale, cosine=True, norm=fitted.parameters[2] if learn_norm else None)
+
+
+def fit_linear_head(
+    support: Tensor, labels: Tensor, start: Tensor, seed: Tensor, scale: float, sgd: HeadSGD, bias: Tensor | None = None
+) -> Head:
+    """As `fit_cosine_head`, for logits scale * <z, w> + b; `bias` [T, N] is where b starts, None for no bias."""
+    fitted = _LinearHead(support, start, scale, bias)
+    _descend(fitted, labels, seed, sgd)
+    return Head(
+        fitted.weight(start, support), scale, cosine=False, bias=fitted.parameters[2] if bias is not None else None
+    )
+
+
+def _descend(head: _GramHead, labels: Tensor, seed: Tensor, sgd: HeadSGD) -> None:
+    """Run the recipe; parameters and their momenta are updated in place."""
+    target = F.one_hot(labels, head.parameters[1].shape[1]).to(head.gram.dtype).transpose(1, 2)
+    momenta: list[Tensor] = []
+    for batch in sgd.batches(seed, labels.shape[1]):
+        gradients = head.gradients(batch, target)
+        for gradient, parameter in zip(gradients, head.parameters, strict=True):
+            gradient.add_(parameter, alpha=sgd.weight_decay)
+        if not momenta:
+            momenta = gradients
+        else:
+            for momentum, gradient in zip(momenta, gradients, strict=True):
+                momentum.mul_(sgd.momentum).add_(gradient, alpha=1 - sgd.dampening)
+        for parameter, momentum in zip(head.parameters, momenta, strict=True):
+            parameter.add_(momentum, alpha=-sgd.lr)
 
 
 class _GramHead:
-    """Coefficients of the rows of T cosine heads, and their momentum."""
+    """Coefficients a [T, N, n] and c [T, N] of the rows of T heads, and a third parameter [T, N] where there is one."""
 
-    def __init__(self, z: Tensor, start: Tensor) -> None:
+    def __init__(self, z: Tensor, start: Tensor, scale: float, third: Tensor | None) -> None:
         self.gram = z @ z.transpose(1, 2)  # [T, n, n] <z_i, z_k>
         self.cross = start @ z.transpose(1, 2)  # [T, N, n] <w_j(0), z_i>
         self.square = start.square().sum(-1)  # [T, N] |w_j(0)|^2
-        self.a = torch.zeros_like(self.cross)
-        self.c = torch.ones_like(self.square)
-        self.momentum: tuple[Tensor, Tensor] | None = None
+        self.scale = scale
+        self.parameters = [torch.zeros_like(self.cross), torch.ones_like(self.square)]
+        if third is not None:
+            self.parameters.append(third.clone())
 
-    def step(self, batch: Tensor, target: Tensor, scale: float, sgd: HeadSGD) -> None:
-        """One SGD step on supports `batch` [T, b]; `target` [T, N, n] is one-hot."""
-        from_supports = self.a @ self.gram
-        dots = from_supports + self.c[..., None] * self.cross  # [T, N, n] <w_j, z_i>
-        mixed = (self.a * self.cross).sum(-1)
-        norm2 = (self.a * from_supports).sum(-1) + 2 * self.c * mixed + self.c.square() * self.square
-        columns = batch[:, None].expand(-1, self.a.shape[1], -1)
-        cosine = dots.gather(2, columns) * norm2.rsqrt()[..., None]
-        error = ((scale * cosine).softmax(1) - target.gather(2, columns)) * (scale / batch.shape[1])
-        along_row = sgd.weight_decay - (error * cosine).sum(-1) / norm2
-        gradient_a = along_row[..., None] * self.a
-        gradient_a.scatter_add_(2, columns, error * norm2.rsqrt()[..., None])
-        self._descend(gradient_a, along_row * self.c, sgd)
+    def weight(self, start: Tensor, z: Tensor) -> Tensor:
+        """The rows themselves, [T, N, d]."""
+        a, c = self.parameters[:2]
+        return c[..., None] * start + a @ z
 
-    def _descend(self, gradient_a: Tensor, gradient_c: Tensor, sgd: HeadSGD) -> None:
-        if self.momentum is None:
-            self.momentum = (gradient_a, gradient_c)
-        for buffer, gradient in zip(self.momentum, (gradient_a, gradient_c), strict=True):
-            if buffer is not gradient:
-                buffer.mul_(sgd.momentum).add_(gradient, alpha=1 - sgd.dampening)
-        self.a = self.a - sgd.lr * self.momentum[0]
-        self.c = self.c - sgd.lr * self.momentum[1]
+    def gradients(self, batch: Tensor, target: Tensor) -> list[Tensor]:
+        """Of the loss on supports `batch` [T, b] by each parameter; `target` [T, N, n] is one-hot."""
+        raise NotImplementedError
+
+    def columns(self, batch: Tensor) -> Tensor:
+        """Index that gathers the batch's columns of an [T, N, n] tensor."""
+        return batch[:, None].expand(-1, self.cross.shape[1], -1)
+
+
+class _CosineHead(_GramHead):
+    """Logits scale * norm_j * cos(z, w_j), the norm 1 and fixed unless it is learned."""
+
+    def __init__(self, z: Tensor, start: Tensor, scale: float, learn_norm: bool) -> None:
+        super().__init__(z, start, scale, start.norm(dim=-1) if learn_norm else None)
+
+    def gradients(self, batch: Tensor, target: Tensor) -> list[Tensor]:
+        """By a, by c, and by the norm where it is learned."""
+        a, c, *norm = self.parameters
+        from_supports = a @ self.gram
+        dots = from_supports + c[..., None] * self.cross  # [T, N, n] <w_j, z_i>
+        mixed = (a * self.cross).sum(-1)
+        length2 = (a * from_supports).sum(-1) + 2 * c * mixed + c.square() * self.square
+        columns = self.columns(batch)
+        cosine = dots.gather(2, columns) * length2.rsqrt()[..., None]
+        factor = self.scale * norm[0] if norm else torch.full_like(c, self.scale)
+        error = ((factor[..., None] * cosine).softmax(1) - target.gather(2, columns)) / batch.shape[1]
+        turned = (error * cosine).sum(-1)
+        along_row = -factor * turned / length2
+        by_a = along_row[..., None] * a
+        by_a.scatter_add_(2, columns, error * (factor * length2.rsqrt())[..., None])
+        return [by_a, along_row * c, *([self.scale * turned] if norm else [])]
+
+
+class _LinearHead(_GramHead):
+    """Logits scale * <z, w_j> + b_j."""
+
+    def gradients(self, batch: Tensor, target: Tensor) -> list[Tensor]:
+        """By a, by c (nothing: the loss moves a row by supports alone), and by the bias where there is one."""
+        a, c, *bias = self.parameters
+        columns = self.columns(batch)
+        dots = (a @ self.gram + c[..., None] * self.cross).gather(2, columns)
+        logits = self.scale * dots + (bias[0][..., None] if bias else 0)
+        error = (logits.softmax(1) - target.gather(2, columns)) / batch.shape[1]
+        by_a = torch.zeros_like(a).scatter_add_(2, columns, self.scale * error)
+        return [by_a, torch.zeros_like(c), *([error.sum(-1)] if bias else [])]

@@ -10,7 +10,11 @@ from core.episode import Task
 
 def class_mean(task: Task, feature: str) -> Tensor:
     """Mean support feature of each class, [T, n_s, *] to [T, N, *]; unequal shots included."""
-    support = task.support[feature]
+    return mean_by_class(task.support[feature], task)
+
+
+def mean_by_class(support: Tensor, task: Task) -> Tensor:
+    """As `class_mean`, of supports that were transformed, [T, n_s, *]."""
     if task.shot is not None:
         return support.unflatten(1, (task.way, task.shot)).mean(2)
     member = F.one_hot(task.support_y, task.way).to(support.dtype)

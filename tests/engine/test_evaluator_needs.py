@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from core.backbones.conv4 import Conv4
@@ -25,15 +24,9 @@ class Asks(ProtoNet):
         return super().forward(task)
 
 
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory):
-    root = tmp_path_factory.mktemp("glyphs")
-    return {name: open_split(root, "Glyphs", name) for name in ("train", "val")}
-
-
-def test_word_vectors_and_base_means_arrive(splits):
+def test_word_vectors_and_base_means_arrive(glyphs):
     cpu = torch.device("cpu")
-    train, val = splits["train"], splits["val"]
+    train, val = (open_split(glyphs, "Glyphs", name) for name in ("train", "val"))
     method = Asks(Conv4(32, "native", width=4), DataInfo(len(train.classes), 32)).eval()
     sampler = EpisodeSampler(val, Shape(5, 1, 2), 0)
     base = (train, Pixels(train, cpu))

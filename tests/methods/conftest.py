@@ -8,16 +8,12 @@ import pytest
 import torch
 
 from core.build import Builder, load_config
+from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
+from core.engine.features import class_means
 from core.episode import Task
 from core.methods.base import Method
 
 SMALL = ["BACKBONE.ARGS.width=16", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "TASK.TEST.QUERY=4"]
-
-
-@pytest.fixture(scope="session")
-def glyphs(tmp_path_factory) -> str:
-    """Root of the embedded data set, rendered once."""
-    return str(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +33,13 @@ def task_of():
     """T encoded val tasks of a builder, as the evaluator makes them."""
 
     def make(builder: Builder, method: Method, tasks: int = 3) -> Task:
-        from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
-
         sampler = builder.sampler("val", seed=5)
         task_builder = TaskBuilder(builder.split("val"), sampler, builder.device, 0, "semantics" in method.needs)
+        if "base" in method.needs:
+            train = builder.split("train")
+            labels = torch.from_numpy(train.labels)
+            with torch.no_grad():
+                task_builder.base = class_means(method.eval(), builder.pixels("train"), labels, builder.image_size)
         stream = EpisodeStream(builder.pixels("val"), task_builder, tasks, Augmentation([], 0))
         method.eval()
         with torch.no_grad():

@@ -74,7 +74,7 @@ def test_negmargin_base_logits_and_loss():
     method = NegMargin(small_conv4(), INFO, scale=20.0).double()
     method.objective = NegMarginLoss(margin=-0.3)
     z, labels = drawn(5, 4) * 3, torch.tensor([0, 5, 2, 2, 1])
-    rows = method.weight.detach().tolist()
+    rows = method.classifier.weight.detach().tolist()
     expected, losses = [], []
     for vector, y in zip(z.tolist(), labels.tolist(), strict=True):
         dots = [math.fsum(a * b for a, b in zip(vector, row, strict=True)) for row in rows]
@@ -88,7 +88,7 @@ def test_negmargin_base_logits_and_loss():
 
 
 def test_negmargin_rows_start_uniformly_within_the_inverse_root_of_the_width():
-    weight = NegMargin(Conv4(32, "native"), DataInfo(n_base=64, image_size=32)).weight.detach()
+    weight = NegMargin(Conv4(32, "native"), DataInfo(n_base=64, image_size=32)).classifier.weight.detach()
     assert weight.shape == (64, 256)
     assert 0.99 / 16 < weight.abs().max() <= 1 / 16
     assert weight.std().item() == pytest.approx(1 / 16 / 3**0.5, rel=0.02)

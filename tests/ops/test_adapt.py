@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from core.ops import random
-from core.ops.adapt import HeadSGD, fit_cosine_head
+from core.ops.adapt import HeadSGD, fit_cosine_head, fit_linear_head
 
 WIDTH = 12
 SHORT = HeadSGD(passes=12)
@@ -48,7 +48,7 @@ def expected(support, labels, start, seed, scale, sgd):
 def test_equals_the_papers_recipe_step_by_step(shot, dtype, atol):
     data = made(2, 5, shot, dtype)
     sgd = HeadSGD() if dtype == torch.float32 and shot == 1 else SHORT
-    found = fit_cosine_head(*data, 5.0, sgd)
+    found = fit_cosine_head(*data, 5.0, sgd).weight
     assert found.dtype == dtype
     assert torch.allclose(found.double(), expected(*data, 5.0, sgd), rtol=0, atol=atol)
     assert (found - data[2]).abs().max() > 0.01
@@ -70,33 +70,106 @@ def test_equals_the_papers_recipe_step_by_step(shot, dtype, atol):
 def test_equals_torch_for_every_recipe(changes):
     sgd = dataclasses.replace(SHORT, passes=5, **changes)
     data = made(2, 3, 3)
-    assert torch.allclose(fit_cosine_head(*data, 7.0, sgd), expected(*data, 7.0, sgd), rtol=0, atol=1e-9)
+    assert torch.allclose(fit_cosine_head(*data, 7.0, sgd).weight, expected(*data, 7.0, sgd), rtol=0, atol=1e-9)
 
 
 def test_tasks_at_once_equal_tasks_alone():
     data = made(4, 5, 1)
-    together = fit_cosine_head(*data, 5.0, SHORT)
-    alone = [fit_cosine_head(*(value[t : t + 1] for value in data), 5.0, SHORT) for t in range(4)]
+    together = fit_cosine_head(*data, 5.0, SHORT).weight
+    alone = [fit_cosine_head(*(value[t : t + 1] for value in data), 5.0, SHORT).weight for t in range(4)]
     assert torch.allclose(together, torch.cat(alone), rtol=0, atol=1e-12)
 
 
 def test_lengths_of_supports_do_not_matter():
     support, *rest = made(2, 5, 1)
-    found = fit_cosine_head(F.normalize(support, dim=-1), *rest, 5.0, SHORT)
-    assert torch.allclose(found, fit_cosine_head(support, *rest, 5.0, SHORT), rtol=0, atol=1e-12)
+    found = fit_cosine_head(F.normalize(support, dim=-1), *rest, 5.0, SHORT).weight
+    assert torch.allclose(found, fit_cosine_head(support, *rest, 5.0, SHORT).weight, rtol=0, atol=1e-12)
 
 
 def test_no_pass_leaves_the_first_rows():
     data = made(2, 5, 1)
-    assert torch.equal(fit_cosine_head(*data, 5.0, dataclasses.replace(SHORT, passes=0)), data[2])
+    assert torch.equal(fit_cosine_head(*data, 5.0, dataclasses.replace(SHORT, passes=0)).weight, data[2])
+
+
+@pytest.mark.parametrize("steps", [1, 6, 7, 13])
+def test_steps_cut_the_last_pass_short(steps):
+    data = made(2, 5, 5)
+    cut = dataclasses.replace(SHORT, steps=steps).batches(data[3], 25)
+    whole = SHORT.batches(data[3], 25)
+    assert len(cut) == steps
+    assert len(whole) == 12 * 7
+    assert all(torch.equal(a, b) for a, b in zip(cut[:7], whole[:7], strict=False))
 
 
 def test_fitting_lowers_the_loss():
     support, labels, start, seed = made(2, 5, 5)
-    found = fit_cosine_head(support, labels, start, seed, 5.0, HeadSGD(passes=20))
+    found = fit_cosine_head(support, labels, start, seed, 5.0, HeadSGD(passes=20)).weight
 
     def loss(weight):
         logits = 5 * F.normalize(support, dim=-1) @ F.normalize(weight, dim=-1).transpose(1, 2)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
     assert loss(found) < 0.8 * loss(start)
+
+
+class WeightNorm(torch.nn.Module):
+    """Rows direction * norm / |direction|, both trained, as torch.nn.utils.weight_norm(dim=0) has them."""
+
+    def __init__(self, start, scale):
+        super().__init__()
+        self.direction = torch.nn.Parameter(start.clone())
+        self.norm = torch.nn.Parameter(start.norm(dim=1, keepdim=True))
+        self.scale = scale
+
+    def forward(self, z):
+        rows = self.norm * self.direction / self.direction.norm(dim=1, keepdim=True)
+        return self.scale * F.normalize(z, dim=-1) @ rows.T
+
+
+class Linear(torch.nn.Module):
+    """scale * <z, w> + b."""
+
+    def __init__(self, start, scale, bias=None):
+        super().__init__()
+        self.weight = torch.nn.Parameter(start.clone())
+        self.bias = None if bias is None else torch.nn.Parameter(bias.clone())
+        self.scale = scale
+
+    def forward(self, z):
+        logits = self.scale * z @ self.weight.T
+        return logits if self.bias is None else logits + self.bias
+
+
+def trained(head, support, labels, seed, sgd):
+    """A module trained by torch.optim.SGD on one task."""
+    optimizer = torch.optim.SGD(
+        head.parameters(), lr=sgd.lr, momentum=sgd.momentum, dampening=sgd.dampening, weight_decay=sgd.weight_decay
+    )
+    for pass_seed in random.hashes(seed, "head-passes", sgd.passes):
+        for batch in random.permutation(pass_seed, "order", len(support)).split(sgd.batch):
+            optimizer.zero_grad()
+            F.cross_entropy(head(support[batch]), labels[batch]).backward()
+            optimizer.step()
+    return head
+
+
+def test_a_learned_norm_equals_weight_normalisation():
+    support, labels, start, seed = made(2, 5, 3)
+    head = fit_cosine_head(support, labels, start, seed, 2.0, SHORT, learn_norm=True)
+    query = torch.randn(2, 4, WIDTH, dtype=torch.float64)
+    for t in range(2):
+        alone = trained(WeightNorm(start[t], 2.0), support[t], labels[t], seed[t], SHORT)
+        assert torch.allclose(head.logits(query)[t], alone(query[t]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_linear_head_equals_torch(with_bias):
+    support, labels, start, seed = made(2, 5, 3)
+    support = support / 30
+    bias = torch.linspace(-0.3, 0.3, 10, dtype=torch.float64).view(2, 5) if with_bias else None
+    head = fit_linear_head(support, labels, start, seed, 1.5, SHORT, bias)
+    query = torch.randn(2, 4, WIDTH, dtype=torch.float64)
+    for t in range(2):
+        alone = Linear(start[t], 1.5, bias[t] if with_bias else None)
+        trained(alone, support[t], labels[t], seed[t], SHORT)
+        assert torch.allclose(head.logits(query)[t], alone(query[t]), rtol=0, atol=1e-9)

@@ -1,0 +1,51 @@
+"""Margins on the angle and on the cosine: ArcFace and CosFace."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.objectives.base import CrossEntropy
+from core.objectives.negmargin import NegMarginLoss
+from core.registry import OBJECTIVES
+
+
+@OBJECTIVES.register("cosface")
+class CosFace(NegMarginLoss):
+    """Wang et al., "CosFace", CVPR 2018: the target's logit becomes scale * (cos - margin) (eq. 4)."""
+
+    needs_cosine = True
+
+    def __init__(self, *, margin: float = 0.35) -> None:
+        super().__init__(margin=margin)
+
+
+@OBJECTIVES.register("arcface")
+class ArcFace(CrossEntropy):
+    """Deng et al., "ArcFace", CVPR 2019: the target's logit becomes scale * cos(theta + margin) (eq. 3).
+
+    Beyond theta = pi - margin, where cos(theta + margin) would rise again, it continues as cos(theta) - margin *
+    sin(margin), as in the authors' code. The sine is taken of a clamped square, so gradients stay finite at
+    theta = 0 and pi.
+    """
+
+    needs_cosine = True
+
+    def __init__(self, *, margin: float = 0.5) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(
+        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
+    ) -> Tensor:
+        """As `Objective`."""
+        cosine = logits / scale
+        sine = (1 - cosine.square()).clamp(min=1e-12).sqrt()
+        moved = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
+        straight = cosine - self.margin * math.sin(self.margin)
+        moved = torch.where(cosine > -math.cos(self.margin), moved, straight)
+        target = F.one_hot(y, logits.shape[-1]).bool()
+        return super().forward(torch.where(target, scale * moved, logits), y)

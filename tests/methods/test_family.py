@@ -1,0 +1,121 @@
+"""What is particular to the methods that train a classifier over the base classes."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.backbones.conv4 import Conv4
+from core.episode import Batch, DataInfo
+from core.errors import UserError
+from core.methods.baseline import Baseline, BaselinePlusPlus
+from core.methods.meta_baseline import MetaBaseline
+from core.methods.negmargin import NegMargin
+from core.methods.protonet import ProtoNet
+from core.methods.rfs import RFS
+from core.methods.simpleshot import SimpleShot
+from core.registry import METHODS
+from tests.helpers import make_task
+from tests.workspace import TWO_STAGES, Workspace
+
+INFO = DataInfo(n_base=6, image_size=16)
+
+
+def conv4(seed=0):
+    torch.manual_seed(seed)
+    return Conv4(16, "native", width=8)
+
+
+def vectors(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_an_argument_of_the_shared_head_reaches_every_fine_tuned_method():
+    for name in ("Baseline", "Baseline++", "NegMargin"):
+        assert METHODS.arguments(name)["head_passes"] == 100
+        assert METHODS[name](conv4(), INFO, head_steps=7).sgd.steps == 7
+
+
+@pytest.mark.parametrize("method", [Baseline, BaselinePlusPlus, NegMargin])
+def test_with_no_step_the_head_is_the_initial_one(method):
+    made = method(conv4(), INFO, head_passes=0)
+    task = make_task({"vector": vectors(2, 5, 8)}, {"vector": vectors(2, 10, 8, seed=1)}, 5, 1)
+    start = made.uniform(task, "head", (5, 8), task.support["vector"])
+    assert start.abs().max() <= 1 / math.sqrt(8)
+    query = task.query["vector"]
+    expected = {
+        Baseline: query @ start.transpose(1, 2) + made.uniform(task, "bias", (5,), query)[:, None],
+        BaselinePlusPlus: 2 * F.normalize(query, dim=2) @ start.transpose(1, 2),
+        NegMargin: 5 * F.normalize(query, dim=2) @ F.normalize(start, dim=2).transpose(1, 2),
+    }[method]
+    torch.testing.assert_close(made(task), expected)
+
+
+def test_the_softmax_form_of_negmargin_is_an_inner_product_without_bias():
+    method = NegMargin(conv4(), INFO, metric="softmax", scale=5.0)
+    z = vectors(4, 8)
+    torch.testing.assert_close(
+        method.batch_logits(Batch({"vector": z}, torch.zeros(4))), 5 * z @ method.classifier.weight.T
+    )
+    assert not method.cosine_logits
+    with pytest.raises(UserError, match=r"METHOD\.ARGS\.metric is 'l2', which is not one of: cosine, softmax"):
+        NegMargin(conv4(), INFO, metric="l2")
+
+
+def test_simpleshot_centres_on_the_base_classes_and_normalises():
+    support, query, base = vectors(1, 6, 8), vectors(1, 3, 8, seed=1), vectors(6, 8, seed=2)
+    task = make_task({"vector": support}, {"vector": query}, 3, 2)
+    object.__setattr__(task, "base", {"vector": base})
+    found = SimpleShot(conv4(), INFO, norm="CL2N")(task)[0]
+    for q in range(3):
+        for n in range(3):
+            shots = [F.normalize(support[0, i] - base.mean(0), dim=0) for i in (2 * n, 2 * n + 1)]
+            distance = (F.normalize(query[0, q] - base.mean(0), dim=0) - (shots[0] + shots[1]) / 2).square().sum()
+            torch.testing.assert_close(found[q, n], -distance)
+    plain = SimpleShot(conv4(), INFO, norm="UN")
+    torch.testing.assert_close(plain(task), ProtoNet(conv4(), INFO)(task))
+    assert "base" not in plain.needs
+
+
+def test_meta_baseline_learns_its_temperature():
+    method = MetaBaseline(conv4(), INFO, tau=10.0)
+    task = make_task({"vector": vectors(1, 4, 8)}, {"vector": vectors(1, 4, 8, seed=1)}, 2, 2)
+    means = task.support["vector"].view(2, 2, 8).mean(1)
+    expected = 10 * F.cosine_similarity(task.query["vector"][0][:, None], means[None], dim=2)
+    torch.testing.assert_close(method(task)[0], expected)
+    method.loss(task).backward()
+    assert method.tau.grad.abs() > 0
+
+
+def test_distillation_mixes_the_labels_with_the_teacher():
+    teacher, student = RFS(conv4(1), INFO), RFS(conv4(2), INFO, distill=0.3, temperature=4.0)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    assert "teacher" in student.start_from(teacher)
+    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+    student.train()
+    images, labels = vectors(4, 3, 16, 16), torch.tensor([0, 1, 5, 2])
+    batch = Batch({"image": images}, labels).encoded(student.encode)
+    found = student.loss(batch)
+
+    logits = student.classifier(batch.inputs["vector"])
+    with torch.no_grad():
+        taught = teacher.eval().classifier(teacher.backbone(images)["vector"])
+    p, log_q = (taught / 4).softmax(1), (logits / 4).log_softmax(1)
+    divergence = (p * (p.log() - log_q)).sum(1).mean()
+    torch.testing.assert_close(found, 0.7 * F.cross_entropy(logits, labels) + 0.3 * 16 * divergence)
+    found.backward()
+    assert all(p.grad is None for p in student._teacher[0].parameters())
+
+
+def test_rfs_distils_from_a_config(tmp_path, tiny_root, monkeypatch, capsys):
+    space = Workspace(tmp_path, tiny_root, monkeypatch, capsys)
+    base = TWO_STAGES["STAGE"]["base"]
+    stage = {key: base[key] for key in ("STREAM", "EPOCHS", "STEPS", "VAL", "OPTIM")}
+    tree = TWO_STAGES | {
+        "METHOD": {"NAME": "RFS"},
+        "STAGES": ["base", "distil"],
+        "STAGE": {"base": stage, "distil": stage},
+    }
+    run = space.train(space.config(tree, name="RFS.yaml"))
+    assert "with the previous stage as its teacher" in (run / "train.log").read_text()

@@ -1,0 +1,63 @@
+"""Logistic regression of all tasks at once against SciPy's L-BFGS on the weights of each task."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from core.ops.logistic import fit_logistic
+
+
+def by_scipy(support, labels, way, inverse_penalty):
+    """Weights [N, d] and biases [N] that minimise the penalised loss, in float64."""
+    d = support.shape[1]
+    target = np.eye(way)[labels]
+
+    def loss(x):
+        weight, bias = x[: way * d].reshape(way, d), x[way * d :]
+        logits = support @ weight.T + bias
+        logits -= logits.max(1, keepdims=True)
+        log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        error = inverse_penalty * (np.exp(log_p) - target)
+        value = (weight**2).sum() / 2 - inverse_penalty * (target * log_p).sum()
+        return value, np.concatenate([(error.T @ support + weight).ravel(), error.sum(0)])
+
+    found = minimize(
+        loss,
+        np.zeros(way * (d + 1)),
+        jac=True,
+        method="L-BFGS-B",
+        options={"gtol": 1e-10, "ftol": 1e-16, "maxiter": 5000},
+    )
+    return found.x[: way * d].reshape(way, d), found.x[way * d :]
+
+
+@pytest.mark.parametrize("shot", [1, 5])
+@pytest.mark.parametrize("inverse_penalty", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize("width", [3, 40])
+def test_finds_the_minimum(shot, inverse_penalty, width):
+    generator = torch.Generator().manual_seed(shot)
+    support = torch.randn(2, 4 * shot, width, generator=generator, dtype=torch.float64)
+    labels = torch.arange(4).repeat_interleave(shot).expand(2, -1)
+    query = torch.randn(2, 5, width, generator=generator, dtype=torch.float64)
+    head = fit_logistic(support, labels, 4, inverse_penalty)
+    for t in range(2):
+        weight, bias = by_scipy(support[t].numpy(), labels[t].numpy(), 4, inverse_penalty)
+        expected = query[t].numpy() @ weight.T + bias
+        np.testing.assert_allclose(head.logits(query)[t].softmax(-1), torch.from_numpy(expected).softmax(-1), atol=2e-5)
+
+
+def test_equal_supports_are_no_trouble():
+    support = torch.ones(1, 6, 4, dtype=torch.float64)
+    labels = torch.arange(3).repeat_interleave(2)[None]
+    logits = fit_logistic(support, labels, 3).logits(torch.ones(1, 1, 4, dtype=torch.float64))
+    torch.testing.assert_close(logits.softmax(-1), torch.full((1, 1, 3), 1 / 3, dtype=torch.float64))
+
+
+def test_tasks_at_once_equal_tasks_alone():
+    support = torch.randn(5, 10, 8)
+    labels = torch.arange(5).repeat_interleave(2).expand(5, -1)
+    together = fit_logistic(support, labels, 5)
+    for t in range(5):
+        alone = fit_logistic(support[t : t + 1], labels[t : t + 1], 5)
+        torch.testing.assert_close(together.weight[t], alone.weight[0])
