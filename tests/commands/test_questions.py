@@ -105,6 +105,7 @@ def heads():
     ("arguments", "says"),
     [
         (["--methods", "own,Learned"], "Learned, which has learned parameters outside the backbone (temperature)"),
+        (["--methods", "MetaBaseline"], "MetaBaseline, which has learned parameters outside the backbone (tau)"),
         (["--methods", "Mapped"], "Mapped, which needs the feature 'map', but ProtoNet encodes vector"),
         (["--methods", "MAML", "BACKBONE.ARGS.norm=running"], "METHOD.NAME is MAML"),
         (["--methods", "ProtNet"], "did you mean ProtoNet?"),
@@ -206,6 +207,11 @@ def test_second_guesses_count(checkpoint, trained, space):
     hardest = min(rows, key=lambda row: int(row["correct"]))
     assert found["hardest"][0]["episode"] == int(hardest["index"])
     assert found["hardest"][0]["accuracy"] <= found["easiest"][0]["accuracy"]
+
+
+def test_heads_that_ask_for_base_means_get_those_of_the_checkpoint(checkpoint, trained, space):
+    code, out, err = space.evaluator(trained[0], "-c", checkpoint, "--methods", "SimpleShot,RFS", "EVAL.CACHE=false")
+    assert (code, err, out.count("on features of ProtoNet")) == (0, "", 2)
 
 
 def test_two_runs_compare(trained, space):

@@ -9,7 +9,7 @@ import torch
 
 from core.build import Builder, load_config
 from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
-from core.engine.features import class_means
+from core.engine.features import Encoder
 from core.episode import Task
 from core.methods.base import Method
 
@@ -38,8 +38,9 @@ def task_of():
         if "base" in method.needs:
             train = builder.split("train")
             labels = torch.from_numpy(train.labels)
+            encoder = Encoder(method.eval(), builder.pixels("train"), builder.image_size)
             with torch.no_grad():
-                task_builder.base = class_means(method.eval(), builder.pixels("train"), labels, builder.image_size)
+                task_builder.base = encoder.class_means(labels)
         stream = EpisodeStream(builder.pixels("val"), task_builder, tasks, Augmentation([], 0))
         method.eval()
         with torch.no_grad():
