@@ -55,3 +55,11 @@ def test_every_argument_matters(change):
     at = one.tasks if change == "partition" else 0
     assert not torch.equal(one.draw(torch.arange(4)).support, other.draw(torch.arange(at, at + 4)).support)
     assert not set(one.draw(torch.arange(4)).seed.tolist()) & set(other.draw(torch.arange(at, at + 4)).seed.tolist())
+
+
+def test_fewer_partitions_are_the_first_of_more():
+    split, shape = make_split(8, 25, size=4), Shape(3, 1, 4)
+    few, many = DisjointSampler(split, shape, 0, 1), DisjointSampler(split, shape, 0, 3)
+    one, other = few.draw(torch.arange(len(few))), many.draw(torch.arange(len(few)))
+    assert torch.equal(one.query, other.query)
+    assert torch.equal(one.seed, other.seed)
