@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from core.data.cifar import IMAGES_PER_CLASS, class_lists, read_cifar_fs
+from core.data.cifar import IMAGES_PER_CLASS, class_lists, read_cifar_fs, read_fc100
 from core.data.glyph_fonts import alphabets
 from core.data.glyphs import IMAGES, render_glyphs
 from core.data.store import SPLITS, Pictures, Split, prepared, read_split, split_dir, write_split
@@ -32,6 +32,7 @@ BENCHMARKS = {
     for b in (
         Benchmark("Glyphs", 32, IMAGES, alphabets, make=render_glyphs),
         Benchmark("CIFAR-FS", 32, IMAGES_PER_CLASS, partial(class_lists, "cifar_fs"), read=read_cifar_fs),
+        Benchmark("FC100", 32, IMAGES_PER_CLASS, partial(class_lists, "fc100"), read=read_fc100),
     )
 }
 
