@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.data.writer import SplitWriter, blocks
+from core.data.writer import PixelSummary, SplitWriter, blocks
 from core.data.writer import fingerprint as fingerprint
 from core.errors import UserError
 
@@ -63,6 +63,7 @@ class Pictures(NamedTuple):
     classes: list[str]
     names: list[str]  # unique within a class
     source: str
+    notes: dict = {}  # joins the manifest
 
     def blocks(self, order: np.ndarray) -> Iterable[np.ndarray]:
         """The images `order`, some at a time."""
@@ -130,3 +131,20 @@ def read_split(folder: Path) -> Split:
 def prepared(folders: Iterable[Path]) -> bool:
     """Whether every one of these splits is on disk."""
     return all((folder / "manifest.json").is_file() for folder in folders)
+
+
+def verify_split(split: Split, folder: Path) -> None:
+    """Compare a split on disk with its manifest: pixels, image counts, names."""
+    summary = PixelSummary()
+    for block in blocks(split.images, np.arange(len(split.images))):
+        summary.add(block)
+    found = {
+        "pixels_sha256": summary.sha256,
+        "counts": split.counts.tolist(),
+        "fingerprint": fingerprint(split.classes, split.names, split.labels),
+    }
+    wrong = [key for key, value in found.items() if split.manifest.get(key) != value]
+    if wrong:
+        raise UserError(
+            f"{folder} is not what was written ({' and '.join(wrong)} differ); delete the folder and prepare it again."
+        )

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -66,6 +67,30 @@ class PixelSummary:
         return [round(x, 6) for x in mean.tolist()], [round(x, 6) for x in std.tolist()]
 
 
+class HiddenFolder:
+    """A new hidden folder, locked while it lives and removed on exit, with the parents it made that are empty then."""
+
+    def __init__(self, parent: Path, name: str) -> None:
+        self._made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+        parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+        self._lock = os.open(self.path, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+        with suppress(OSError):  # not empty
+            for folder in self._made:
+                folder.rmdir()
+
+
 class SplitWriter:
     """Writes one split; images are added in the order of (class name, image name).
 
@@ -79,12 +104,9 @@ class SplitWriter:
         self.folder, self.summary = folder, PixelSummary()
         self._dataset, self._labels, self._classes, self._names = dataset, labels.astype(np.int64), classes, names
         self._written, self._file = 0, None
-        with _explained(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            remove_abandoned(folder.parent)
-            self._building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            self._lock = os.open(self._building, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with explained(folder):
+            self._hidden = HiddenFolder(folder.parent, folder.name)
+        self._building = self._hidden.path
 
     def __enter__(self) -> SplitWriter:
         return self
@@ -93,13 +115,13 @@ class SplitWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
-        shutil.rmtree(self._building, ignore_errors=True)
-        os.close(self._lock)
+            with suppress(OSError):  # a full disk, already reported
+                self._file.close()
+        self._hidden.__exit__(kind, error, trace)
 
     def add(self, images: np.ndarray) -> None:
         """The next images [n, H, W, 3] uint8."""
-        with _explained(self.folder):
+        with explained(self.folder):
             if self._file is None:
                 self._file = (self._building / "images.npy").open("wb")
                 shape = (len(self._names), *images.shape[1:])
@@ -128,7 +150,7 @@ class SplitWriter:
             "source": source,
             **notes,
         }
-        with _explained(self.folder):
+        with explained(self.folder):
             self._file.close()
             np.save(self._building / "labels.npy", self._labels)
             if vectors is not None:
@@ -140,7 +162,7 @@ class SplitWriter:
             _move_into_place(self._building, self.folder)
 
 
-class _explained:
+class explained:
     """Turns what the disk refuses into a sentence."""
 
     def __init__(self, folder: Path) -> None:
