@@ -136,8 +136,16 @@ def measure(loaded: Loaded, builder: Builder, method: Method):
         "threads": torch.get_num_threads(),
         "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
         "reference": {key.lower(): value for key, value in cfg.REFERENCE.items()} if cfg.REFERENCE.ACCURACY else None,
+        "deviation": _deviation(builder),
     }
     return result, found
+
+
+def _deviation(builder: Builder) -> str | None:
+    """How the data differs from the published benchmarks, where `prepare_data.py --allow-deviation` let it."""
+    splits = [builder.split(name) for name in ("train", "val", "test")]
+    found = [f"{s.dataset}: {s.manifest['deviation']}" for s in splits if s.manifest.get("deviation")]
+    return "; ".join(dict.fromkeys(found)) or None
 
 
 def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -174,6 +173,7 @@ def is_prepared(root: str | Path, found: Benchmark, size: int = 0) -> bool:
 def prepare(root: str | Path, found: Benchmark, options: Options) -> list[Split]:
     """Put the missing splits of a data set on disk and open all three."""
     root, size = Path(root), options.size or found.native_size
+    options = replace(options, sources=tuple(source.expanduser() for source in options.sources))
     folders = {folder.name: folder for folder in split_folders(root, found.name, size)}
     if found.make is not None and options.sources:
         raise UserError(
@@ -207,12 +207,30 @@ def _pack(root: Path, found: Benchmark, folders: dict[str, Path], options: Optio
     """Read the sources and write the splits that are missing."""
     if not options.sources and not found.asked:
         raise UserError(f"--from is missing: {found.name} is made from files of yours; add --from PATH.")
-    with ExitStack() as stack:
-        collected = _read(found, options) if found.read else _collect(root, found, options, stack)
-        _refuse_mixture(folders, collected)
-        contents = {split: collected.contents[split] for split, folder in folders.items() if not prepared([folder])}
-        versions = {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__}
-        pack(folders, found.name, contents, {"terms": found.terms, "versions": versions, **collected.notes})
+    if found.read:
+        return _pack_collected(found, folders, _read(found, options))
+    with explained(root):
+        hidden = HiddenFolder(root / found.name, "scratch")
+    with hidden as scratch:
+        archives = [source for source in options.sources if is_archive(source)]
+        unpacked = {archive: scratch / str(n) / archive.name for n, archive in enumerate(archives)}
+        try:
+            sources = tuple(extract(s, unpacked[s]) if s in unpacked else s for s in options.sources)
+            collected = found.collect(replace(options, sources=sources, scratch=scratch))
+            _pack_collected(found, folders, collected)
+        except UserError as error:  # it names files of the hidden folder, which the user never sees
+            message = str(error)
+            for archive, folder in unpacked.items():
+                message = message.replace(str(folder), str(archive))
+            raise UserError(message) from error
+
+
+def _pack_collected(found: Benchmark, folders: dict[str, Path], collected: Collected) -> None:
+    """Write the splits that are missing."""
+    _refuse_mixture(folders, collected)
+    contents = {split: collected.contents[split] for split, folder in folders.items() if not prepared([folder])}
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__}
+    pack(folders, found.name, contents, {"terms": found.terms, "versions": versions, **collected.notes})
 
 
 def _read(found: Benchmark, options: Options) -> Collected:
@@ -223,17 +241,7 @@ def _read(found: Benchmark, options: Options) -> Collected:
         raise UserError(
             f"--size is {options.size}, but the images of {found.name} are of {found.native_size} px; leave it."
         )
-    return Collected(found.read(options.sources[0].expanduser()))
-
-
-def _collect(root: Path, found: Benchmark, options: Options, stack: ExitStack) -> Collected:
-    """A data set of files, its archives unpacked into a hidden folder for as long as the stack lives."""
-    with explained(root):
-        scratch = stack.enter_context(HiddenFolder(root / found.name, "scratch"))
-    sources = []
-    for number, source in enumerate(path.expanduser() for path in options.sources):
-        sources.append(extract(source, scratch / str(number)) if is_archive(source) else source)
-    return found.collect(replace(options, sources=tuple(sources), scratch=scratch))
+    return Collected(found.read(options.sources[0]))
 
 
 def _refuse_mixture(folders: dict[str, Path], collected: Collected) -> None:

@@ -27,6 +27,7 @@ def extract(archive: Path, into: Path, limit: int = LIMIT) -> Path:
     """Unpack the regular files of an archive below `into`, which is made; links and devices are left out."""
     total = 0
     try:
+        into.mkdir(parents=True)
         for name, size, file in _members(archive):
             total += size
             if total > limit:
