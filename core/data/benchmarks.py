@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from core.data import catalogue
+from core.data import catalogue, remotes
 from core.data.cifar import IMAGES_PER_CLASS, class_lists, read_cifar_fs, read_fc100
 from core.data.collect import Collected, Options, collect_folder
+from core.data.download import Remote, fetch, sha256
 from core.data.extract import extract, is_archive
 from core.data.glyph_fonts import alphabets
 from core.data.glyphs import IMAGES, render_glyphs
@@ -45,6 +47,7 @@ class Benchmark:
     images: int = 0  # in all, where per_class is 0
     where: str = ""  # where its files are to be had
     terms: str = ""  # what its publisher says about use
+    remotes: tuple[Remote, ...] = ()  # its files on the web, all needed
     asked: str = ""  # what prepare_data.py calls it; "" = its name
 
     @property
@@ -67,6 +70,7 @@ BENCHMARKS = {
             IMAGES_PER_CLASS,
             partial(class_lists, "cifar_fs"),
             read=read_cifar_fs,
+            remotes=remotes.CIFAR,
             where=CIFAR_PAGE,
             terms=CIFAR_TERMS,
         ),
@@ -76,6 +80,7 @@ BENCHMARKS = {
             IMAGES_PER_CLASS,
             partial(class_lists, "fc100"),
             read=read_fc100,
+            remotes=remotes.CIFAR,
             where=CIFAR_PAGE,
             terms=CIFAR_TERMS,
         ),
@@ -85,6 +90,7 @@ BENCHMARKS = {
             600,
             catalogue.MINI.lists,
             collect=catalogue.mini,
+            remotes=remotes.MINI,
             where="https://zenodo.org/record/7978538 (pickles)",
             terms=IMAGENET_TERMS,
         ),
@@ -94,12 +100,21 @@ BENCHMARKS = {
             0,
             catalogue.TIERED.lists,
             collect=catalogue.tiered,
+            remotes=remotes.TIERED,
             images=779_165,
             where="https://zenodo.org/record/7978538 (pickles), or ImageNet's train folder",
             terms=IMAGENET_TERMS,
         ),
         Benchmark(
-            "CUB", 84, 0, catalogue.CUB.lists, collect=catalogue.cub, images=11_788, where=CUB_PAGE, terms=CUB_TERMS
+            "CUB",
+            84,
+            0,
+            catalogue.CUB.lists,
+            collect=catalogue.cub,
+            remotes=remotes.CUB,
+            images=11_788,
+            where=CUB_PAGE,
+            terms=CUB_TERMS,
         ),
         Benchmark(
             "CUB-FEAT",
@@ -107,6 +122,7 @@ BENCHMARKS = {
             0,
             catalogue.CUB_FEAT.lists,
             collect=catalogue.cub_feat,
+            remotes=remotes.CUB,
             images=11_788,
             where=CUB_PAGE,
             terms=CUB_TERMS,
@@ -117,6 +133,7 @@ BENCHMARKS = {
             20,
             catalogue.OMNIGLOT.lists,
             collect=catalogue.omniglot,
+            remotes=remotes.OMNIGLOT,
             where="https://github.com/brendenlake/omniglot (two zips)",
             terms="MIT",
         ),
@@ -206,9 +223,12 @@ def check_prepared(root: Path, found: Benchmark, size: int = 0) -> list[Split]:
 def _pack(root: Path, found: Benchmark, folders: dict[str, Path], options: Options) -> None:
     """Read the sources and write the splits that are missing."""
     if not options.sources and not found.asked:
-        raise UserError(f"--from is missing: {found.name} is made from files of yours; add --from PATH.")
+        if not found.remotes:
+            raise UserError(f"--from is missing: {found.name} is made from files of yours; add --from PATH.")
+        options = replace(options, sources=tuple(fetch(remote, root / "downloads") for remote in found.remotes))
+    sums = {source.name: sha256(source) for source in options.sources if os.path.isfile(source)}
     if found.read:
-        return _pack_collected(found, folders, _read(found, options))
+        return _pack_collected(found, folders, _read(found, options), sums)
     with explained(root):
         hidden = HiddenFolder(root / found.name, "scratch")
     with hidden as scratch:
@@ -217,7 +237,7 @@ def _pack(root: Path, found: Benchmark, folders: dict[str, Path], options: Optio
         try:
             sources = tuple(extract(s, unpacked[s]) if s in unpacked else s for s in options.sources)
             collected = found.collect(replace(options, sources=sources, scratch=scratch))
-            _pack_collected(found, folders, collected)
+            _pack_collected(found, folders, collected, sums)
         except UserError as error:  # it names files of the hidden folder, which the user never sees
             message = str(error)
             for archive, folder in unpacked.items():
@@ -225,12 +245,13 @@ def _pack(root: Path, found: Benchmark, folders: dict[str, Path], options: Optio
             raise UserError(message) from error
 
 
-def _pack_collected(found: Benchmark, folders: dict[str, Path], collected: Collected) -> None:
-    """Write the splits that are missing."""
+def _pack_collected(found: Benchmark, folders: dict[str, Path], collected: Collected, sums: dict[str, str]) -> None:
+    """Write the splits that are missing; `sums` are the hashes of the files they come from."""
     _refuse_mixture(folders, collected)
     contents = {split: collected.contents[split] for split, folder in folders.items() if not prepared([folder])}
     versions = {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__}
-    pack(folders, found.name, contents, {"terms": found.terms, "versions": versions, **collected.notes})
+    notes = {"terms": found.terms, "source_sha256": sums, "versions": versions, **collected.notes}
+    pack(folders, found.name, contents, notes)
 
 
 def _read(found: Benchmark, options: Options) -> Collected:

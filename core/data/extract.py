@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import shutil
 import tarfile
 import zipfile
@@ -20,7 +21,7 @@ _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.
 
 def is_archive(path: Path) -> bool:
     """Whether a file is named as an archive."""
-    return path.is_file() and path.name.lower().endswith(ENDINGS)
+    return os.path.isfile(path) and path.name.lower().endswith(ENDINGS)
 
 
 def extract(archive: Path, into: Path, limit: int = LIMIT) -> Path:

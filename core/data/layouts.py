@@ -27,7 +27,7 @@ def find_images(sources: list[Path]) -> Found:
     found = Found()
     csvs = [source for source in sources if source.suffix.lower() == ".csv"]
     for source in sources:
-        if not source.exists():
+        if not os.path.exists(source):
             raise UserError(f"'{source}' does not exist; give a folder of class folders.")
         if source not in csvs:
             _join(found, _find_in(source, csvs), source)
