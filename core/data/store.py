@@ -28,7 +28,10 @@ NEEDED = ("dataset", "split", "classes", "mean", "std", "pixels_sha256", "finger
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data set. Image ids are rows of `images`, classes are contiguous and sorted by name."""
+    """One split of a data set; classes are contiguous and sorted by name.
+
+    Image ids index `labels`, `names` and, through `rows`, `images`.
+    """
 
     dataset: str
     name: str  # train | val | test
@@ -38,6 +41,8 @@ class Split:
     names: list[str] = field(repr=False)
     manifest: dict = field(repr=False)
     vectors: np.ndarray | None = field(default=None, repr=False)  # [classes, D]
+    words_from: str = ""  # file of `vectors`; "" = they came with the data set
+    rows: np.ndarray | None = field(default=None, repr=False)  # [len(labels)] rows of `images`; None = all, in order
 
     @property
     def counts(self) -> np.ndarray:
