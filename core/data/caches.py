@@ -15,7 +15,7 @@ import numpy as np
 
 from core.data.collect import Collected, Options, Published, add_words, check
 from core.data.images import Recipe
-from core.data.packing import Content, ImageFiles
+from core.data.packing import Content, Decoders, ImageFiles
 from core.data.store import SPLITS, Pictures
 from core.data.unpack import load_pickle_file
 from core.errors import UserError
@@ -89,6 +89,7 @@ def collect_tiered(published: Published, options: Options) -> Collected | None:
         text: wnid for wnid, words in published.words().items() for text in (words.split(",")[0].strip(), words, wnid)
     }
     contents: dict[str, Content] = {}
+    decoders = Decoders(options.workers)
     counts: dict[str, int] = {}
     for split, wanted in published.lists().items():
         missing = [f"{split}_{end}.pkl" for end in ("images_png", "labels") if f"{split}_{end}.pkl" not in found]
@@ -96,7 +97,7 @@ def collect_tiered(published: Published, options: Options) -> Collected | None:
             raise UserError(f"--from lacks {' and '.join(missing)}; give the folder of all six pickles.")
         rows_of = _tiered_rows(found[f"{split}_labels.pkl"], wnid_of, set(wanted))
         pngs = load_pickle_file(found[f"{split}_images_png.pkl"])
-        contents[split] = _tiered_files(pngs, rows_of, found[f"{split}_images_png.pkl"], options)
+        contents[split] = _tiered_files(pngs, rows_of, found[f"{split}_images_png.pkl"], options.size, decoders)
         counts |= {name: len(rows) for name, rows in rows_of.items()}
     notes = check(published, counts, options)
     add_words(contents, published)
@@ -121,7 +122,7 @@ def _tiered_rows(path: Path, wnid_of: dict[str, str], wanted: set[str]) -> dict[
     return rows_of
 
 
-def _tiered_files(pngs: Any, rows_of: dict[str, list[int]], path: Path, options: Options) -> ImageFiles:
+def _tiered_files(pngs: Any, rows_of: dict[str, list[int]], path: Path, size: int, decoders: Decoders) -> ImageFiles:
     """The PNG contents of one split."""
     most = max((max(rows) for rows in rows_of.values()), default=-1)
     if not isinstance(pngs, list) or len(pngs) <= most or not all(isinstance(p, bytes | np.ndarray) for p in pngs):
@@ -132,8 +133,8 @@ def _tiered_files(pngs: Any, rows_of: dict[str, list[int]], path: Path, options:
     ]
     labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
     names = [f"{name}_{number:05d}.png" for name in classes for number in range(len(rows_of[name]))]
-    recipe = Recipe(options.size, as_published=True)
-    return ImageFiles(files, labels, classes, names, f"pickles of {path.parent.name}", recipe, options.workers)
+    recipe = Recipe(size, as_published=True)
+    return ImageFiles(files, labels, classes, names, f"pickles of {path.parent.name}", recipe, decoders)
 
 
 def collect_omniglot_bits(published: Published, path: Path, options: Options) -> Collected:

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.data.images import Recipe
 from core.data.layouts import find_images
-from core.data.packing import Content, ImageFiles
+from core.data.packing import Content, Decoders, ImageFiles
 from core.data.split_files import read_class_lists, split_by_hash
 from core.data.store import SPLITS
 from core.errors import UserError
@@ -141,13 +141,13 @@ def file_contents(
     images: dict[str, dict[str, Path]], split_of: dict[str, str], origin: str, recipe: Recipe, workers: int
 ) -> dict[str, ImageFiles]:
     """Files by class and name, as the contents of each split."""
-    contents = {}
+    contents, decoders = {}, Decoders(workers)
     for split in SPLITS:
         classes = sorted(name for name in split_of if split_of[name] == split)
         labels = np.repeat(np.arange(len(classes)), [len(images[name]) for name in classes])
         files = [path for name in classes for path in images[name].values()]
         names = [image for name in classes for image in images[name]]
-        contents[split] = ImageFiles(files, labels, classes, names, origin, recipe, workers)
+        contents[split] = ImageFiles(files, labels, classes, names, origin, recipe, decoders)
     return contents
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -44,6 +44,42 @@ class Content(Protocol):
         ...
 
 
+class Decoders:
+    """The processes that decode images, started when there is enough for them to do, and shared by the splits."""
+
+    def __init__(self, workers: int = 0) -> None:
+        """`workers` processes; 0 = one a CPU, 1 = none, all is done here."""
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(self, jobs: Iterable[list[Path | bytes]], total: int, recipe: Recipe) -> Iterator[tuple[np.ndarray, dict]]:
+        """What `decode_all` gives for each job, in order, with a bounded number in flight; `total` images in all."""
+        if self._pool is None and (self.workers == 1 or total < FEW):
+            yield from (decode_all(files, recipe) for files in jobs)
+            return
+        if self._pool is None:
+            # A server process forks the workers: forking this one would copy the state of its threads.
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("forkserver"))
+        running = deque()
+        try:
+            for files in jobs:
+                running.append(self._pool.submit(decode_all, files, recipe))
+                if len(running) >= self.workers * AHEAD:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that decodes images died, perhaps for lack of memory; prepare again with --workers 1."
+            ) from error
+
+    def close(self) -> None:
+        """Stop the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
 @dataclass
 class ImageFiles:
     """The images of one split as files, or as the contents of files."""
@@ -54,38 +90,15 @@ class ImageFiles:
     names: list[str]
     source: str
     recipe: Recipe
-    workers: int = 0  # processes; 0 = one a CPU
+    decoders: Decoders
     bad: list[str] = field(default_factory=list)  # "FILE REASON" for each that could not be read
     notes: dict[str, Any] = field(default_factory=dict)  # joins the manifest of this split
 
     def blocks(self, order: np.ndarray) -> Iterator[np.ndarray]:
         """Decoded images; an unreadable one is black and entered in `bad`."""
         chunks = [order[start : start + BLOCK].tolist() for start in range(0, len(order), BLOCK)]
-        workers = self.workers or len(os.sched_getaffinity(0))
-        if workers == 1 or len(order) < FEW:
-            found = (decode_all([self.files[row] for row in chunk], self.recipe) for chunk in chunks)
-            yield from self._noted(chunks, found)
-            return
-        # A server process forks the workers: forking this one would copy the state of its threads.
-        with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-            try:
-                yield from self._noted(chunks, self._in_order(pool, chunks, workers * AHEAD))
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "a process that decodes images died, perhaps for lack of memory; prepare again with --workers 1."
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _in_order(self, pool: Executor, chunks: list[list[int]], ahead: int) -> Iterator[tuple[np.ndarray, dict]]:
-        """Results in order, with a bounded number of jobs in flight."""
-        running = deque()
-        for chunk in chunks:
-            running.append(pool.submit(decode_all, [self.files[row] for row in chunk], self.recipe))
-            if len(running) >= ahead:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        jobs = ([self.files[row] for row in chunk] for chunk in chunks)
+        yield from self._noted(chunks, self.decoders.run(jobs, len(order), self.recipe))
 
     def _noted(self, chunks: list[list[int]], found: Iterable[tuple[np.ndarray, dict]]) -> Iterator[np.ndarray]:
         """Enter what was bad in a chunk, and pass its pixels on."""
@@ -105,6 +118,8 @@ def pack(folders: dict[str, Path], dataset: str, contents: dict[str, Content], n
     with bar, ExitStack() as stack:
         writers: dict[str, SplitWriter] = {}
         for split, content in contents.items():
+            if isinstance(content, ImageFiles):
+                stack.callback(content.decoders.close)
             class_order, order, labels = sorted_rows(content.labels, content.classes, content.names)
             classes, names = [content.classes[c] for c in class_order], [content.names[i] for i in order]
             writers[split] = stack.enter_context(SplitWriter(folders[split], dataset, labels, classes, names))
