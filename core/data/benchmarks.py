@@ -168,7 +168,7 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     folder = split_dir(root, found.name, size, split)
     if not prepared([folder]):
         if found.make is None:
-            command = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
+            command = f"{found.asked or f'{found.name} --from PATH'}{'' if native or found.read else f' --size {size}'}"
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root} at {size} px: "
                 f"run `python experiments/prepare_data.py {command}`."
@@ -217,6 +217,12 @@ def check_prepared(root: Path, found: Benchmark, size: int = 0) -> list[Split]:
     classes = [name for split in splits for name in split.classes]
     if len(set(classes)) < len(classes):
         raise UserError(f"{folders[0].parent} has a class in two splits; delete it and prepare it again.")
+    for split in splits:
+        listed = split.classes if found.make else found.classes().get(split.name, split.classes)
+        if set(listed) != set(split.classes) and "deviation" not in split.manifest:
+            raise UserError(
+                f"{split.name} of {found.name} does not hold the classes of its published list; prepare it again."
+            )
     return splits
 
 

@@ -24,7 +24,8 @@ from core.errors import UserError
 def pickles(sources: tuple[Path, ...]) -> dict[str, Path]:
     """Pickle files among the sources and in their folders, by name."""
     inside = [sorted(source.rglob("*.pkl")) if source.is_dir() else [source] for source in sources]
-    return {path.name: path for paths in inside for path in paths if path.suffix == ".pkl"}
+    found = [path for paths in inside for path in paths if path.suffix == ".pkl"]
+    return {path.name.removeprefix("tiered-imagenet-"): path for path in found}
 
 
 def collect_mini(published: Published, options: Options) -> Collected | None:

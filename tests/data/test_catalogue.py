@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.data import catalogue
-from core.data.benchmarks import BENCHMARKS, Benchmark, prepare
+from core.data.benchmarks import BENCHMARKS, Benchmark, check_prepared, prepare
 from core.data.collect import Options, Published
 from core.data.store import SPLITS
 from core.errors import UserError
@@ -96,6 +96,14 @@ def test_a_deviation_is_refused_or_recorded(tmp_path, flat):
         prepared(tmp_path / "totals", flat, published=totals)
 
 
+def test_check_compares_with_the_published_list(tmp_path, flat):
+    prepared(tmp_path / "data", flat)
+    other = LISTS | {"val": ["n04", "n08"]}
+    check_prepared(tmp_path / "data", Benchmark("Mini", 8, 3, lambda: LISTS))
+    with pytest.raises(UserError, match="val of Mini does not hold the classes"):
+        check_prepared(tmp_path / "data", Benchmark("Mini", 8, 3, lambda: other))
+
+
 def test_classes_in_other_splits_follow_the_list_and_are_noted(tmp_path, flat):
     for split, names in {"train": ALL[:3], "val": ["n06", "n05"], "test": ["n04", "n07"]}.items():
         for name in names:
@@ -110,6 +118,18 @@ def test_missing_images_of_a_csv_are_named(tmp_path, flat):
     (source / "images" / "n01_0.png").unlink()
     with pytest.raises(UserError, match=r"1 images of the CSV files are not in .*'n01_0.png'"):
         prepared(tmp_path / "data", source)
+
+
+def test_lists_choose_images_of_a_larger_set(tmp_path):
+    whole = write_classes(tmp_path / "train", [*ALL, "n99"], images=5)
+    lists = []
+    for split in SPLITS:
+        lists.append(tmp_path / f"{split}_imagenet_filenames.csv")
+        rows = [f"{name},{name}_{number}.png" for name in LISTS[split] for number in (0, 2, 4)]
+        lists[-1].write_text("\n".join(["class_name,image_name", *rows]))
+    splits = prepared(tmp_path / "data", [whole, *lists])
+    assert as_published(splits)
+    assert splits[0].names[:3] == ["n01_0.png", "n01_2.png", "n01_4.png"]
 
 
 def mini_pickles(folder, **change):
