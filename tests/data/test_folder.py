@@ -174,3 +174,16 @@ def test_script_prepares_checks_and_lists(tmp_path):
     assert "nothing was read or written" in second.stdout
     assert "is as it was written" in check.stdout
     assert "folder-photos-" in run_script("--list", "--root", tmp_path / "data", cwd=tmp_path).stdout
+
+
+def test_images_of_all_kinds_and_sizes_lie_in_one_folder(tmp_path):
+    photos = write_classes(tmp_path / "photos", names(6))
+    for number, (suffix, mode) in enumerate(
+        [("jpg", "RGB"), ("JPEG", "L"), ("webp", "RGBA"), ("gif", "P"), ("png", "LA")]
+    ):
+        picture(100 + number, 30 + 7 * number, 90 - 11 * number, mode).save(
+            photos / names(6)[number] / f"other.{suffix}"
+        )
+    splits = made(photos, tmp_path / "data")
+    counts = {name: int(count) for split in splits for name, count in zip(split.classes, split.counts, strict=True)}
+    assert [counts[name] for name in names(6)] == [4, 4, 4, 4, 4, 3]
