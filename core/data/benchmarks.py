@@ -20,7 +20,7 @@ from core.data.download import Remote, fetch, sha256
 from core.data.extract import extract, is_archive
 from core.data.glyph_fonts import alphabets
 from core.data.glyphs import IMAGES, render_glyphs
-from core.data.packing import Content, pack
+from core.data.packing import Content, Resized, pack
 from core.data.store import SPLITS, Split, prepared, read_split, split_dir, verify_split
 from core.data.writer import HiddenFolder, explained
 from core.errors import UserError
@@ -168,7 +168,7 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     folder = split_dir(root, found.name, size, split)
     if not prepared([folder]):
         if found.make is None:
-            command = f"{found.asked or f'{found.name} --from PATH'}{'' if native or found.read else f' --size {size}'}"
+            command = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root} at {size} px: "
                 f"run `python experiments/prepare_data.py {command}`."
@@ -264,11 +264,11 @@ def _read(found: Benchmark, options: Options) -> Collected:
     """A data set whose images fit the memory."""
     if len(options.sources) > 1:
         raise UserError(f"--from has {len(options.sources)} paths, but {found.name} is made from one; give that one.")
-    if options.size != found.native_size:
-        raise UserError(
-            f"--size is {options.size}, but the images of {found.name} are of {found.native_size} px; leave it."
-        )
-    return Collected(found.read(options.sources[0]))
+    contents = found.read(options.sources[0])
+    if options.size == found.native_size:
+        return Collected(contents)
+    how = {"size": options.size, "filter": f"bicubic, antialiased (Pillow {PIL.__version__})"}
+    return Collected({split: Resized(c, options.size) for split, c in contents.items()}, {"preparation": how})
 
 
 def _refuse_mixture(folders: dict[str, Path], collected: Collected) -> None:

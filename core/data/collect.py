@@ -125,15 +125,16 @@ def deviations(published: Published, counts: dict[str, int]) -> list[str]:
     """How the number of images of each class found differ from what was published, in words."""
     lists = published.lists()
     missing = [name for split in SPLITS for name in lists[split] if name not in counts]
-    found = [f"{len(missing)} classes are missing, such as {missing[0]}"] if missing else []
+    total = sum(map(len, lists.values()))
+    found = [f"{len(missing)} of {total} classes are missing, such as {missing[0]}"] if missing else []
     if published.per_class:
         wrong = [f"{count} images of {name}" for name, count in counts.items() if count != published.per_class]
         if wrong:
             found.append(f"{wrong[0]} instead of {published.per_class}, and {len(wrong) - 1} other classes differ")
     for split, expected in published.per_split.items():
-        total = sum(counts.get(name, 0) for name in lists[split])
-        if total != expected:
-            found.append(f"{total} images of {split} instead of {expected}")
+        images = sum(counts.get(name, 0) for name in lists[split])
+        if images != expected:
+            found.append(f"{images} images of {split} instead of {expected}")
     return found
 
 

@@ -93,6 +93,12 @@ def _square(image: Image.Image, recipe: Recipe) -> np.ndarray:
     return np.array(image)
 
 
+def resize_all(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Square images [n, H, H, 3] of one size, as [n, size, size, 3]."""
+    resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in pixels]
+    return np.stack([np.asarray(image) for image in resized])
+
+
 def decode_all(files: list[Path | bytes], recipe: Recipe) -> tuple[np.ndarray, dict[int, str]]:
     """Pixels [n, size, size, 3] of some files, black where one is bad, and why each bad one is."""
     pixels, bad = np.zeros((len(files), recipe.size, recipe.size, 3), np.uint8), {}

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from core.data.images import Recipe, decode_all
+from core.data.images import Recipe, decode_all, resize_all
 from core.data.store import read_split, sorted_rows
 from core.data.writer import PixelSummary, SplitWriter, blocks
 from core.errors import UserError
@@ -109,6 +109,22 @@ class ImageFiles:
                 name = file if isinstance(file, Path) else f"{self.classes[self.labels[row]]}/{self.names[row]}"
                 self.bad.append(f"{name} {reason}")
             yield pixels
+
+
+@dataclass
+class Resized:
+    """The images of one split at another size."""
+
+    content: Content
+    size: int
+
+    def __post_init__(self) -> None:
+        self.labels, self.classes = self.content.labels, self.content.classes
+        self.names, self.source = self.content.names, self.content.source
+
+    def blocks(self, order: np.ndarray) -> Iterator[np.ndarray]:
+        """The images `order`, resized."""
+        return (resize_all(block, self.size) for block in self.content.blocks(order))
 
 
 def pack(folders: dict[str, Path], dataset: str, contents: dict[str, Content], notes: dict[str, Any]) -> None:

@@ -55,6 +55,15 @@ def test_prepare_finishes_what_was_interrupted(tmp_path, parts, small):
     assert (train / "images.npy").stat().st_mtime_ns == before
 
 
+def test_another_size(tmp_path, parts, small):
+    source = write_pickles(tmp_path, parts)
+    native = prepare(tmp_path / "data", small, Options((source,)))
+    large = prepare(tmp_path / "data", small, Options((source,), size=64))
+    assert [split.images.shape[1:] for split in large] == [(64, 64, 3)] * 3
+    assert [split.fingerprint for split in large] == [split.fingerprint for split in native]
+    assert large[0].manifest["preparation"]["filter"].startswith("bicubic")
+
+
 def test_failed_prepare_writes_nothing(tmp_path, parts, small):
     source = write_pngs(tmp_path / "pngs", parts)
     next((source / "worm").iterdir()).write_bytes(b"")

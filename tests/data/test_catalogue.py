@@ -85,7 +85,7 @@ def test_a_deviation_is_refused_or_recorded(tmp_path, flat):
     next((flat / "n02").iterdir()).unlink()
     shutil.rmtree(flat / "n03")
     with pytest.raises(
-        UserError, match=r"1 classes are missing, such as n03; 2 images of n02 instead of 3.*--allow-dev"
+        UserError, match=r"1 of 7 classes are missing, such as n03; 2 images of n02 instead of 3.*--allow-dev"
     ):
         prepared(tmp_path / "data", flat)
     assert not (tmp_path / "data").exists()
@@ -116,7 +116,7 @@ def test_classes_in_other_splits_follow_the_list_and_are_noted(tmp_path, flat):
 def test_missing_images_of_a_csv_are_named(tmp_path, flat):
     source = write_csv_layout(tmp_path / "ravi", flat, False)
     (source / "images" / "n01_0.png").unlink()
-    with pytest.raises(UserError, match=r"1 images of the CSV files are not in .*'n01_0.png'"):
+    with pytest.raises(UserError, match=r"1 of 21 images of the CSV files are not in .*'n01_0.png'"):
         prepared(tmp_path / "data", source)
 
 
