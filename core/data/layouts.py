@@ -130,7 +130,7 @@ def _from_lists(lists: list[Path], folder: Path) -> Found:
             raise UserError(f"{lists[0]} names {row.file!r} twice in class {row.label!r}; keep one.")
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(rows)} images of the CSV files are not in {folder}, such as {missing[0]!r}; add them."
+            f"{len(missing)} of {len(rows)} images of the CSV files are not in {folder}, such as {missing[0]!r}."
         )
     return found
 
