@@ -48,7 +48,10 @@ def _find_in(folder: Path, csvs: list[Path]) -> Found:
     inside = {split: entry for split, entry in inside.items() if _folders(entry)}
     if len(inside) == 1 and "train" in inside:  # ImageNet's train folder
         return Found(class_folders(inside["train"]))
-    if inside and len(inside) == len(_folders(folder)):
+    if len(inside) > 1:
+        others = [entry.name for entry in _folders(folder) if not split_name(entry.name)]
+        if others:
+            raise UserError(f"{folder} holds {others[0]!r} beside {' and '.join(sorted(inside))}; move it elsewhere.")
         return _split_folders(inside)
     return Found(class_folders(folder))
 

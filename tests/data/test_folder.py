@@ -62,6 +62,10 @@ def test_train_val_and_test_folders_are_the_split(tmp_path):
         write_classes(tmp_path / "photos" / split, names(8)[first : first + 2])
     splits = made(tmp_path / "photos", tmp_path / "data")
     assert [split.classes for split in splits] == [names(8)[i : i + 2] for i in (0, 3, 5)]
+    write_class(tmp_path / "photos" / "stray")
+    with pytest.raises(UserError, match="holds 'stray' beside test and train and val; move it"):
+        made(tmp_path / "photos", tmp_path / "other")
+    shutil.rmtree(tmp_path / "photos" / "stray")
     shutil.rmtree(tmp_path / "photos" / "validation")
     with pytest.raises(UserError, match="none for val"):
         made(tmp_path / "photos", tmp_path / "other")
