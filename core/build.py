@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from core.config.provenance import COMMAND_LINE
 from core.data import augment
 from core.data.benchmarks import benchmark, open_split
 from core.data.episodes import EpisodeSampler, Shape
+from core.data.holdout import hold_out
 from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder, class_vectors
+from core.data.semantics import OWN_FILE, read_names, semantic_vectors
 from core.data.store import Split
 from core.engine.checkpoint import load as load_checkpoint
 from core.engine.evaluator import Evaluator
@@ -88,8 +91,25 @@ class Builder:
         if name not in self._splits:
             key = f"DATASET.{name.upper()}"
             dataset = self.cfg.DATASET[name.upper()].NAME
-            self._splits[name] = open_split(self.cfg.DATASET.ROOT, dataset, name, self.image_size, f"{key}.NAME")
+            split = open_split(self.cfg.DATASET.ROOT, dataset, name, self.image_size, f"{key}.NAME")
+            if name == "train" and self.cfg.DATASET.BASE_HOLDOUT:
+                split, _ = hold_out(split, self.cfg.DATASET.BASE_HOLDOUT)
+            self._splits[name] = self._with_words(split)
         return self._splits[name]
+
+    def _with_words(self, split: Split) -> Split:
+        """The split with the word vectors that DATASET.SEMANTICS names, where a method asks for them."""
+        data = self.cfg.DATASET
+        methods = {self.cfg.METHOD.NAME, *(self.cfg.STAGE[stage].METHOD for stage in self.cfg.STAGES)}
+        asked = data.SEMANTICS or any("semantics" in METHODS[method].needs for method in methods)
+        if not asked or (split.vectors is not None and not data.SEMANTICS):
+            return split
+        instead = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}
+        called = split.manifest.get("words", {})
+        instead = {called.get(name, name): words for name, words in instead.items()} | instead
+        file = Path(data.SEMANTICS).expanduser() if data.SEMANTICS else OWN_FILE
+        vectors = semantic_vectors(file, [called.get(name, name) for name in split.classes], instead)
+        return replace(split, vectors=vectors, words_from=str(file))
 
     def pixels(self, name: str) -> Pixels:
         """The images of a split, on the device where they fit."""
@@ -115,6 +135,12 @@ class Builder:
             batch=self.cfg.EVAL.BATCH,
             bf16=self.cfg.EVAL.PRECISION == "bf16",
         )
+
+    def deviation(self) -> str | None:
+        """How the data differs from the published benchmarks, where `prepare_data.py --allow-deviation` let it."""
+        splits = [self.split(name) for name in ("train", "val", "test")]
+        found = [f"{s.dataset}: {s.manifest['deviation']}" for s in splits if s.manifest.get("deviation")]
+        return "; ".join(dict.fromkeys(found)) or None
 
     def method(self, stage: str | None = None) -> Method:
         """A freshly initialised method: that of a stage, or of the last one."""
@@ -209,11 +235,17 @@ class Builder:
             ],
             "seeds": [cfg.SEED, cfg.EVAL.SEED],
             "precision": cfg.EVAL.PRECISION,
+            **self._words_key(),
             "init": [
                 hashlib.sha256(Path(cfg.STAGE[n].INIT).read_bytes()).hexdigest() for n in earlier if cfg.STAGE[n].INIT
             ],
         }
         return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _words_key(self) -> dict[str, str]:
+        """What word vectors add to a stage's key."""
+        vectors = [self.split(name).vectors for name in ("train", "val") if self.split(name).words_from]
+        return {"words": hashlib.sha256(b"".join(v.tobytes() for v in vectors)).hexdigest()} if vectors else {}
 
 
 def _take_weights(method: Method, file: str) -> str:

@@ -121,6 +121,7 @@ class Examination:
             "threads": torch.get_num_threads(),
             "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
             "reference": {key.lower(): value for key, value in cfg.REFERENCE.items()} if published else None,
+            "deviation": self._builder.deviation(),
         }
         return Answer(result, found, disjoint)
 

@@ -8,14 +8,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.cli import run_command
-from core.data.benchmarks import BENCHMARKS, benchmark, is_prepared, prepare
-from core.data.store import SPLITS
+from core.data.benchmarks import BENCHMARKS, Benchmark, benchmark, check_prepared, is_prepared, prepare
+from core.data.collect import Options
+from core.data.store import SPLITS, Split
 
 EPILOG = """examples:
   what there is, and what is on disk already
     python experiments/prepare_data.py --list
   CIFAR-FS from the file of https://www.cs.toronto.edu/~kriz/cifar.html, or from the folder it unpacks to
     python experiments/prepare_data.py CIFAR-FS --from ~/Downloads/cifar-100-python.tar.gz
+  CUB from its archive, class folders, or CSV lists with a folder of images
+    python experiments/prepare_data.py CUB --from CUB_200_2011.tgz
+  a folder of class folders, or of train, val and test folders with class folders in them
+    python experiments/prepare_data.py folder:~/photos --size 84
+  the same with a split of your own: JSON {"train": [classes], ...}, or CSV lines filename,label,split
+    python experiments/prepare_data.py folder:~/photos --from split.json
+  whether what is on disk is still what was written
+    python experiments/prepare_data.py CUB --check
 """
 
 
@@ -24,44 +33,87 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)} (in any case)")
+    names = f"one of: {', '.join(BENCHMARKS)} (in any case), or folder:PATH"
+    parser.add_argument("name", nargs="?", metavar="NAME", help=names)
     parser.add_argument(
-        "--from", dest="source", type=Path, metavar="PATH", help="the files you have: archive or folder"
+        "--from", dest="sources", type=Path, nargs="+", default=[], metavar="PATH", help="the files you have"
     )
     parser.add_argument("--root", type=Path, default=Path("data"), help="data folder (default: data)")
+    parser.add_argument("--size", type=int, default=0, help="side of the images in pixels (default: native)")
+    parser.add_argument("--split-seed", type=int, help="seed of the class split of a folder without one (default: 0)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: one a CPU)")
+    parser.add_argument("--allow-deviation", action="store_true", help="take what differs from the published benchmark")
+    parser.add_argument("--check", action="store_true", help="verify what is prepared and stop")
     parser.add_argument("--list", action="store_true", help="print the data sets and stop")
     arguments = parser.parse_args()
     if not arguments.list and arguments.name is None:
         parser.error("NAME is missing: name a data set, or ask for --list")
+    if arguments.size and not 8 <= arguments.size <= 1024:
+        parser.error(f"--size is {arguments.size}; give 8 to 1024")
+    if arguments.workers < 0 or (arguments.split_seed or 0) < 0:
+        parser.error("--workers and --split-seed cannot be negative")
     return arguments
 
 
 def print_list(root: Path) -> None:
     """One line a data set."""
-    print(f"{'name':12}{'classes':>12}{'images':>9}{'size':>7}  prepared")
+    print(f"{'name':16}{'classes':>13}{'images':>9}{'size':>7}  prepared  where to get it")
     for found in BENCHMARKS.values():
         lists = found.classes()
-        counts = [len(lists[split]) for split in SPLITS]
-        classes, images = "/".join(map(str, counts)), found.per_class * sum(counts)
+        classes = "/".join(str(len(lists[split])) for split in SPLITS)
         done = "yes" if is_prepared(root, found) else "no"
-        print(f"{found.name:12}{classes:>12}{images:>9}{found.native_size:>4} px  {done}")
+        print(f"{found.name:16}{classes:>13}{found.total:>9}{found.native_size:>4} px  {done:8}  {found.where}")
+    for folder in sorted(root.glob("folder-*/*px")):
+        if all((folder / split / "manifest.json").is_file() for split in SPLITS):
+            print(f"{folder.parent.name}  {folder.name}  yes")
+
+
+def print_splits(root: Path, splits: list[Split]) -> None:
+    """One line a split, and what is remarkable."""
+    for split in splits:
+        folder = root / split.dataset / f"{split.size}px" / split.name
+        print(f"{split.name:6}{len(split.classes):4} classes {len(split.names):7} images  {folder}")
+    manifest = splits[0].manifest
+    if manifest.get("split_by"):
+        print(f"classes split by {manifest['split_by']}")
+    for pair, count in manifest.get("duplicates_across_splits", {}).items():
+        print(f"note: {count} images lie in {pair}, equal pixel by pixel")
+    if manifest.get("deviation"):
+        print(f"DEVIATES from the published benchmark: {manifest['deviation']}")
+
+
+def run(root: Path, found: Benchmark, options: Options) -> None:
+    """Prepare one data set and say what is there."""
+    already, start = is_prepared(root, found, options.size), time.perf_counter()
+    splits = prepare(root, found, options)
+    seconds, images = time.perf_counter() - start, sum(len(split.names) for split in splits)
+    print_splits(root, splits)
+    if already:
+        print(f"{found.name} was already prepared; nothing was read or written.")
+    else:
+        print(f"{images} images in {seconds:.1f} s, {images / seconds:.0f} images/s")
 
 
 def main() -> None:
-    """Prepare one data set, or list them all."""
+    """Prepare or check one data set, or list them all."""
     arguments = parse_arguments()
     root = arguments.root.expanduser()
     if arguments.list:
         return print_list(root)
     found = benchmark(arguments.name, key="NAME")
-    already = is_prepared(root, found)
-    start = time.perf_counter()
-    for split in prepare(root, found, arguments.source):
-        seconds, start = time.perf_counter() - start, time.perf_counter()
-        folder = root / found.name / f"{split.size}px" / split.name
-        print(f"{split.name:6}{len(split.classes):4} classes {len(split.names):7} images  {folder}  {seconds:.1f} s")
-    if already:
-        print(f"{found.name} was already prepared; nothing was read or written.")
+    if arguments.check:
+        splits = check_prepared(root, found, arguments.size)
+        print_splits(root, splits)
+        print(f"{found.name} is as it was written: pixels, counts and names agree with the manifests.")
+        return None
+    options = Options(
+        sources=tuple(arguments.sources),
+        size=arguments.size,
+        seed=arguments.split_seed,
+        workers=arguments.workers,
+        allow_deviation=arguments.allow_deviation,
+    )
+    return run(root, found, options)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,12 @@ DEFAULTS: dict[str, Any] = {
     "SEED": 0,  # training seed: initialisation, episodes, batches, augmentation
     "PLUGINS": [],  # a user's own modules to import, e.g. [my_method]
     "DATASET": {
-        "NAME": "Glyphs",  # a benchmark's name, in any case
+        "NAME": "Glyphs",  # a benchmark's name, in any case, or folder:PATH
         "ROOT": "data",  # folder of the prepared data sets
         "SIZE": 0,  # side of the images in pixels; 0 = native
+        "SEMANTICS": "",  # file of word vectors; "" = the data set's own, else data/class_vectors.tsv, if a method asks
+        "SEMANTICS_NAMES": "",  # file of lines `class TAB words to look up instead`; "" = none
+        "BASE_HOLDOUT": 0,  # last images of each base class, by hash of name, that are kept out of training
         "TRAIN": {"NAME": ""},  # data set of the base classes; "" = as DATASET.NAME
         "VAL": {"NAME": ""},  # data set of the validation classes; "" = as DATASET.NAME
         "TEST": {"NAME": ""},  # data set of the novel classes; "" = as DATASET.NAME, another name = cross-domain
@@ -114,6 +117,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # The least value of a key, after inheritance; `*` stands for a stage's or a split's name.
 LEAST: dict[str, float] = {
     "SEED": 0,
+    "DATASET.BASE_HOLDOUT": 0,
     "TASK.*.WAY": 2,
     "TASK.*.SHOT": 1,
     "TASK.*.QUERY": 1,

@@ -2,6 +2,7 @@
 
 Krizhevsky, Learning multiple layers of features from tiny images, 2009.
 CIFAR-FS: Bertinetto et al., Meta-learning with differentiable closed-form solvers, ICLR 2019.
+FC100: Oreshkin et al., TADAM: task dependent adaptive metric for improved few-shot learning, NeurIPS 2018.
 """
 
 from __future__ import annotations
@@ -28,15 +29,25 @@ WHAT = "the cifar-100-python archive, its unpacked folder, or a folder with one 
 def class_lists(name: str) -> dict[str, list[str]]:
     """The class names of each split, as data/splits/<name>.json has them."""
     content = json.loads((SPLIT_FILES / f"{name}.json").read_text(encoding="utf-8"))
-    return {split: content[split] for split in SPLITS}
+    return {split: content[split]["classes"] if name == "fc100" else content[split] for split in SPLITS}
 
 
 def read_cifar_fs(source: Path, per_class: int = IMAGES_PER_CLASS) -> dict[str, Pictures]:
     """The three splits of CIFAR-FS: 64, 16 and 20 classes of CIFAR-100, its train and test images merged."""
-    lists = class_lists("cifar_fs")
+    return _read_splits(source, "cifar_fs", per_class)
+
+
+def read_fc100(source: Path, per_class: int = IMAGES_PER_CLASS) -> dict[str, Pictures]:
+    """The three splits of FC100: 60, 20 and 20 classes of CIFAR-100, no superclass in two of them."""
+    return _read_splits(source, "fc100", per_class)
+
+
+def _read_splits(source: Path, split_list: str, per_class: int) -> dict[str, Pictures]:
+    """CIFAR-100 cut by the class lists of data/splits/<split_list>.json."""
+    lists = class_lists(split_list)
     expected = {name: per_class for split in SPLITS for name in lists[split]}
     everything = read_cifar100(source, expected)
-    origin = f"CIFAR-100 from {source.resolve().name}; classes of data/splits/cifar_fs.json"
+    origin = f"CIFAR-100 from {source.resolve().name}; classes of data/splits/{split_list}.json"
     return {split: _select(everything, lists[split], origin) for split in SPLITS}
 
 

@@ -22,6 +22,7 @@ class Pixels:
     def __init__(self, split: Split, device: torch.device) -> None:
         self.device = device
         self._images = torch.from_numpy(split.images)
+        self._rows = None if split.rows is None else torch.from_numpy(split.rows)
         if device.type != "cpu" and self._images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             self._images = self._images.to(device)
         mean, std = (torch.tensor(split.manifest[name], device=device) for name in ("mean", "std"))
@@ -29,14 +30,15 @@ class Pixels:
         self._scale, self._shift = 1 / std, -mean / std
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._images if self._rows is None else self._rows)
 
     def gather(self, ids: Tensor, seed: Tensor | None = None, transforms: Sequence[Transform] = ()) -> Tensor:
         """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout.
 
         `seed` [n] gives each image its own augmentation.
         """
-        chosen = self._images[ids.to(self._images.device)].to(self.device)
+        rows = ids if self._rows is None else self._rows[ids.cpu()]
+        chosen = self._images[rows.to(self._images.device)].to(self.device)
         pixels = chosen.float() / 255
         for transform in transforms:
             pixels = transform(pixels, seed)
@@ -64,8 +66,8 @@ def class_vectors(split: Split) -> Tensor:
     """
     if split.vectors is None:
         raise UserError(
-            f"METHOD.NAME asks for word vectors, but {split.dataset} has none; choose a data set that brings them, "
-            "such as Glyphs, or a method without them."
+            f"METHOD.NAME asks for word vectors, but {split.dataset} has none; name a file of them in "
+            "DATASET.SEMANTICS, or choose a data set that brings them, such as Glyphs."
         )
     return torch.from_numpy(split.vectors)
 

@@ -10,11 +10,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.data.writer import PixelSummary, SplitWriter, blocks
+from core.data.writer import fingerprint as fingerprint
 from core.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -30,7 +28,10 @@ NEEDED = ("dataset", "split", "classes", "mean", "std", "pixels_sha256", "finger
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data set. Image ids are rows of `images`, classes are contiguous and sorted by name."""
+    """One split of a data set; classes are contiguous and sorted by name.
+
+    Image ids index `labels`, `names` and, through `rows`, `images`.
+    """
 
     dataset: str
     name: str  # train | val | test
@@ -40,6 +41,8 @@ class Split:
     names: list[str] = field(repr=False)
     manifest: dict = field(repr=False)
     vectors: np.ndarray | None = field(default=None, repr=False)  # [classes, D]
+    words_from: str = ""  # file of `vectors`; "" = they came with the data set
+    rows: np.ndarray | None = field(default=None, repr=False)  # [len(labels)] rows of `images`; None = all, in order
 
     @property
     def counts(self) -> np.ndarray:
@@ -65,17 +68,16 @@ class Pictures(NamedTuple):
     classes: list[str]
     names: list[str]  # unique within a class
     source: str
+    notes: dict = {}  # joins the manifest
+
+    def blocks(self, order: np.ndarray) -> Iterable[np.ndarray]:
+        """The images `order`, some at a time."""
+        return blocks(self.images, order)
 
 
 def split_dir(root: str | Path, dataset: str, size: int, split: str) -> Path:
     """Folder of one packed split."""
     return Path(root) / dataset / f"{size}px" / split
-
-
-def fingerprint(classes: list[str], names: list[str], labels: np.ndarray) -> str:
-    """Hash of (class, image) names in sorted order; independent of pixels, size and listing order."""
-    pairs = sorted(f"{classes[label]}\0{name}" for label, name in zip(labels.tolist(), names, strict=True))
-    return hashlib.sha256("\n".join(pairs).encode()).hexdigest()
 
 
 def write_split(
@@ -92,74 +94,21 @@ def write_split(
 
     `images` [M, H, W, 3] uint8, `labels` [M] index `classes`, `names` [M] unique within a class.
     """
+    class_order, order, new_labels = sorted_rows(labels, classes, names)
+    with SplitWriter(
+        folder, dataset, new_labels, [classes[c] for c in class_order], [names[i] for i in order]
+    ) as writer:
+        for block in blocks(images, order):
+            writer.add(block)
+        writer.finish(source, None if vectors is None else vectors[class_order])
+
+
+def sorted_rows(labels: np.ndarray, classes: list[str], names: list[str]) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """How a store sorts: classes by name, rows by class and image name, and the labels of the sorted rows."""
     class_order = sorted(range(len(classes)), key=lambda c: classes[c])
     rank = np.argsort(class_order)
-    order = np.array(sorted(range(len(names)), key=lambda i: (rank[labels[i]], names[i])))
-    images, labels = images[order], rank[labels][order].astype(np.int64)
-    classes, names = [classes[c] for c in class_order], [names[i] for i in order]
-    if len(set(zip(labels.tolist(), names, strict=True))) < len(names):
-        raise ValueError(f"{dataset} {folder.name}: image names repeat within a class")
-    mean, std = _channel_statistics(images)
-    manifest = {
-        "dataset": dataset,
-        "split": folder.name,
-        "classes": classes,
-        "counts": np.bincount(labels, minlength=len(classes)).tolist(),
-        "size": int(images.shape[1]),
-        "mean": mean,
-        "std": std,
-        "pixels_sha256": hashlib.sha256(np.ascontiguousarray(images)).hexdigest(),
-        "fingerprint": fingerprint(classes, names, labels),
-        "source": source,
-    }
-    arrays = {"images": images, "labels": labels}
-    if vectors is not None:
-        arrays["vectors"] = vectors[class_order].astype(np.float32)
-    try:
-        _write_folder(folder, arrays, names, manifest)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}); make room or give another data folder."
-        ) from error
-
-
-def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel in 0..1, exact, from histograms of a few images at a time."""
-    histogram = np.zeros((3, 256))
-    for start in range(0, len(images), 1024):
-        for channel in range(3):
-            histogram[channel] += np.bincount(images[start : start + 1024, ..., channel].ravel(), minlength=256)
-    share, level = histogram / histogram.sum(1, keepdims=True), np.arange(256) / 255
-    mean = share @ level
-    std = np.sqrt((share * (level - mean[:, None]) ** 2).sum(1))
-    return [round(x, 6) for x in mean.tolist()], [round(x, 6) for x in std.tolist()]
-
-
-def _write_folder(folder: Path, arrays: dict[str, np.ndarray], names: list[str], manifest: dict) -> None:
-    """Write the files beside the folder, then rename: nobody ever sees half of a split."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        for name, array in arrays.items():
-            np.save(building / f"{name}.npy", array)
-        (building / "names.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-        (building / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-        building.chmod(0o755)
-        _move_into_place(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def _move_into_place(building: Path, folder: Path) -> None:
-    """Rename a finished folder; if another process was faster, its identical result stays."""
-    try:
-        os.rename(building, folder)
-    except OSError:
-        if (folder / "manifest.json").is_file():
-            return
-        if folder.exists():
-            raise UserError(f"{folder} is there but not complete; delete the folder and prepare it again.") from None
-        raise
+    order = np.array(sorted(range(len(names)), key=lambda i: (rank[labels[i]], names[i])), np.int64)
+    return class_order, order, rank[labels][order]
 
 
 def read_split(folder: Path) -> Split:
@@ -187,3 +136,20 @@ def read_split(folder: Path) -> Split:
 def prepared(folders: Iterable[Path]) -> bool:
     """Whether every one of these splits is on disk."""
     return all((folder / "manifest.json").is_file() for folder in folders)
+
+
+def verify_split(split: Split, folder: Path) -> None:
+    """Compare a split on disk with its manifest: pixels, image counts, names."""
+    summary = PixelSummary()
+    for block in blocks(split.images, np.arange(len(split.images))):
+        summary.add(block)
+    found = {
+        "pixels_sha256": summary.sha256,
+        "counts": split.counts.tolist(),
+        "fingerprint": fingerprint(split.classes, split.names, split.labels),
+    }
+    wrong = [key for key, value in found.items() if split.manifest.get(key) != value]
+    if wrong:
+        raise UserError(
+            f"{folder} is not what was written ({' and '.join(wrong)} differ); delete the folder and prepare it again."
+        )

@@ -9,7 +9,7 @@ import tarfile
 import warnings
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -64,11 +64,16 @@ class _DataUnpickler(pickle.Unpickler):
 
 def load_pickle(content: bytes, origin: str) -> Any:
     """The data in a pickle; `origin` names it in errors. Python 2 strings are read as latin-1."""
+    with warnings.catch_warnings():
+        # Pickles as old as CIFAR's pass dtype flags as integers, which NumPy complains about.
+        warnings.simplefilter("ignore")
+        return _load(io.BytesIO(content), origin)
+
+
+def _load(file: BinaryIO, origin: str) -> Any:
+    """The data in an open pickle."""
     try:
-        with warnings.catch_warnings():
-            # Pickles as old as CIFAR's pass dtype flags as integers, which NumPy complains about.
-            warnings.simplefilter("ignore")
-            return _DataUnpickler(io.BytesIO(content), encoding="latin1").load()
+        return _DataUnpickler(file, encoding="latin1").load()
     except _Refused as error:
         raise UserError(
             f"{origin} is refused: it asks for {error}, and only arrays, strings, numbers, lists and dicts are read; "
@@ -76,6 +81,16 @@ def load_pickle(content: bytes, origin: str) -> Any:
         ) from error
     except _DAMAGE as error:
         raise UserError(f"{origin} is not a readable pickle, perhaps cut short; get the file again.") from error
+
+
+def load_pickle_file(path: Path) -> Any:
+    """The data in a pickle file, without its bytes in memory beside it."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _load(file, str(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check --from.") from error
 
 
 def read_archive(archive: Path, wanted: tuple[str, ...], limit: int = MEMBER_LIMIT) -> dict[str, bytes]:

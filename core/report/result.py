@@ -117,4 +117,6 @@ def result_line(result: dict[str, Any]) -> str:
         ref = r["reference"]
         interval = f" ± {ref['ci']:g}" if ref["ci"] else ""
         line += f"  {ref['status']}: {ref['accuracy']:g}{interval}"
+    if r.get("deviation"):
+        line += "  DATA DEVIATES from the published benchmark"
     return line

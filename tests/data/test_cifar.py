@@ -1,10 +1,11 @@
+import json
 import pickle
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.cifar import read_cifar_fs
+from core.data.cifar import SPLIT_FILES, read_cifar_fs, read_fc100
 from core.errors import UserError
 from tests.data.fake_cifar import CLASSES, LISTS, PER_CLASS, by_name, make_parts, write_pickles, write_pngs, write_tar
 
@@ -160,3 +161,13 @@ def test_repeated_names_do_not_depend_on_the_order(tmp_path, parts):
 def test_class_lists_are_64_16_and_20_without_overlap():
     assert [len(LISTS[split]) for split in ("train", "val", "test")] == [64, 16, 20]
     assert len(set(CLASSES)) == 100
+
+
+def test_fc100_is_60_20_and_20_classes_with_superclasses_apart(tmp_path, parts):
+    splits = read_fc100(write_pickles(tmp_path, parts), PER_CLASS)
+    assert [len(splits[name].classes) for name in ("train", "val", "test")] == [60, 20, 20]
+    assert sorted(name for p in splits.values() for name in p.classes) == CLASSES
+    content = json.loads((SPLIT_FILES / "fc100.json").read_text(encoding="utf-8"))
+    coarse = [content[name]["superclasses"] for name in ("train", "val", "test")]
+    assert [len(names) for names in coarse] == [12, 4, 4]
+    assert len({name for names in coarse for name in names}) == 20

@@ -1,0 +1,160 @@
+"""The packed files in circulation: pickles of miniImageNet and tieredImageNet, and Omniglot in one bit a pixel.
+
+miniImageNet: `mini-imagenet-cache-{train,val,test}.pkl`, {image_data: [N, 84, 84, 3] uint8, class_dict: {wnid: rows}}.
+tieredImageNet (Ren et al. 2018): `{split}_images_png.pkl`, a list of PNG contents, with `{split}_labels.pkl`,
+{label_specific: [N], label_specific_str: names}.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.data.collect import Collected, Options, Published, add_words, check
+from core.data.images import Recipe
+from core.data.packing import Content, Decoders, ImageFiles
+from core.data.store import SPLITS, Pictures
+from core.data.unpack import load_pickle_file
+from core.errors import UserError
+
+
+def pickles(sources: tuple[Path, ...]) -> dict[str, Path]:
+    """Pickle files among the sources and in their folders, by name."""
+    inside = [sorted(source.rglob("*.pkl")) if source.is_dir() else [source] for source in sources]
+    found = [path for paths in inside for path in paths if path.suffix == ".pkl"]
+    return {path.name.removeprefix("tiered-imagenet-"): path for path in found}
+
+
+def collect_mini(published: Published, options: Options) -> Collected | None:
+    """miniImageNet from its three pickles, one in memory at a time; None where there are none."""
+    found = {name: path for name, path in pickles(options.sources).items() if name.startswith("mini-imagenet-cache-")}
+    if not found:
+        return None
+    lists, counts, contents = published.lists(), {}, {}
+    for split in SPLITS:
+        names = [f"mini-imagenet-cache-{word}.pkl" for word in (split, "validation") if split == "val" or word == split]
+        path = next((found[name] for name in names if name in found), None)
+        if path is None:
+            raise UserError(f"--from lacks {' or '.join(names)}; give all three pickles, or their folder.")
+        contents[split] = _mini_pictures(path, set(lists[split]), options, split)
+        content = contents[split]
+        sizes = np.bincount(content.labels, minlength=len(content.classes)).tolist()
+        counts |= dict(zip(content.classes, sizes, strict=True))
+    notes = check(published, counts, options)
+    add_words(contents, published)
+    return Collected(contents, {"preparation": {"size": options.size, "crop": "as in the pickles"}, **notes})
+
+
+def _mini_pictures(path: Path, wanted: set[str], options: Options, split: str) -> Pictures:
+    """One pickle's classes that are on the list; its pixels move to a scratch file."""
+    content = load_pickle_file(path)
+    images, rows_of = (
+        (content.get(key) for key in ("image_data", "class_dict")) if isinstance(content, dict) else (0, 0)
+    )
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise UserError(f"{path} holds no image_data [N, 84, 84, 3] of uint8; get the file from its publisher.")
+    if images.shape[1:3] != (options.size, options.size):
+        raise UserError(
+            f"{path} holds images of {images.shape[2]}x{images.shape[1]} px; give --size {images.shape[1]}."
+        )
+    if not isinstance(rows_of, dict) or not all(_are_rows(rows, len(images)) for rows in rows_of.values()):
+        raise UserError(f"{path} holds no class_dict of rows of its images; get the file from its publisher.")
+    classes = sorted(wanted & rows_of.keys())
+    rows = np.array([row for name in classes for row in rows_of[name]], np.int64)
+    if len(set(rows.tolist())) < len(rows):
+        raise UserError(f"{path} gives an image to two classes; get the file from its publisher.")
+    kept = np.lib.format.open_memmap(options.scratch / f"{split}.npy", "w+", np.uint8, (len(rows), *images.shape[1:]))
+    for start in range(0, len(rows), 1024):
+        kept[start : start + 1024] = images[rows[start : start + 1024]]
+    labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
+    names = [f"{name}{number:08d}" for name in classes for number in range(len(rows_of[name]))]
+    return Pictures(kept, labels, classes, names, f"pickle {path.name}", {})
+
+
+def _are_rows(rows: Any, count: int) -> bool:
+    """Whether a value is a list of row numbers."""
+    return isinstance(rows, list | np.ndarray) and all(
+        isinstance(row, int | np.integer) and 0 <= row < count for row in rows
+    )
+
+
+def collect_tiered(published: Published, options: Options) -> Collected | None:
+    """tieredImageNet from Ren's pickles, whose PNGs are all held in memory; None where there are none."""
+    found = pickles(options.sources)
+    if not any(name.endswith("_images_png.pkl") for name in found):
+        return None
+    wnid_of = {
+        text: wnid for wnid, words in published.words().items() for text in (words.split(",")[0].strip(), words, wnid)
+    }
+    contents: dict[str, Content] = {}
+    decoders = Decoders(options.workers)
+    counts: dict[str, int] = {}
+    for split, wanted in published.lists().items():
+        missing = [f"{split}_{end}.pkl" for end in ("images_png", "labels") if f"{split}_{end}.pkl" not in found]
+        if missing:
+            raise UserError(f"--from lacks {' and '.join(missing)}; give the folder of all six pickles.")
+        rows_of = _tiered_rows(found[f"{split}_labels.pkl"], wnid_of, set(wanted))
+        pngs = load_pickle_file(found[f"{split}_images_png.pkl"])
+        contents[split] = _tiered_files(pngs, rows_of, found[f"{split}_images_png.pkl"], options.size, decoders)
+        counts |= {name: len(rows) for name, rows in rows_of.items()}
+    notes = check(published, counts, options)
+    add_words(contents, published)
+    return Collected(contents, {"preparation": Recipe(options.size, as_published=True).describe(), **notes})
+
+
+def _tiered_rows(path: Path, wnid_of: dict[str, str], wanted: set[str]) -> dict[str, list[int]]:
+    """The rows of each wnid of one split."""
+    content = load_pickle_file(path)
+    labels, texts = (
+        (content.get(k) for k in ("label_specific", "label_specific_str")) if isinstance(content, dict) else (0, 0)
+    )
+    if not isinstance(texts, list) or not isinstance(labels, list | np.ndarray):
+        raise UserError(f"{path} holds no label_specific and label_specific_str; get the file from its publisher.")
+    names = [wnid_of.get(text if isinstance(text, str) else str(text, "latin1"), "") for text in texts]
+    rows_of: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        if not isinstance(label, int | np.integer) or not 0 <= label < len(names):
+            raise UserError(f"{path} row {row} has label {label!r}, which names no class; get the file again.")
+        if names[label] in wanted:
+            rows_of.setdefault(names[label], []).append(row)
+    return rows_of
+
+
+def _tiered_files(pngs: Any, rows_of: dict[str, list[int]], path: Path, size: int, decoders: Decoders) -> ImageFiles:
+    """The PNG contents of one split."""
+    most = max((max(rows) for rows in rows_of.values()), default=-1)
+    if not isinstance(pngs, list) or len(pngs) <= most or not all(isinstance(p, bytes | np.ndarray) for p in pngs):
+        raise UserError(f"{path} is not a list of PNGs, one for each label; get the file from its publisher.")
+    classes = sorted(rows_of)
+    files = [
+        p if isinstance(p, bytes) else p.tobytes() for name in classes for p in map(pngs.__getitem__, rows_of[name])
+    ]
+    labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
+    names = [f"{name}_{number:05d}.png" for name in classes for number in range(len(rows_of[name]))]
+    recipe = Recipe(size, as_published=True)
+    return ImageFiles(files, labels, classes, names, f"pickles of {path.parent.name}", recipe, decoders)
+
+
+def collect_omniglot_bits(published: Published, path: Path, options: Options) -> Collected:
+    """All of Omniglot from an .npz with `bits`, `names` and `shape`: ink is 1, and becomes black on white."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            bits, names, (characters, drawings, side, _) = content["bits"], content["names"], content["shape"].tolist()
+        ink = np.unpackbits(bits, axis=1)[:, : side * side].reshape(characters, drawings, side, side)
+        classes = ["/".join(name.decode().split("__")[1:]) for name in names.tolist()]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path} is not Omniglot as bits, names and shape ({error}); get the file again.") from error
+    if side != options.size:
+        raise UserError(f"{path} holds images of {side} px; give --size {side}, or the class folders.")
+    notes = check(published, dict.fromkeys(classes, drawings), options)
+    place, contents = {name: i for i, name in enumerate(classes)}, {}
+    for split, wanted in published.lists().items():
+        here = [name for name in wanted if name in place]
+        images = np.where(ink[[place[name] for name in here]], np.uint8(0), np.uint8(255)).reshape(-1, side, side, 1)
+        labels = np.repeat(np.arange(len(here)), drawings)
+        files = [f"{number:02d}.png" for _ in here for number in range(1, drawings + 1)]
+        contents[split] = Pictures(images.repeat(3, 3), labels, here, files, f"{path.name}, one bit a pixel", {})
+    return Collected(contents, {"preparation": {"size": side, "crop": "as in the file"}, **notes})

@@ -1,0 +1,110 @@
+"""One image file to one square of pixels, and what cannot be made one."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import Image, ImageOps
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+FINEST_DRAFT = 2  # a JPEG is read at a reduced scale while its shorter side stays this many times the wanted size
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, MemoryError)
+
+
+class BadImage(Exception):
+    """Why a file is no usable image, as the end of a sentence that begins with its name."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How files become squares of one size.
+
+    `as_published` does what the field's loaders did to its benchmarks: CMYK by Pillow's formula, alpha dropped, camera
+    rotation ignored. Otherwise alpha is laid on white, rotation is applied, and CMYK is refused.
+    """
+
+    size: int
+    as_published: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says about it."""
+        return {
+            "size": self.size,
+            "crop": "centre square of the shorter side",
+            "filter": f"bicubic, antialiased (Pillow {PIL.__version__})",
+            "jpeg": f"read at 1/2, 1/4 or 1/8 while the shorter side is at least {FINEST_DRAFT} * size",
+            "colour": "RGB; CMYK converted, alpha dropped, camera rotation ignored"
+            if self.as_published
+            else "RGB; alpha laid on white, camera rotation applied",
+        }
+
+
+def decode(file: Path | bytes, recipe: Recipe) -> np.ndarray:
+    """Pixels [size, size, 3] of a file or its content.
+
+    Raises:
+        BadImage: where it is none, or of a kind that cannot be shown in 8-bit RGB without guessing.
+    """
+    try:
+        content = file.read_bytes() if isinstance(file, Path) else file
+    except OSError as error:
+        raise BadImage(f"cannot be read ({error.strerror})") from error
+    if not content:
+        raise BadImage("is empty (0 bytes)")
+    if content[:8] == b"\x89PNG\r\n\x1a\n" and content[24:25] == b"\x10":
+        raise BadImage("has 16 bits a channel; save it with 8")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on large files and odd metadata
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                return _square(image, recipe)
+    except _DAMAGE as error:
+        raise BadImage("does not decode as an image, perhaps cut short") from error
+
+
+def _square(image: Image.Image, recipe: Recipe) -> np.ndarray:
+    """Refuse, reduce, convert, crop and resize, in this order."""
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photo with a second view behind it
+        raise BadImage(f"is animated ({image.n_frames} frames); save one frame")
+    if image.mode.startswith(("I", "F")):
+        raise BadImage(f"has more than 8 bits a channel (mode {image.mode}); save it with 8")
+    if image.mode == "CMYK" and not recipe.as_published:
+        raise BadImage("is in CMYK, whose colours depend on a printing profile; save it in RGB")
+    image.draft(None, (FINEST_DRAFT * recipe.size,) * 2)
+    if not recipe.as_published:
+        image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    side = min(image.size)
+    left, top = ((length - side) / 2 for length in image.size)
+    if image.size != (recipe.size, recipe.size):
+        box = (left, top, left + side, top + side)
+        image = image.resize((recipe.size, recipe.size), Image.Resampling.BICUBIC, box)
+    return np.array(image)
+
+
+def resize_all(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Square images [n, H, H, 3] of one size, as [n, size, size, 3]."""
+    resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in pixels]
+    return np.stack([np.asarray(image) for image in resized])
+
+
+def decode_all(files: list[Path | bytes], recipe: Recipe) -> tuple[np.ndarray, dict[int, str]]:
+    """Pixels [n, size, size, 3] of some files, black where one is bad, and why each bad one is."""
+    pixels, bad = np.zeros((len(files), recipe.size, recipe.size, 3), np.uint8), {}
+    for place, file in enumerate(files):
+        try:
+            pixels[place] = decode(file, recipe)
+        except BadImage as error:
+            bad[place] = str(error)
+    return pixels, bad

@@ -1,0 +1,78 @@
+"""DATASET.SEMANTICS, DATASET.BASE_HOLDOUT and deviations, through the commands."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from core.build import Builder, load_config
+from core.errors import UserError
+from core.methods.protonet import ProtoNet
+from tests.workspace import TWO_STAGES
+
+CPU = torch.device("cpu")
+
+
+def builder(cfg, *overrides):
+    return Builder(load_config(str(cfg), overrides).cfg, CPU)
+
+
+def stage_key(built):
+    return built._key("base")
+
+
+def test_word_vectors_come_from_the_file_if_a_method_asks(space, tmp_path, monkeypatch):
+    names = [f"{split}{c}" for split, count in (("train", 8), ("val", 6), ("test", 6)) for c in range(count)]
+    file = tmp_path / "vectors.txt"
+    file.write_text("".join(f"{name} {number} 1 2\n" for number, name in enumerate(names)))
+    cfg = space.config()
+    assert builder(cfg).split("train").vectors is None
+    asked = builder(cfg, f"DATASET.SEMANTICS={file}")
+    assert asked.split("test").vectors[:, 0].tolist() == [14, 15, 16, 17, 18, 19]
+    assert asked._info().word_dim == 3
+    monkeypatch.setattr(ProtoNet, "needs", ("vector", "semantics"))
+    with pytest.raises(UserError, match=r"class_vectors\.tsv', which has no word of 'train0'"):
+        builder(cfg).split("train")
+    table = tmp_path / "names.tsv"
+    table.write_text("".join(f"{name}\toak tree\n" for name in names))
+    mapped = builder(cfg, f"DATASET.SEMANTICS_NAMES={table}").split("val").vectors
+    assert mapped.shape == (6, 100)
+    assert (mapped == mapped[0]).all()
+
+
+def test_word_vectors_and_held_out_images_are_part_of_the_stage_key(space, tmp_path):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    file = tmp_path / "vectors.txt"
+    file.write_text("".join(f"{split}{c} {c} 1\n" for split in ("train", "val", "test") for c in range(8)))
+    plain, held = builder(cfg), builder(cfg, "DATASET.BASE_HOLDOUT=4")
+    words = builder(cfg, f"DATASET.SEMANTICS={file}")
+    assert len({stage_key(built) for built in (plain, held, words)}) == 3
+    assert held.split("train").counts.tolist() == [16] * 8
+    assert held.split("test").counts.tolist() == [20] * 6
+    assert len(held.pixels("train")) == 8 * 16
+
+
+def test_training_with_held_out_images(space):
+    run = space.train(space.config(), "DATASET.BASE_HOLDOUT=4", "STAGE.meta.EPOCHS=1")
+    assert (run / "last.pth").is_file()
+    with pytest.raises(UserError, match="BASE_HOLDOUT is -1"):
+        space.train(space.config(), "DATASET.BASE_HOLDOUT=-1")
+
+
+def test_a_deviation_shows_in_the_result(space, tmp_path, tiny_root):
+    root = tmp_path / "data"
+    for split in ("train", "val", "test"):
+        source, target = (base / "Glyphs" / "16px" / split for base in (tiny_root, root))
+        target.mkdir(parents=True)
+        for file in source.iterdir():
+            (target / file.name).write_bytes(file.read_bytes())
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    (target / "manifest.json").write_text(
+        json.dumps(manifest | {"deviation": "2 images are missing"}), encoding="utf-8"
+    )
+    run = space.train(space.config(), f"DATASET.ROOT={root}", "STAGE.meta.EPOCHS=1", evaluate_after=True)
+    assert "DATA DEVIATES from the published benchmark" in (run / "train.log").read_text(encoding="utf-8")
+    result = json.loads(next(run.rglob("result.json")).read_text(encoding="utf-8"))
+    assert result["deviation"] == "Glyphs: 2 images are missing"
+    assert np.isfinite(result["mean"])
