@@ -77,6 +77,13 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
     return method
 
 
+def task_shape(cfg: Config, name: str) -> Shape:
+    """The shape of episodes of "train", "val" or "test"; only test episodes can be uneven."""
+    task = cfg.TASK[name.upper()]
+    shots, queries = tuple(task.get("SHOTS", ())), task.get("QUERIES", 0)
+    return Shape(task.WAY, max(shots, default=task.SHOT), 0 if queries else task.QUERY, shots, queries)
+
+
 class Builder:
     """Builds what a configuration describes; splits and pixels are opened once and shared."""
 
@@ -119,8 +126,7 @@ class Builder:
 
     def sampler(self, name: str, seed: int) -> EpisodeSampler:
         """Episodes of a split, in the shape that TASK gives it."""
-        task = self.cfg.TASK[name.upper()]
-        return EpisodeSampler(self.split(name), Shape(task.WAY, task.SHOT, task.QUERY), seed, f"TASK.{name.upper()}")
+        return EpisodeSampler(self.split(name), task_shape(self.cfg, name), seed, f"TASK.{name.upper()}")
 
     def evaluator(self, name: str) -> Evaluator:
         """An evaluator of the val or the test split."""

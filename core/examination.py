@@ -6,14 +6,14 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from core.build import Builder
+from core.build import Builder, task_shape
 from core.config import Config
 from core.data.disjoint import DisjointSampler, count_tasks
 from core.data.episodes import EpisodeSampler, Shape
@@ -58,8 +58,19 @@ def questions(cfg: Config, shots: Sequence[int], ways: Sequence[int], methods: S
         if any(value < least for value in values):
             raise UserError(f"{option} lists {min(values)}; every number must be at least {least}.")
     names = [own if name.lower() == OWN else METHODS[name].name for name in methods] or [own]
-    shapes = [Shape(way, shot, test.QUERY) for way in ways or [test.WAY] for shot in shots or [test.SHOT]]
+    shapes = [_reshaped(task_shape(cfg, "test"), way, shot) for way in ways or [test.WAY] for shot in shots or [0]]
     return [Question(shape, name) for shape in dict.fromkeys(shapes) for name in dict.fromkeys(names)]
+
+
+def _reshaped(shape: Shape, way: int, shot: int) -> Shape:
+    """The config's shape at another way and, unless it is 0, another shot of every class."""
+    if shot:
+        return replace(shape, way=way, shot=shot, shots=())
+    if shape.shots and way != shape.way:
+        raise UserError(
+            f"--ways lists {way}, but TASK.TEST.SHOTS gives {len(shape.shots)} classes their shots; add --shots."
+        )
+    return replace(shape, way=way)
 
 
 class Examination:
@@ -93,8 +104,7 @@ class Examination:
         disjoint = self._disjoint(head, shape)
         mean = interval(found.accuracy, cfg.EVAL.CI)
         own = METHODS[cfg.METHOD.NAME].name
-        asked_by_config = shape == Shape(cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT, cfg.TASK.TEST.QUERY)
-        published = cfg.REFERENCE.ACCURACY and asked_by_config and question.method == own
+        published = cfg.REFERENCE.ACCURACY and shape == task_shape(cfg, "test") and question.method == own
         result = {
             "method": question.method,
             "features_of": None if question.method == own else own,
@@ -102,8 +112,9 @@ class Examination:
             "split": "test",
             "fingerprint": split.fingerprint,
             "way": shape.way,
-            "shot": shape.shot,
-            "query": shape.query,
+            "shot": shape.shot_name,
+            "query": shape.query_name,
+            "queries": shape.n_query,
             "episodes": cfg.EVAL.EPISODES,
             "seed": cfg.EVAL.SEED,
             "mean": mean.mean,
@@ -168,8 +179,8 @@ class Examination:
         return self._evaluator.classify(head, self._source, sampler, len(sampler), show=True)
 
     def _tasks(self, shape: Shape) -> int:
-        """Disjoint tasks that fit into the split."""
-        return count_tasks(self._split.counts // (shape.shot + shape.query), shape.way)
+        """Disjoint tasks that fit into the split; none of uneven ones."""
+        return 0 if not shape.even else count_tasks(self._split.counts // (shape.shot + shape.query), shape.way)
 
     def _shelf(self, method: Method, held: dict[str, Any]) -> Shelf:
         """Where these features belong on disk: the key holds everything they depend on."""

@@ -153,7 +153,19 @@ def init_exists(key: str, stage: CfgNode) -> str | None:
     return None
 
 
+def shots_of_every_class(cfg: CfgNode) -> str | None:
+    """One number for each class of a test episode."""
+    test = cfg.TASK.TEST
+    if test.SHOTS and (len(test.SHOTS) != test.WAY or not all(type(k) is int and k >= 1 for k in test.SHOTS)):
+        return (
+            f"TASK.TEST.SHOTS is {test.SHOTS}, which must be {test.WAY} numbers of 1 or more, one for each class of "
+            "TASK.TEST.WAY; or leave it empty and set TASK.TEST.SHOT."
+        )
+    return None
+
+
 RULES: list[Callable[[CfgNode], str | None]] = [
+    shots_of_every_class,
     stages_named_once,
     last_stage_trains_method,
     later_stages_start_from_earlier,

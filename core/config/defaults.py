@@ -27,6 +27,8 @@ DEFAULTS: dict[str, Any] = {
             "WAY": 5,  # classes of an episode
             "SHOT": 1,  # support images of a class
             "QUERY": 15,  # query images of a class
+            "SHOTS": [],  # support images of each class, in place of SHOT, e.g. [1, 2, 3, 1, 2]
+            "QUERIES": 0,  # query images of all classes together, in place of QUERY: then some classes have more
         },
         "VAL": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes that select a checkpoint; 0 = as TASK.TEST
         "TRAIN": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes trained on; 0 = as TASK.TEST
@@ -121,6 +123,7 @@ LEAST: dict[str, float] = {
     "TASK.*.WAY": 2,
     "TASK.*.SHOT": 1,
     "TASK.*.QUERY": 1,
+    "TASK.TEST.QUERIES": 0,
     "STAGE.*.EPOCHS": 1,
     "STAGE.*.STEPS": 0,
     "STAGE.*.TASKS": 1,

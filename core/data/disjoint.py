@@ -39,7 +39,8 @@ class DisjointSampler:
         """Episodes number `index` [T] int64."""
         shot, images = self.shape.shot, self._images[index]
         support, query = images[..., :shot].flatten(1), images[..., shot:].flatten(1)
-        return Episodes(self._classes[index], support, query, self._seed[index])
+        query_y = torch.arange(self.shape.way).repeat_interleave(self.shape.query).expand(len(index), -1)
+        return Episodes(self._classes[index], support, query, query_y, self._seed[index])
 
     def _deal(self, counts: np.ndarray, seed: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Classes [tasks, N] and images [tasks, N, K + Q] of one partition."""

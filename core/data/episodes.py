@@ -19,14 +19,46 @@ from core.ops import random
 
 @dataclass(frozen=True)
 class Shape:
-    """What an episode looks like: N way, K shot, and queries per class."""
+    """What an episode looks like: N way, K shot, and queries per class.
+
+    `shots` gives each class a number of its own (the class drawn first has shots[0] supports), and `shot` is then the
+    largest. `queries` is a number for all classes together, which are then represented unevenly, by chance; `query`
+    is the number per class otherwise.
+    """
 
     way: int
     shot: int
     query: int
+    shots: tuple[int, ...] = ()
+    queries: int = 0
+
+    @property
+    def even(self) -> bool:
+        """Whether all classes have the same numbers."""
+        return not self.shots and not self.queries
+
+    @property
+    def supports(self) -> tuple[int, ...]:
+        """Supports of each class."""
+        return self.shots or (self.shot,) * self.way
+
+    @property
+    def n_query(self) -> int:
+        """Q, the queries of an episode."""
+        return self.queries or self.way * self.query
+
+    @property
+    def shot_name(self) -> int | str:
+        """For result files: 5, or 1+2+3+1+2."""
+        return "+".join(map(str, self.shots)) or self.shot
+
+    @property
+    def query_name(self) -> int | str:
+        """For result files: 15, or 75all."""
+        return f"{self.queries}all" if self.queries else self.query
 
     def __str__(self) -> str:
-        return f"{self.way}-way {self.shot}-shot"
+        return f"{self.way}-way {self.shot_name}-shot"
 
 
 @dataclass(frozen=True)
@@ -34,14 +66,15 @@ class Episodes:
     """T drawn episodes; ids are rows of the split's images."""
 
     classes: Tensor  # [T, N] classes of the split
-    support: Tensor  # [T, N * K] class-major
-    query: Tensor  # [T, N * Q] class-major
+    support: Tensor  # [T, n_s] class-major
+    query: Tensor  # [T, Q] class-major
+    query_y: Tensor  # [T, Q] in 0..N-1
     seed: Tensor  # [T] int64, for randomness inside a method
 
     def part(self, first: int, last: int) -> Episodes:
         """Episodes first .. last - 1 of these."""
         here = slice(first, last)
-        return Episodes(self.classes[here], self.support[here], self.query[here], self.seed[here])
+        return Episodes(self.classes[here], self.support[here], self.query[here], self.query_y[here], self.seed[here])
 
 
 class EpisodeSampler:
@@ -56,18 +89,32 @@ class EpisodeSampler:
         self.shape = shape
         self._counts = torch.from_numpy(split.counts)
         self._offsets = torch.from_numpy(np.cumsum(split.counts) - split.counts)
-        self._key = random.key("episode", split.fingerprint, shape.way, shape.shot, shape.query, seed)
+        uneven = () if shape.even else (shape.shot_name, shape.query_name)
+        self._key = random.key("episode", split.fingerprint, shape.way, shape.shot, shape.query, seed, *uneven)
+        # Images of a class among which its queries are: with a total, as many as could all be of one class.
+        self._spare = min(shape.queries, split.counts.min() - shape.shot) if shape.queries else shape.query
 
     def draw(self, index: Tensor) -> Episodes:
         """Episodes number `index` [T] int64."""
-        way, shot, query = self.shape.way, self.shape.shot, self.shape.query
+        way, shot = self.shape.way, self.shape.shot
         seed = random.mix(index * 2 + 1 ^ self._key)
         n_classes = torch.full_like(seed, len(self._counts))
         classes = random.subset(seed, "classes", n_classes, way)
         image_seed = random.hashes(seed, "images", way)
-        within = random.subset(image_seed, "within", self._counts[classes], shot + query)
+        within = random.subset(image_seed, "within", self._counts[classes], shot + self._spare)
         ids = within + self._offsets[classes][..., None]
-        return Episodes(classes, ids[..., :shot].flatten(1), ids[..., shot:].flatten(1), seed)
+        support = torch.cat([ids[:, n, :k] for n, k in enumerate(self.shape.supports)], dim=1)
+        query_y, number = self._queries(seed)
+        query = ids[..., shot:].flatten(1).gather(1, query_y * self._spare + number)
+        return Episodes(classes, support, query, query_y, seed)
+
+    def _queries(self, seed: Tensor) -> tuple[Tensor, Tensor]:
+        """Label of each query and its number among its class's spare images, both [T, Q]."""
+        slots = torch.arange(self.shape.way * self._spare).expand(len(seed), -1)
+        if self.shape.queries:
+            every = torch.full_like(seed, slots.shape[1])
+            slots = random.subset(seed, "queries", every, self.shape.queries).sort(dim=1).values
+        return slots // self._spare, slots % self._spare
 
 
 def _check(split: Split, shape: Shape, key: str) -> None:
@@ -77,9 +124,14 @@ def _check(split: Split, shape: Shape, key: str) -> None:
             "classes; lower it."
         )
     smallest = int(split.counts.argmin())
-    need, have = shape.shot + shape.query, int(split.counts[smallest])
-    if need > have:
+    have, name = int(split.counts[smallest]), split.classes[smallest]
+    where = f"of the {split.name} split of {split.dataset}"
+    if shape.shot + shape.query > have or (shape.queries and shape.shot >= have):
+        asked = "SHOT + 1 query" if shape.queries else f"SHOT + {key}.QUERY"
+        need = f"{shape.shot} + {1 if shape.queries else shape.query} = {shape.shot + max(1, shape.query)}"
+        raise UserError(f"{key}.{asked} is {need}, but class {name!r} {where} has {have} images; lower one of them.")
+    if shape.queries > shape.way * (have - shape.shot):
         raise UserError(
-            f"{key}.SHOT + {key}.QUERY is {shape.shot} + {shape.query} = {need}, but class {split.classes[smallest]!r} "
-            f"of the {split.name} split of {split.dataset} has {have} images; lower one of them."
+            f"{key}.QUERIES is {shape.queries}, but {shape.way} classes {where} may have no more than "
+            f"{shape.way * (have - shape.shot)} images beside their supports (class {name!r}); lower it."
         )

@@ -91,11 +91,11 @@ class TaskBuilder:
         classes = drawn.classes.to(self._device)
         return Task(
             support=support,
-            support_y=label.repeat_interleave(shape.shot).expand(tasks, -1),
+            support_y=label.repeat_interleave(torch.tensor(shape.supports, device=self._device)).expand(tasks, -1),
             query=query,
-            query_y=label.repeat_interleave(shape.query).expand(tasks, -1),
+            query_y=drawn.query_y.to(self._device),
             way=shape.way,
-            shot=shape.shot,
+            shot=None if shape.shots else shape.shot,
             class_ids=classes + self._first_class,
             seed=drawn.seed.to(self._device),
             progress=progress,

@@ -99,7 +99,7 @@ class Evaluator:
                     first += len(part.seed)
         total = time.perf_counter() - start
         seconds = {"encode": encoding, "classify": total - encoding, "total": total}
-        return tally.evaluation(sampler.shape.way * sampler.shape.query, seconds)
+        return tally.evaluation(sampler.shape.n_query, seconds)
 
     @torch.no_grad()
     def example(self, method: Method, source: Source, sampler: Sampler) -> Task:
@@ -126,7 +126,7 @@ class Evaluator:
 
     def _most_tasks(self, source: Source, shape: Shape) -> int:
         """Tasks whose features, and as much again thrice for work, stay within the memory."""
-        images = shape.way * (shape.shot + shape.query)
+        images = sum(shape.supports) + shape.n_query
         return max(1, min(LARGEST_CHUNK, self._memory_mb * 2**20 // (4 * images * source.bytes_per_image)))
 
 

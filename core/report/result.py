@@ -48,7 +48,7 @@ def write_result(
         class_names: names of the split's classes.
         disjoint: of the disjoint tasks, partition by partition, where there are any.
     """
-    queries = result["way"] * result["query"]
+    queries = result["queries"]
     write_text(folder / "episodes.csv", _episodes(counts, queries))
     (folder / "disjoint.csv").unlink(missing_ok=True)
     if disjoint is not None:

@@ -11,7 +11,14 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["TASK.TEST.SHOTS=1"], "command line: unknown key TASK.TEST.SHOTS (did you mean TASK.TEST.SHOT?)."),
+        (["TASK.TEST.SHOOT=1"], "command line: unknown key TASK.TEST.SHOOT (did you mean TASK.TEST.SHOT?)."),
+        (["TASK.TEST.SHOTS=[1, 2]"], "TASK.TEST.SHOTS is [1, 2], which must be 3 numbers of 1 or more, one for each"),
+        (["TASK.TEST.SHOTS=[1, 2, 30]"], "TASK.TEST.SHOT + TASK.TEST.QUERY is 30 + 5 = 35, but class 'test0' of the"),
+        (["TASK.TEST.QUERIES=58"], "TASK.TEST.QUERIES is 58, but 3 classes of the test split of Glyphs may have no"),
+        (
+            ["TASK.TEST.QUERIES=5", "TASK.TEST.SHOT=20", "TASK.VAL.SHOT=1", "TASK.TRAIN.SHOT=1"],
+            "SHOT + 1 query is 20 + 1",
+        ),
         (["TASK.TEST.SHOT", "one"], "command line: TASK.TEST.SHOT is 'one', which is not an integer."),
         (["EVAL.EPISODES"], "EVAL.EPISODES on the command line has no value; write EVAL.EPISODES VALUE or"),
         (["METHOD.NAME=ProtNet"], "METHOD.NAME is 'ProtNet', which is not one of: "),

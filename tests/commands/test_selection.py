@@ -118,7 +118,7 @@ def test_command_in_the_style_of_other_frameworks_runs(space, here):
     assert out.count("result files") == 2
 
 
-@pytest.mark.parametrize("option", ["SHOTS", "task.test.shot"])
+@pytest.mark.parametrize("option", ["SHOOT", "task.test.shot"])
 def test_mistyped_option_is_not_taken_for_a_file_and_left_out(space, here, option):
     code, out, err = space.evaluator("Proto.yaml", "-c", *globbed(here), option, "5")
     assert (code, out) == (2, "")

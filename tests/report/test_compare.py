@@ -11,7 +11,16 @@ from core.report.result import Counts, write_result
 from core.report.stats import t_interval
 from tests.workspace import Workspace
 
-SETTING = {"dataset": "Made", "split": "test", "fingerprint": "f" * 64, "way": 2, "shot": 1, "query": 5, "seed": 0}
+SETTING = {
+    "dataset": "Made",
+    "split": "test",
+    "fingerprint": "f" * 64,
+    "way": 2,
+    "shot": 1,
+    "query": 5,
+    "queries": 10,
+    "seed": 0,
+}
 CONFIG = "SEED: 0\nMETHOD: {NAME: A}\nEVAL: {EPISODES: 50}\n"
 
 

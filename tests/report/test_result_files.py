@@ -24,6 +24,7 @@ RESULT = {
     "way": 2,
     "shot": 1,
     "query": 15,
+    "queries": 30,
     "seed": 0,
     "episodes": 3,
     "mean": 55.456,
