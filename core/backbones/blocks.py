@@ -14,7 +14,6 @@ NORMS = {
     "running": lambda channels: nn.BatchNorm2d(channels),
     "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
 }
-VECTORS = ("flatten", "mean")
 
 
 class ConvBN(nn.Sequential):

@@ -61,7 +61,6 @@ class _Progress:
 
     epoch: int = 0
     best_accuracy: float = -1.0
-    best_epoch: int = -1
     records: int = 0  # lines of metrics.jsonl
 
 
@@ -150,7 +149,7 @@ class Trainer:
             found = stage.evaluator.run(stage.method, stage.val_episodes).interval
             record |= {"val": found.mean, "val_ci95": found.ci95}
             if found.mean > progress.best_accuracy:
-                progress.best_accuracy, progress.best_epoch = found.mean, progress.epoch
+                progress.best_accuracy = found.mean
                 if stage.select == "val":
                     self._save(stage.best, stage, epoch=progress.epoch, val=found.mean)
             bar.set_postfix(loss=f"{loss:.3f}", val=f"{found.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
