@@ -15,7 +15,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from torch import Tensor
 
 from core.backbones.conv4 import Conv4
 from core.data.benchmarks import open_split
@@ -29,9 +28,9 @@ from core.methods.protonet import ProtoNet
 class PixelNeighbour(ProtoNet):
     """At 1 shot the nearest prototype is the nearest neighbour; the features are the pixels."""
 
-    def encode(self, images: Tensor) -> Features:
+    def encode(self, pixels: Features) -> Features:
         """Flattened pixels."""
-        return {"vector": images.flatten(-3)}
+        return {"vector": pixels["image"].flatten(-3)}
 
 
 def main() -> None:

@@ -9,8 +9,10 @@ Letters used in every shape comment of the project:
 `Features` map a name to a tensor whose leading axes are [T, n] (or [n] outside a task):
 
     image  [..., 3, H, W]     normalised pixels
+    crops  [..., V, 3, H, W]  normalised pixels of crops, resized to the image's size (DATASET.VIEWS)
     vector [..., C]           one vector an image
     map    [..., C, h, w]     the last feature map
+    parts  [..., V, C]        one vector a crop
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 
 Features = dict[str, Tensor]
-Encoder = Callable[[Tensor], Features]
+Encoder = Callable[[Features], Features]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Task:
     def encoded(self, encode: Encoder) -> Task:
         """The same task with features instead of pixels; supports and queries pass the backbone together."""
         n_support = self.support_y.shape[1]
-        features = encode(torch.cat([self.support["image"], self.query["image"]], dim=1))
+        pixels = {name: torch.cat([value, self.query[name]], dim=1) for name, value in self.support.items()}
+        features = encode(pixels)
         return replace(
             self,
             support={name: value[:, :n_support] for name, value in features.items()},
@@ -71,7 +74,7 @@ class Batch:
 
     def encoded(self, encode: Encoder) -> Batch:
         """The same batch with features instead of pixels."""
-        return replace(self, inputs=encode(self.inputs["image"]))
+        return replace(self, inputs=encode(self.inputs))
 
 
 @dataclass(frozen=True)

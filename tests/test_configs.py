@@ -118,5 +118,5 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            encoded = replace(task.encoded(method.encode), base=method.encode(torch.randn(8, 3, 32, 32)))
+            encoded = replace(task.encoded(method.encode), base=method.encode({"image": torch.randn(8, 3, 32, 32)}))
             assert method(encoded).shape == (1, 2, 2)

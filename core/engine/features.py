@@ -68,7 +68,7 @@ class Encoder:
             for block in ids.split(self.block):
                 padded = torch.cat([block, block[-1:].expand(self.block - len(block))])
                 with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
-                    features = self.method.encode(self.pixels.gather(padded))
+                    features = self.method.encode({"image": self.pixels.gather(padded)})
                 yield block, {name: value[: len(block)].float() for name, value in features.items()}
                 bar.update(len(block))
 
@@ -175,7 +175,7 @@ class LiveFeatures:
 
     def gather(self, ids: Tensor) -> Features:
         """Encoded pixels."""
-        return self.method.encode(self._encoder.pixels.gather(ids.flatten()).unflatten(0, ids.shape))
+        return self.method.encode({"image": self._encoder.pixels.gather(ids.flatten()).unflatten(0, ids.shape)})
 
     def base_means(self) -> Features:
         """Class means of the train split."""

@@ -21,7 +21,7 @@ class Method(nn.Module):
 
     Declarations (class attributes, or set in `__init__`); they are reported and tested, never dispatched on:
 
-        needs            features handed to `forward`: image | vector | map, and semantics | base
+        needs            features handed to `forward`: image | vector | map | parts, and semantics | base
         streams          what `loss` accepts: episodes | batches
         transductive     a query's logits depend on the other queries
         class_symmetric  permuting the classes permutes the logits
@@ -45,11 +45,14 @@ class Method(nn.Module):
         self.backbone = backbone
         self.objective: Objective = CrossEntropy()
 
-    def encode(self, images: Tensor) -> Features:
-        """What `needs` names, from pixels [..., 3, H, W]; in eval mode a pure function of each image."""
-        leading = images.shape[:-3]
-        found = self.backbone(images.flatten(0, -4))
-        return {name: found[name].unflatten(0, leading) for name in self.needs if name in found}
+    def encode(self, pixels: Features) -> Features:
+        """What `needs` names, from `image` [..., 3, H, W] and `crops`; in eval mode a pure function of each image."""
+        features = {"image": pixels["image"]} if "image" in self.needs else {}
+        if "vector" in self.needs or "map" in self.needs:
+            features |= _apply(self.backbone, pixels["image"])
+        if "parts" in self.needs:
+            features["parts"] = _apply(self.backbone, pixels["crops"])["vector"]
+        return {name: features[name] for name in self.needs if name in features}
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of an encoded task."""
@@ -72,6 +75,12 @@ class Method(nn.Module):
     def param_groups(self, lr: float) -> list[dict]:
         """Groups for the optimiser (default: everything that learns, at `lr`)."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
+
+
+def _apply(backbone: Backbone, images: Tensor) -> Features:
+    """A backbone's features of images with any leading axes."""
+    leading = images.shape[:-3]
+    return {name: value.unflatten(0, leading) for name, value in backbone(images.flatten(0, -4)).items()}
 
 
 def _per_query(task: Task) -> Tensor | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Features, Task
+from core.episode import DataInfo, Task
 from core.errors import UserError
 from core.methods.base import Method
 from core.registry import METHODS
@@ -58,10 +58,6 @@ class MAML(Method):
             )
         self.inner_lr, self.steps, self.test_steps, self.first_order = inner_lr, steps, test_steps, first_order
         self.head = nn.Linear(backbone.vector_dim, info.way)
-
-    def encode(self, images: Tensor) -> Features:
-        """The pixels themselves: the network that sees them differs from task to task."""
-        return {"image": images}
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of the network adapted to each task.

@@ -57,10 +57,10 @@ class RFS(BaseTrained):
         self._teacher = [copy.deepcopy(previous).eval().requires_grad_(False)]
         return "a new initialisation, with the previous stage as its teacher"
 
-    def encode(self, images: Tensor) -> Features:
+    def encode(self, pixels: Features) -> Features:
         """Vectors, and in a distillation stage the pixels that the teacher looks at."""
-        features = super().encode(images)
-        return features | {"image": images} if self.training and self._teacher else features
+        features = super().encode(pixels)
+        return features | {"image": pixels["image"]} if self.training and self._teacher else features
 
     def loss(self, item: Task | Batch) -> Tensor:
         """Cross-entropy, mixed with the teacher's answers where there is one."""

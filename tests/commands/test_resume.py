@@ -48,8 +48,8 @@ def test_resumed_equals_uninterrupted(space, uninterrupted, monkeypatch, epoch):
 class Dropping(ProtoNet):
     """ProtoNet with dropout, which draws from torch's own generator."""
 
-    def encode(self, images):
-        return {name: F.dropout(value, 0.3, self.training) for name, value in super().encode(images).items()}
+    def encode(self, pixels):
+        return {name: F.dropout(value, 0.3, self.training) for name, value in super().encode(pixels).items()}
 
 
 def test_dropout_resumes_too(space, monkeypatch):

@@ -36,6 +36,8 @@ def test_word_vectors_and_base_means_arrive(glyphs):
     vectors = torch.from_numpy(val.vectors)[task.class_ids - len(train.classes)]
     assert torch.equal(task.semantics, vectors)
     with torch.no_grad():
-        of_class_7 = method.encode(base[1].gather(torch.from_numpy(np.flatnonzero(train.labels == 7))))["vector"]
+        of_class_7 = method.encode({"image": base[1].gather(torch.from_numpy(np.flatnonzero(train.labels == 7)))})[
+            "vector"
+        ]
     torch.testing.assert_close(task.base["vector"][7], of_class_7.double().mean(0).float(), rtol=1e-4, atol=1e-5)
     assert len(task.base["vector"]) == len(train.classes)
