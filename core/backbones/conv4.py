@@ -14,7 +14,14 @@ class Conv4(Backbone):
     """Four times [3x3 convolution with bias, batch-norm, 2x2 max-pool, ReLU].
 
     113,088 parameters at 64 channels. 84 px give maps of 5x5, 32 px of 2x2; `native` vectors are flattened.
-    `pools`: only the first so many blocks halve the image; methods on local descriptors want maps larger than 2x2.
+
+    Args:
+        width: channels of a block.
+        widen: the last two blocks have so many times as many; 2 is the 64-64-128-128 of Gidaris and Komodakis (CVPR
+            2018).
+        pools: only the first so many blocks halve the image; methods on local descriptors want maps larger than 2x2.
+        last_relu: whether the last block has a ReLU; cosine classifiers do better with features of both signs.
+        norm: see `ConvBN`.
 
     Differs from the authors' code: pooling comes before the ReLU. The two commute, and the ReLU then sees a quarter
     of the values.
@@ -22,17 +29,28 @@ class Conv4(Backbone):
 
     native_vector = "flatten"
 
-    def __init__(self, image_size: int, vector: str, *, width: int = 64, pools: int = 4, norm: str = "running") -> None:
+    def __init__(
+        self,
+        image_size: int,
+        vector: str,
+        *,
+        width: int = 64,
+        widen: int = 1,
+        pools: int = 4,
+        last_relu: bool = True,
+        norm: str = "running",
+    ) -> None:
         super().__init__(vector)
         if not 0 <= pools <= 4:
             raise UserError(f"BACKBONE.ARGS.pools is {pools}, but Conv4 has four blocks; choose 0 to 4.")
-        self.channels, self.map_size = width, size_after_pools(image_size, pools, "Conv4")
+        widths = (width, width, width * widen, width * widen)
+        self.channels, self.map_size = widths[-1], size_after_pools(image_size, pools, "Conv4")
         layers: list[nn.Module] = []
-        for block, in_channels in enumerate((3, width, width, width)):
+        for block, in_channels in enumerate((3, *widths[:-1])):
             halved = [nn.MaxPool2d(2)] if block < pools else []
-            layers += [ConvBN(in_channels, width, 3, bias=True, norm=norm), *halved, nn.ReLU(inplace=True)]
-        self.layers = nn.Sequential(*layers)
+            layers += [ConvBN(in_channels, widths[block], 3, bias=True, norm=norm), *halved, nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*(layers if last_relu else layers[:-1]))
 
     def maps(self, images: Tensor) -> Tensor:
-        """[n, 3, H, W] to [n, width, H / 2^pools, W / 2^pools]."""
+        """[n, 3, H, W] to [n, C, H / 2^pools, W / 2^pools]."""
         return self.layers(images)

@@ -132,6 +132,16 @@ def milestones_increase(key: str, stage: CfgNode) -> str | None:
     return None
 
 
+def gammas_fit(key: str, stage: CfgNode) -> str | None:
+    """Where drops differ, each has a factor."""
+    gammas, epochs = stage.OPTIM.GAMMAS, stage.OPTIM.MILESTONES
+    if not all(type(gamma) in (int, float) and gamma > 0 for gamma in gammas):
+        return f"{key}.OPTIM.GAMMAS is {gammas}; it must list positive factors, e.g. [0.1, 0.2]."
+    if gammas and len(gammas) != len(epochs):
+        return f"{key}.OPTIM.GAMMAS has {len(gammas)} factors, but MILESTONES {len(epochs)} epochs; give each its own."
+    return None
+
+
 def warmup_ends(key: str, stage: CfgNode) -> str | None:
     """The warm-up is part of the stage's epochs."""
     if 0 < stage.OPTIM.WARMUP >= stage.EPOCHS:
@@ -176,6 +186,7 @@ STAGE_RULES: list[Callable[[str, CfgNode], str | None]] = [
     steps_known,
     rate_positive,
     milestones_increase,
+    gammas_fit,
     warmup_ends,
     nesterov_has_momentum,
 ]

@@ -101,6 +101,7 @@ STAGE: dict[str, Any] = {
         "EVERY": 20,  # epochs between drops, step
         "GAMMA": 0.5,  # factor of a drop, step and multistep
         "MILESTONES": [],  # epochs of the drops, multistep
+        "GAMMAS": [],  # factor of each of them, in place of GAMMA, e.g. [0.1, 0.2]
         "WARMUP": 0,  # epochs of linear rise from LR / 16
         "LR_MIN": 0.0,  # learning rate at the end, cosine
     },

@@ -22,6 +22,7 @@ class Recipe:
     every: int = 20
     gamma: float = 0.5
     milestones: list[int] = field(default_factory=list)
+    gammas: list[float] = field(default_factory=list)
     warmup: int = 0
     lr_min: float = 0.0
 
@@ -44,7 +45,8 @@ class Recipe:
         if self.schedule == "step":
             return self.gamma ** int(epoch / self.every)
         if self.schedule == "multistep":
-            return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+            dropped = sum(epoch >= milestone for milestone in self.milestones)
+            return math.prod(self.gammas[:dropped]) if self.gammas else self.gamma**dropped
         if self.schedule == "cosine":
             low = self.lr_min / self.lr
             return low + (1 - low) * (1 + math.cos(math.pi * (epoch - self.warmup) / (epochs - self.warmup))) / 2

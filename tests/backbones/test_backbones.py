@@ -36,9 +36,10 @@ def trained(module, *shape, calls=3):
     [
         (lambda: Conv4(84, "native"), 113_088),
         (lambda: Conv4(32, "native", width=32), 28_896),
+        (lambda: Conv4(84, "native", widen=2), 260_928),
         (lambda: ResNet12(84, "native"), 12_424_320),
     ],
-    ids=["Conv4-64", "Conv4-32", "ResNet12"],
+    ids=["Conv4-64", "Conv4-32", "Conv4-64-64-128-128", "ResNet12"],
 )
 def test_parameter_count(build, count):
     assert sum(p.numel() for p in build().parameters()) == count
@@ -60,6 +61,16 @@ def test_feature_sizes(network, size, channels, side, vector):
     assert torch.equal(found["vector"], maps.flatten(1) if flattened else maps.mean((2, 3)))
     assert found["vector"].shape == (2, backbone.vector_dim)
     assert backbone.vector_dim == (channels * side**2 if flattened else channels)
+
+
+def test_conv4_widened_and_without_its_last_relu():
+    signed = Conv4(84, "native", width=4, widen=3, last_relu=False).eval()
+    assert (signed.channels, signed.map_size, signed.vector_dim) == (12, 5, 300)
+    plain = Conv4(84, "native", width=4, widen=3).eval()
+    plain.load_state_dict(signed.state_dict())
+    found, cut = signed(images(2, 84))["map"], plain(images(2, 84))["map"]
+    assert (found < 0).any()
+    assert torch.equal(found.relu(), cut)
 
 
 def test_native_vectors():

@@ -58,6 +58,8 @@ def test_not_a_number_is_refused(refused):
         (["STAGE.meta.OPTIM.MILESTONES=[2, 2]"], "increasing order"),
         (["STAGE.meta.OPTIM.MILESTONES=[2, x]"], "increasing order"),
         (["STAGE.meta.OPTIM.SCHEDULE=multistep"], "MILESTONES is empty"),
+        (["STAGE.meta.OPTIM={MILESTONES: [2, 3], GAMMAS: [0.1]}"], "GAMMAS has 1 factors, but MILESTONES 2 epochs"),
+        (["STAGE.meta.OPTIM={MILESTONES: [2], GAMMAS: [0]}"], "GAMMAS is [0]; it must list positive factors"),
         (["STAGE.meta={EPOCHS: 5, OPTIM: {WARMUP: 5}}"], "WARMUP is 5, but STAGE.meta.EPOCHS is 5"),
         (["STAGE.meta.OPTIM.NESTEROV=true"], "needs OPTIM.NAME sgd"),
         (["STAGE.meta.OPTIM={NAME: sgd, NESTEROV: true, MOMENTUM: 0}"], "MOMENTUM above 0"),

@@ -59,6 +59,12 @@ def test_multistep_at_its_milestones():
     assert {epoch: recipe.factor(epoch, 100) for epoch in expected} == pytest.approx(expected)
 
 
+def test_multistep_with_a_factor_for_each_milestone():
+    recipe = Recipe(lr=0.1, schedule="multistep", milestones=[20, 40, 50], gammas=[0.06, 0.2, 0.2])
+    expected = {0: 0.1, 19.9: 0.1, 20: 0.006, 40: 0.0012, 59.9: 0.00024}
+    assert {epoch: 0.1 * recipe.factor(epoch, 60) for epoch in expected} == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("recipe", [NEGMARGIN, Recipe(schedule="step", warmup=3), Recipe(schedule="cosine")])
 def test_a_function_of_the_epoch_alone(recipe):
     epochs = [t / 7 for t in range(60 * 7)]
