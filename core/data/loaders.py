@@ -17,7 +17,7 @@ from core.ops import random
 
 
 class Pixels:
-    """The images of a split: uint8, on the device where they fit, else gathered on the host."""
+    """The images or features of a split, on the device where they fit, else gathered on the host."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
         self.device = device
@@ -25,6 +25,9 @@ class Pixels:
         self._rows = None if split.rows is None else torch.from_numpy(split.rows)
         if device.type != "cpu" and self._images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             self._images = self._images.to(device)
+        self._are_features = bool(split.features)
+        if self._are_features:
+            return
         mean, std = (torch.tensor(split.manifest[name], device=device) for name in ("mean", "std"))
         std = std.clamp(min=0.01)  # a channel that never varies stays finite
         self._scale, self._shift = 1 / std, -mean / std
@@ -33,12 +36,14 @@ class Pixels:
         return len(self._images if self._rows is None else self._rows)
 
     def gather(self, ids: Tensor, seed: Tensor | None = None, transforms: Sequence[Transform] = ()) -> Tensor:
-        """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout.
+        """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout; features as they are, [n, D].
 
         `seed` [n] gives each image its own augmentation.
         """
         rows = ids if self._rows is None else self._rows[ids.cpu()]
         chosen = self._images[rows.to(self._images.device)].to(self.device)
+        if self._are_features:
+            return chosen.float()
         pixels = chosen.float() / 255
         for transform in transforms:
             pixels = transform(pixels, seed)
