@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -84,7 +84,7 @@ class Decoders:
 class ImageFiles:
     """The images of one split as files, or as the contents of files."""
 
-    files: list[Path | bytes]
+    files: Sequence[Path | bytes]
     labels: np.ndarray
     classes: list[str]
     names: list[str]

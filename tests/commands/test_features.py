@@ -48,7 +48,7 @@ def untrained(space, cfg, *arguments):
 
 
 def test_stored_features_are_worth_what_the_network_is(space, stored, images):
-    heads = ("--methods", "own", "SimpleShot")
+    heads = ("--methods", "own,SimpleShot")
     found = untrained(stored, config(stored), *heads)
     assert found == untrained(space, images, *heads)
     assert len(found) == 2
