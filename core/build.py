@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from core.backbones.blocks import Backbone
 from core.config import Config, Loaded, Schemas, load, plugins
 from core.config.defaults import DEFAULTS
 from core.config.provenance import COMMAND_LINE
@@ -67,8 +68,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
     """The method of a stage with its backbone and objective, initialised from SEED."""
     node = cfg.STAGE[stage]
     torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
-    backbone = BACKBONES[cfg.BACKBONE.NAME](info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
-    method = METHODS[node.METHOD](backbone, info, **node.ARGS)
+    method = METHODS[node.METHOD](make_backbone(cfg, info, node.METHOD), info, **node.ARGS)
     objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
     if objective.needs_cosine and not method.cosine_logits:
         raise UserError(
@@ -77,6 +77,23 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
         )
     method.objective = objective
     return method
+
+
+def make_backbone(cfg: Config, info: DataInfo, method: str) -> Backbone:
+    """The backbone, which must fit what the data set holds and the method needs."""
+    name, kind = cfg.BACKBONE.NAME, BACKBONES[cfg.BACKBONE.NAME]
+    if (kind.input_dims == 1) != bool(info.features):
+        hint = "set it to Features" if info.features else "choose a network, such as Conv4"
+        raise UserError(
+            f"BACKBONE.NAME is {name}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
+            f"{'features' if info.features else 'images'}; {hint}."
+        )
+    asked = [need for need in METHODS[method].needs if need in ("map", "parts")]
+    if info.features and asked:
+        raise UserError(
+            f"METHOD.NAME is {method}, which needs {asked[0]}s of features, but {cfg.DATASET.TRAIN.NAME} holds vectors."
+        )
+    return kind(info.features or info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
 
 
 def task_shape(cfg: Config, name: str) -> Shape:
@@ -104,6 +121,11 @@ class Builder:
             split = open_split(self.cfg.DATASET.ROOT, dataset, name, self.image_size, f"{key}.NAME")
             if name == "train" and self.cfg.DATASET.BASE_HOLDOUT:
                 split, _ = hold_out(split, self.cfg.DATASET.BASE_HOLDOUT)
+            if split.features and name != "train" and split.features != self.split("train").features:
+                raise UserError(
+                    f"{key}.NAME is {dataset}, which holds features of length {split.features}, but "
+                    f"DATASET.TRAIN.NAME {self.split('train').dataset} does not; use features of one network."
+                )
             self._splits[name] = self._with_words(split)
         return self._splits[name]
 
@@ -187,10 +209,8 @@ class Builder:
 
     def head(self, name: str) -> Method:
         """Another registered method around this backbone, with its default arguments, untrained."""
-        backbone = BACKBONES[self.cfg.BACKBONE.NAME](
-            self.image_size, self.cfg.BACKBONE.VECTOR, **self.cfg.BACKBONE.ARGS
-        )
-        return METHODS[name](backbone, self._info()).to(self.device)
+        info = self._info()
+        return METHODS[name](make_backbone(self.cfg, info, name), info).to(self.device)
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
         """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
@@ -208,6 +228,8 @@ class Builder:
                 f"set it to {method.streams[0]}."
             )
         transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
+        if transforms and self.split("train").features:
+            raise UserError(f"STAGE.{stage}.AUGMENT is {node.AUGMENT}, but features cannot be augmented; set it to [].")
         crops = self.views if "parts" in method.needs else None
         augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage), crops)
         pixels, streams = self.pixels("train"), []
@@ -223,6 +245,11 @@ class Builder:
 
     def _stage(self, name: str, run: RunFolder, stem: str, pretrained: Path) -> Stage:
         cfg, node, method = self.cfg, self.cfg.STAGE[name], self.method(name)
+        if not any(p.requires_grad for p in method.parameters()):
+            raise UserError(
+                f"STAGE.{name}.METHOD is {node.METHOD}, which has nothing to learn on BACKBONE.NAME "
+                f"{cfg.BACKBONE.NAME}; set BACKBONE.ARGS.width, or evaluate it with run_evaluator.py --untrained."
+            )
         streams = self.streams(name, method)
         final = name == cfg.STAGES[-1]
         test = cfg.TASK.TEST
@@ -262,7 +289,7 @@ class Builder:
     def _info(self) -> DataInfo:
         train, task = self.split("train"), self.cfg.TASK.TRAIN
         vectors = None if train.vectors is None else class_vectors(train)
-        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors)
+        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors, train.features)
 
     def _key(self, stage: str) -> str:
         """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it."""

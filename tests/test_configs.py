@@ -18,8 +18,9 @@ from core.episode import Batch, DataInfo, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
+SIDE, LENGTH = 32, 64  # of images, and of stored features
 NAME = re.compile(r"(?P<method>[\w+]+)_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
-BACKBONES = {"C4": "Conv4", "C128": "Conv4", "R12": "ResNet12"}
+BACKBONES = {"C4": "Conv4", "C128": "Conv4", "R12": "ResNet12", "Features": "Features"}
 
 
 @cache
@@ -29,7 +30,14 @@ def loaded(leaf: str):
 
 def info(cfg, *, way: int = 0) -> DataInfo:
     task = cfg.TASK.TRAIN
-    return DataInfo(n_base=8, image_size=32, way=way or task.WAY, shot=task.SHOT, query=task.QUERY)
+    features = LENGTH if cfg.BACKBONE.NAME == "Features" else 0
+    side = 0 if features else SIDE
+    return DataInfo(8, side, way=way or task.WAY, shot=task.SHOT, query=task.QUERY, features=features)
+
+
+def inputs(cfg, *leading: int) -> torch.Tensor:
+    """Images, or features where the config is for such."""
+    return torch.randn(*leading, *([LENGTH] if cfg.BACKBONE.NAME == "Features" else [3, SIDE, SIDE]))
 
 
 def test_there_are_configs():
@@ -98,7 +106,7 @@ def steps() -> list:
 def test_one_step_runs(leaf):
     cfg = loaded(leaf).cfg
     shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
-    image = torch.randn(1, 2 * (shot + 1), 3, 32, 32)
+    image = inputs(cfg, 1, 2 * (shot + 1))
     task = Task(
         support={"image": image[:, : 2 * shot]},
         support_y=labels.repeat_interleave(shot)[None],
@@ -109,7 +117,7 @@ def test_one_step_runs(leaf):
         class_ids=labels[None],
         seed=torch.zeros(1, dtype=torch.long),
     )
-    batch = Batch({"image": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 3, 5, 7]))
+    batch = Batch({"image": inputs(cfg, 4)}, torch.tensor([0, 3, 5, 7]))
     for stage in cfg.STAGES:
         method = make_method(cfg, stage, info(cfg, way=2))
         item = {"episodes": task, "batches": batch}[cfg.STAGE[stage].STREAM]
@@ -118,5 +126,5 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            encoded = replace(task.encoded(method.encode), base=method.encode({"image": torch.randn(8, 3, 32, 32)}))
+            encoded = replace(task.encoded(method.encode), base=method.encode({"image": inputs(cfg, 8)}))
             assert method(encoded).shape == (1, 2, 2)

@@ -33,12 +33,14 @@ class ConvBN(nn.Sequential):
 class Backbone(nn.Module):
     """Images [n, 3, H, W] to {map: [n, C, h, w], vector: [n, D]}.
 
-    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`.
+    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`. Its first argument is the side of the
+    images, its second BACKBONE.VECTOR.
     """
 
     channels: int
     map_size: int
     native_vector = "mean"
+    input_dims = 3  # axes of an input: 3 of an image, 1 of stored features
 
     def __init__(self, vector: str) -> None:
         super().__init__()

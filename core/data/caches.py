@@ -16,6 +16,7 @@ import numpy as np
 from core.data.collect import Collected, Options, Published, add_words, check
 from core.data.images import Recipe
 from core.data.packing import Content, Decoders, ImageFiles
+from core.data.pickle_index import Contents, index_pickle
 from core.data.store import SPLITS, Pictures
 from core.data.unpack import load_pickle_file
 from core.errors import UserError
@@ -82,7 +83,7 @@ def _are_rows(rows: Any, count: int) -> bool:
 
 
 def collect_tiered(published: Published, options: Options) -> Collected | None:
-    """tieredImageNet from Ren's pickles, whose PNGs are all held in memory; None where there are none."""
+    """tieredImageNet from Ren's pickles, whose PNGs stay in their files; None where there are none."""
     found = pickles(options.sources)
     if not any(name.endswith("_images_png.pkl") for name in found):
         return None
@@ -97,7 +98,7 @@ def collect_tiered(published: Published, options: Options) -> Collected | None:
         if missing:
             raise UserError(f"--from lacks {' and '.join(missing)}; give the folder of all six pickles.")
         rows_of = _tiered_rows(found[f"{split}_labels.pkl"], wnid_of, set(wanted))
-        pngs = load_pickle_file(found[f"{split}_images_png.pkl"])
+        pngs = index_pickle(found[f"{split}_images_png.pkl"])
         contents[split] = _tiered_files(pngs, rows_of, found[f"{split}_images_png.pkl"], options.size, decoders)
         counts |= {name: len(rows) for name, rows in rows_of.items()}
     notes = check(published, counts, options)
@@ -123,15 +124,15 @@ def _tiered_rows(path: Path, wnid_of: dict[str, str], wanted: set[str]) -> dict[
     return rows_of
 
 
-def _tiered_files(pngs: Any, rows_of: dict[str, list[int]], path: Path, size: int, decoders: Decoders) -> ImageFiles:
+def _tiered_files(
+    pngs: Contents, rows_of: dict[str, list[int]], path: Path, size: int, decoders: Decoders
+) -> ImageFiles:
     """The PNG contents of one split."""
     most = max((max(rows) for rows in rows_of.values()), default=-1)
-    if not isinstance(pngs, list) or len(pngs) <= most or not all(isinstance(p, bytes | np.ndarray) for p in pngs):
-        raise UserError(f"{path} is not a list of PNGs, one for each label; get the file from its publisher.")
+    if len(pngs) <= most:
+        raise UserError(f"{path} holds {len(pngs)} PNGs, fewer than there are labels; get the file again.")
     classes = sorted(rows_of)
-    files = [
-        p if isinstance(p, bytes) else p.tobytes() for name in classes for p in map(pngs.__getitem__, rows_of[name])
-    ]
+    files = pngs.select(row for name in classes for row in rows_of[name])
     labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
     names = [f"{name}_{number:05d}.png" for name in classes for number in range(len(rows_of[name]))]
     recipe = Recipe(size, as_published=True)

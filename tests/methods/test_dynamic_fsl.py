@@ -255,7 +255,5 @@ def test_what_cannot_be_is_said():
     with pytest.raises(UserError, match=r"^METHOD\.ARGS\.generator is 'mean', which is not one of: none, averaging, "):
         DynamicFSL(Vectors(), INFO, generator="mean")
     many = DynamicFSL(Vectors(), DataInfo(3, 16, way=3)).double()
-    with pytest.raises(
-        UserError, match=r"^TASK\.TRAIN\.WAY is 3, but DynamicFSL .* 3 base classes in all; lower it\.$"
-    ):
+    with pytest.raises(UserError, match=r"^TASK\.TRAIN\.WAY is 3, .* 3 base classes in all; lower it\.$"):
         many.loss(task_of(class_ids=[[0, 1, 2], [2, 1, 0]]))
