@@ -116,7 +116,7 @@ def examine(
     """Evaluate one checkpoint, write the files of each question, and yield the lines to print."""
     method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
     meta, digest = held["meta"], checkpoint.sha256(path)
-    checkpoint.restore(method, held["method"], path)
+    checkpoint.restore_for_test(method, held["method"], path)
     refuse_other_network(own, meta, path)
     examination = Examination(builder, method, {"checkpoint": digest, **{k: own[k] for k in ("method", "backbone")}})
     for question in _possible(examination, asked or questions(loaded.cfg, (), (), ()), save_features):
