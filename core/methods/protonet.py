@@ -45,7 +45,7 @@ class Prototypical(Method):
 
     def scalars(self) -> dict[str, float]:
         """The objective's, and the scale where it is learned."""
-        learned = {"scale": float(self.scale)} if isinstance(self.scale, nn.Parameter) else {}
+        learned = {"scale": self.scale.item()} if isinstance(self.scale, nn.Parameter) else {}
         return super().scalars() | learned
 
 

@@ -74,7 +74,7 @@ class NaiveMargin(MarginLoss):
 
     def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
         """A constant."""
-        return torch.full((ways, ways - 1), self.margin)
+        return torch.full((ways, ways - 1), self.margin, dtype=torch.float64)
 
 
 class SemanticMargin(MarginLoss):
@@ -194,7 +194,7 @@ class TaskRelevantMargin(SemanticMargin):
     def scalars(self) -> dict[str, float]:
         """Margins, and the means of alpha and beta over the slots."""
         last = self.generator[4]
-        return super().scalars() | {"alpha": float(last.weight.mean()), "beta": float(last.bias.mean())}
+        return super().scalars() | {"alpha": last.weight.mean().item(), "beta": last.bias.mean().item()}
 
 
 def without_diagonal(square: Tensor) -> Tensor:
