@@ -50,6 +50,7 @@ class DynamicFSL(Method):
     streams = ("batches", "episodes")
     cosine_logits = True
     base_from_means = False
+    loss_over_base = True
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class DynamicFSL(Method):
         self.scale = nn.Parameter(torch.tensor(scale))
         self.phi_avg = nn.Parameter(torch.ones(width)) if generator != "none" else None
         self.attention = Attention(width, info.n_base, gamma) if generator == "attention" else None
+        self.register_buffer("words", info.semantics, persistent=False)  # for objectives on word vectors
         self.frozen_backbone = generator != "none"
         self.backbone.requires_grad_(not self.frozen_backbone)
 
@@ -125,7 +127,7 @@ class DynamicFSL(Method):
                 f"{len(self.weight)} base classes in all; lower it."
             )
         logits, y = self.joint(item)
-        return self.objective(logits.flatten(0, 1), y.flatten(), self.logit_scale)
+        return self.objective(logits.flatten(0, 1), y.flatten(), self.logit_scale, self.words)
 
     def joint(self, task: Task) -> tuple[Tensor, Tensor]:
         """Logits [T, Q + Q_b, n_base] of a training task's queries, base ones behind, and their base classes.
