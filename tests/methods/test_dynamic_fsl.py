@@ -14,6 +14,7 @@ from core.episode import Batch, DataInfo
 from core.errors import UserError
 from core.methods.dynamic_fsl import DynamicFSL
 from core.methods.protonet import ProtoNet
+from core.objectives.margins import TaskRelevantMargin
 from tests.helpers import make_task
 
 N_BASE, WIDTH, WAY = 7, 5, 3
@@ -32,10 +33,10 @@ def drawn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def method(generator="attention", seed=1, **more):
+def method(generator="attention", words=None):
     """In float64, with parameters that are not at their initial values."""
-    torch.manual_seed(seed)
-    made = DynamicFSL(Vectors(), DataInfo(N_BASE, 16, way=WAY), generator=generator, **more).double()
+    torch.manual_seed(1)
+    made = DynamicFSL(Vectors(), DataInfo(N_BASE, 16, way=WAY, semantics=words), generator=generator).double()
     for p in made.parameters():
         p.data += 0.3 * torch.randn_like(p)
     return made.eval()
@@ -167,6 +168,28 @@ def test_joint_logits_and_their_loss(generator):
             total -= math.log(math.exp(scores[truth]) / sum(map(math.exp, scores.values())))
             count += 1
     assert number(made.loss(task)) == pytest.approx(total / count, rel=1e-9)
+
+
+def test_margins_are_between_base_classes_whatever_their_place_in_the_task():
+    words = drawn(N_BASE, 4, seed=5)
+    objective = TaskRelevantMargin(hidden=8)
+    objective.prepare(N_BASE)
+    made, task = method(words=words), training_task()
+    made.objective = objective.double().eval()
+    logits, y = made.joint(task)
+    unit = words / words.norm(dim=1, keepdim=True)
+    total = 0.0
+    for scores, truth in zip(logits.flatten(0, 1), y.flatten().tolist(), strict=True):
+        rivals = [b for b in range(N_BASE) if b != truth]
+        margins = objective.generator(torch.stack([unit[truth] @ unit[b] for b in rivals])[None])[0]
+        wrong = sum((scores[b] + m).exp() for b, m in zip(rivals, margins, strict=True))
+        total -= (scores[truth].exp() / (scores[truth].exp() + wrong)).log()
+    assert number(made.loss(task)) == pytest.approx(number(total) / y.numel(), rel=1e-9)
+    order = torch.tensor([2, 0, 1])
+    label = order.argsort()
+    support = {"vector": task.support["vector"].unflatten(1, (WAY, 2))[:, order].flatten(1, 2)}
+    turned = replace(task, support=support, class_ids=task.class_ids[:, order], query_y=label[task.query_y])
+    assert number(made.loss(turned)) == pytest.approx(number(made.loss(task)), rel=1e-9)
 
 
 def test_a_tasks_own_base_weights_and_keys_change_nothing():
