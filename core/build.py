@@ -183,18 +183,22 @@ class Builder:
 
     def evaluator(self, name: str) -> Evaluator:
         """An evaluator of the val or the test split."""
-        before = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
         return Evaluator(
             self.split(name),
             self.sampler(name, self.cfg.EVAL.SEED),
             self.pixels(name),
             base=lambda: (self.split("train"), self.pixels("train")),
-            first_class=sum(len(self.split(other).classes) for other in before),
+            first_class=self.first_class(name),
             memory_mb=self.cfg.EVAL.MEMORY_MB,
             batch=self.cfg.EVAL.BATCH,
             bf16=self.cfg.EVAL.PRECISION == "bf16",
             views=self.views,
         )
+
+    def first_class(self, name: str) -> int:
+        """The number of a split's first class among those of all splits."""
+        before = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
+        return sum(len(self.split(other).classes) for other in before)
 
     def deviation(self) -> str | None:
         """How the data differs from the published benchmarks, where `prepare_data.py --allow-deviation` let it."""

@@ -21,7 +21,10 @@ from core.engine import checkpoint, device
 from core.engine.selection import refuse_other_network, select
 from core.errors import UserError
 from core.examination import Examination, Question, questions
+from core.lowshot import SHOTS, LowShot
+from core.methods.base import Method
 from core.report.generalized import generalized_line, write_generalized
+from core.report.lowshot import Trials, lowshot_line, write_lowshot
 from core.report.result import Counts, result_dir, result_line, write_result
 from core.report.run import RunFolder, run_name, write_json
 
@@ -82,11 +85,12 @@ def evaluate(
     methods: Sequence[str] = (),
     save_features: str = "",
     generalized: bool = False,
+    lowshot: str = "",
 ) -> None:
     """Evaluate checkpoints, or the freshly initialised network, on the test split of a config.
 
     `shots`, `ways` and `methods` (names, "own" for the config's) ask several questions of each checkpoint;
-    `generalized` asks them among all base classes.
+    `generalized` asks them among all base classes. `lowshot` names a group of ImageNet low-shot, asked for `shots`.
     """
     loaded = load_config(cfg_file, overrides)
     where, note = prepare_machine(device_name, threads)
@@ -96,8 +100,14 @@ def evaluate(
             log.info(line)
     builder = Builder(loaded.cfg, where)
     asked = questions(loaded.cfg, shots, ways, methods)
+    if lowshot and (ways or methods or save_features or generalized):
+        raise UserError("--lowshot has classes and questions of its own; give no other option beside it than --shots.")
     if untrained and generalized:
         raise UserError("--untrained cannot be combined with --generalized; give a checkpoint with -c.")
+    if untrained and lowshot:
+        for result, _ in _lowshot(builder, builder.method(), lowshot, shots):
+            log.info("untrained  %s", lowshot_line(result))
+        return
     if untrained:
         examination = Examination(builder, builder.method())
         for question in _possible(examination, asked, save_features):
@@ -111,11 +121,12 @@ def evaluate(
     for path, reason in selection.skipped:
         log.info("skipped  %s: %s", path, reason)
     for path in selection.chosen:
-        lines = (
-            examine_generalized(loaded, builder, path, asked)
-            if generalized
-            else examine(loaded, builder, path, asked, save_features)
-        )
+        if lowshot:
+            lines = examine_lowshot(loaded, builder, path, lowshot, shots)
+        elif generalized:
+            lines = examine_generalized(loaded, builder, path, asked)
+        else:
+            lines = examine(loaded, builder, path, asked, save_features)
         for line in lines:
             log.info(line)
 
@@ -159,14 +170,44 @@ def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Seq
         yield f"{generalized_line(result)}\nresult files  {folder}"
 
 
+def examine_lowshot(
+    loaded: Loaded, builder: Builder, path: Path, group: str, shots: Sequence[int] = ()
+) -> Iterator[str]:
+    """Evaluate one checkpoint on a group of ImageNet low-shot, write the files, and yield the lines to print."""
+    method, meta, digest = _restored(loaded, builder, path)
+    for result, trials in _lowshot(builder, method, group, shots):
+        result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
+        name = f"lowshot_{group}_{result['shot']}shots_seed{result['seed']}_{result['trials']}"
+        folder = path.parent / "eval" / path.stem / name
+        write_lowshot(folder, result, trials)
+        yield f"{lowshot_line(result)}\nresult files  {folder}"
+
+
+def _lowshot(
+    builder: Builder, method: Method, group: str, shots: Sequence[int]
+) -> Iterator[tuple[dict[str, Any], Trials]]:
+    """Each number of shots on a group of ImageNet low-shot."""
+    questioned = LowShot(builder, method, group)
+    questioned.refuse_impossible(shots or SHOTS)
+    for shot in dict.fromkeys(shots or SHOTS):
+        yield questioned.answer(shot)
+
+
 def _open(loaded: Loaded, builder: Builder, path: Path) -> tuple[Examination, dict[str, Any], str]:
     """A checkpoint ready for questions, what it says about itself, and its hash."""
+    method, meta, digest = _restored(loaded, builder, path)
+    own = builder.meta(loaded.cfg.STAGES[-1])
+    identity = {"checkpoint": digest, **{name: own[name] for name in ("method", "backbone")}}
+    return Examination(builder, method, identity), meta, digest
+
+
+def _restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dict[str, Any], str]:
+    """A checkpoint's method, what it says about itself, and its hash."""
     method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
     digest = checkpoint.sha256(path)
     checkpoint.restore_for_test(method, held["method"], path)
     refuse_other_network(own, held["meta"], path)
-    identity = {"checkpoint": digest, **{name: own[name] for name in ("method", "backbone")}}
-    return Examination(builder, method, identity), held["meta"], digest
+    return method, held["meta"], digest
 
 
 def _possible(examination: Examination, asked: Sequence[Question], save_features: str) -> Sequence[Question]:

@@ -45,6 +45,12 @@ def main() -> None:
         action="store_true",
         help="tell novel classes from all base classes too; needs DATASET.BASE_HOLDOUT",
     )
+    asked.add_argument(
+        "--lowshot",
+        default="",
+        metavar="GROUP",
+        help="ImageNet low-shot, group val or test: novel, base and all classes, for 1 2 5 10 20 shots or --shots",
+    )
     args = cli.parse_intermixed_args()
     checkpoints, overrides = split_options(args.checkpoint or [])
     shots, after_shots = numbers("--shots", args.shots)
@@ -64,6 +70,7 @@ def main() -> None:
         methods=args.methods,
         save_features=args.save_features,
         generalized=args.generalized,
+        lowshot=args.lowshot,
     )
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
 SIDE, LENGTH = 32, 64  # of images, and of stored features
 NAME = re.compile(
-    r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+))?_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>[A-Z0-9]+|Features)"
+    r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+?))??(_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>[A-Z0-9]+|Features))?"
 )
 BACKBONES = {"C4": "Conv4", "C128": "Conv4", "R12": "ResNet12", "R12T": "ResNet12T", "Features": "Features"}
 OBJECTIVES = {"none": "ce"} | {name: name for name in schemas().objectives}
@@ -52,8 +52,11 @@ def test_the_name_agrees_with_the_content(leaf):
     cfg, name = loaded(leaf).cfg, NAME.fullmatch(Path(leaf).stem)
     assert Path(leaf).parent.name == cfg.DATASET.NAME
     assert name["method"] == cfg.METHOD.NAME
-    assert (int(name["way"]), int(name["shot"])) == (cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT)
-    assert BACKBONES[name["backbone"]] == cfg.BACKBONE.NAME
+    if name["way"]:
+        assert (int(name["way"]), int(name["shot"])) == (cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT)
+        assert BACKBONES[name["backbone"]] == cfg.BACKBONE.NAME
+    else:  # for a protocol with ways and shots of its own
+        assert (cfg.DATASET.NAME, cfg.BACKBONE.NAME) == ("ImageNet-LowShot", "Features")
     variant = (name["variant"] or "").split("_")[0].lower()
     assert OBJECTIVES.get(variant, cfg.OBJECTIVE.NAME) == cfg.OBJECTIVE.NAME
 

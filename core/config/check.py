@@ -93,6 +93,12 @@ def size_native_or_large(cfg: CfgNode) -> str | None:
     return f"DATASET.SIZE is {size}; it must be 0, for the native size, or at least {SMALLEST_IMAGE} pixels."
 
 
+def prior_is_a_share(cfg: CfgNode) -> str | None:
+    """Novel and base classes share a weight of 1."""
+    prior = cfg.EVAL.PRIOR
+    return None if 0 < prior < 1 else f"EVAL.PRIOR is {prior}; it must lie between 0 and 1."
+
+
 def reference_complete(cfg: CfgNode) -> str | None:
     """A published number without its origin cannot be checked."""
     ref = cfg.REFERENCE
@@ -180,6 +186,7 @@ RULES: list[Callable[[CfgNode], str | None]] = [
     last_stage_trains_method,
     later_stages_start_from_earlier,
     size_native_or_large,
+    prior_is_a_share,
     reference_complete,
 ]
 STAGE_RULES: list[Callable[[str, CfgNode], str | None]] = [

@@ -65,6 +65,8 @@ DEFAULTS: dict[str, Any] = {
         "PRECISION": "fp32",  # of the encoding; bf16 is faster and moves single queries: not for reported numbers
         "CI": "t_ddof1",  # formula of the interval over episodes; z_ddof0 = 1.96 s / sqrt(n), as older papers have it
         "PARTITIONS": 5,  # partitions of the split into disjoint tasks for the second interval, at most; 0 = none
+        "TRIALS": 100,  # of ImageNet low-shot (--lowshot): draws of the novel classes' shots
+        "PRIOR": 0.8,  # weight of the novel classes there, in `prior`
         "CACHE": True,  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
         "CACHE_MB": 4000,  # bound on all features kept there; the least recently used are removed
     },
@@ -156,6 +158,7 @@ LEAST: dict[str, float] = {
     "EVAL.BATCH": 0,
     "EVAL.PARTITIONS": 0,
     "EVAL.CACHE_MB": 0,
+    "EVAL.TRIALS": 2,
     "REFERENCE.ACCURACY": 0,
     "REFERENCE.CI": 0,
 }

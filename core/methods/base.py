@@ -72,7 +72,7 @@ class Method(nn.Module):
         if "image" in self.needs:
             raise UserError(
                 f"{self.name} adapts its network to the classes of a task, so it cannot score base classes; "
-                "leave --generalized out."
+                "evaluate it without them."
             )
         n_base = len(next(iter(task.base.values())))
         labels = torch.arange(n_base, device=task.support_y.device).expand(task.tasks, -1)

@@ -51,6 +51,7 @@ def test_not_a_number_is_refused(refused):
         (["REFERENCE={ACCURACY: 50, SOURCE: a}"], "without STATUS"),
         (["REFERENCE={SOURCE: a, STATUS: paper}"], "REFERENCE.ACCURACY is 0.0"),
         (["REFERENCE={ACCURACY: 101, SOURCE: a, STATUS: paper}"], "REFERENCE.ACCURACY is 101.0"),
+        (["EVAL.PRIOR=1"], "EVAL.PRIOR is 1.0; it must lie between 0 and 1"),
         (["STAGE.meta.STEPS=0"], "STAGE.meta.STEPS is 0"),
         (["STAGE.meta={STEPS: 0, STREAM: both}"], "STAGE.meta.STREAM is both"),
         (["STAGE.meta.OPTIM.LR=0"], "must be positive"),

@@ -1,0 +1,133 @@
+"""--lowshot: ImageNet low-shot in small, from the command line."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from core.build import Builder, load_config
+from core.data import lowshot
+from core.data.benchmarks import prepare
+from core.data.collect import Options
+from core.data.episodes import EpisodeSampler, Shape
+from core.data.lowshot import open_group
+from core.engine.checkpoint import load, restore
+from tests.data.fake_features import ORDER, features, small_lowshot, write_npz
+from tests.workspace import PROTONET, Workspace, best
+
+NAME = "ImageNet-LowShot"
+FAST = {"EPOCHS": 1, "STEPS": 3, "VAL": {"EPISODES": 4}, "OPTIM": {"NAME": "sgd", "LR": 0.01}}
+DYNAMIC = PROTONET | {
+    "TASK": {"TEST": {"WAY": 3, "SHOT": 1, "QUERY": 2}, "TRAIN": {"BASE_QUERY": 4}},
+    "BACKBONE": {"NAME": "Features", "ARGS": {"dropout": 0.5}},
+    "METHOD": {"NAME": "DynamicFSL"},
+    "STAGES": ["base", "meta"],
+    "STAGE": {
+        "base": FAST | {"METHOD": "DynamicFSL", "ARGS": {"generator": "none"}, "STREAM": "batches"},
+        "meta": FAST,
+    },
+    "EVAL": {"EPISODES": 4, "TRIALS": 6, "PRIOR": 0.6},
+}
+PROTO = DYNAMIC | {"METHOD": {"NAME": "ProtoNet"}, "STAGES": ["meta"], "STAGE": {"meta": FAST}}
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lowshot, "TRAINING_IMAGES", 12 * 9)
+    monkeypatch.setattr(lowshot, "PER_CLASS", 4)
+    arrays = [features(sorted(ORDER), count, seed) for count, seed in ((9, 0), (4, 1))]
+    for content in arrays:
+        content["all_features"] += np.random.default_rng(2).normal(0, 1.5, content["all_features"].shape)
+    root = tmp_path / "data"
+    prepare(root, small_lowshot(), Options(write_npz(tmp_path / "files", *arrays), class_ids="sorted"))
+    return Workspace(tmp_path, root, monkeypatch, capsys)
+
+
+def config(space, tree=DYNAMIC):
+    return space.config(tree, DATASET={"ROOT": str(space.root), "NAME": NAME})
+
+
+def trial(builder, method, group, shot, number):
+    """Top-1 shares of one trial, image by image; scores from single-query tasks."""
+    opened = open_group(builder.cfg.DATASET.ROOT, NAME, group)
+    way = len(opened.shots.classes)
+    drawn = EpisodeSampler(opened.shots, Shape(way, shot, 0), builder.cfg.EVAL.SEED).draw(torch.tensor([number]))
+    classes, support = drawn.classes[0].tolist(), opened.shots.images[drawn.support[0]]
+    mean = np.stack([support[i * shot : (i + 1) * shot] for i in range(way)]).astype(np.float64)
+    hits = {"novel": [], "base": [], "all": []}
+    weights = method.weight.detach().double().numpy()[opened.base_ids]
+    for split, kind in ((opened.novel, "novel"), (opened.base, "base")):
+        vectors = split.images if split.rows is None else split.images[split.rows]
+        for z, y in zip(np.asarray(vectors, np.float64), split.labels.tolist(), strict=True):
+            unit = z / np.linalg.norm(z)
+            own = [unit @ _unit(_weights(method, mean[n])) for n in range(way)]
+            other = [unit @ _unit(w) for w in weights]
+            label = classes.index(y) if kind == "novel" else y
+            truth = len(other) + label if kind == "novel" else label
+            hits[kind].append(np.argmax(own if kind == "novel" else other) == label)
+            hits["all"].append(np.argmax(other + own) == truth)
+    return {name: 100 * np.mean(found) for name, found in hits.items()}
+
+
+def _unit(v):
+    return v / np.linalg.norm(v)
+
+
+def _weights(method, supports):
+    """Eq. 7 and 8 over all base classes."""
+    state = {name: value.double().numpy() for name, value in method.state_dict().items()}
+    total = np.zeros(supports.shape[1])
+    for z in supports:
+        z = _unit(z)
+        query = _unit(state["attention.query.weight"] @ z + state["attention.query.bias"])
+        looked = np.exp(state["attention.gamma"] * np.array([query @ _unit(k) for k in state["attention.keys"]]))
+        base = sum(a * _unit(w) for a, w in zip(looked / looked.sum(), state["weight"], strict=True))
+        total += state["phi_avg"] * z + state["attention.phi_att"] * base
+    return total / len(supports)
+
+
+@pytest.mark.parametrize("group", ["val", "test"])
+def test_a_checkpoint_is_trained_on_features_and_evaluated(stored, group):
+    cfg = config(stored)
+    run = stored.train(cfg)
+    code, out, err = stored.evaluator(cfg, "-c", best(run), "--lowshot", group, "--shots", 1, 3)
+    assert (code, err) == (0, "")
+    assert out.count(f"group {group}") == 2
+    builder = Builder(load_config(cfg).cfg, torch.device("cpu"))
+    method = builder.method()
+    restore(method, load(best(run))["method"], best(run))
+    for shot in (1, 3):
+        folder = run / "eval" / best(run).stem / f"lowshot_{group}_{shot}shots_seed0_6"
+        rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+        for number in (0, 5):
+            expected = trial(builder, method, group, shot, number)
+            found = {name: float(rows[number][f"{name}_top1"]) for name in expected}
+            assert found == pytest.approx(expected, abs=1e-3)
+        result = json.loads((folder / "lowshot.json").read_text())
+        assert (result["way"], result["n_base"], result["queries"]) == (3, 3, {"novel": 12, "base": 12})
+        mean = np.mean([float(row["all_top5"]) for row in rows])
+        assert result["figures"]["all"]["top5"]["mean"] == pytest.approx(mean, abs=1e-3)
+        assert 100 / 3 < result["figures"]["novel"]["top1"]["mean"] < 100
+
+
+def test_methods_without_a_classifier_use_the_means_of_the_base_classes(stored):
+    code, out, err = stored.evaluator(config(stored, PROTO), "--untrained", "--lowshot", "test")
+    assert (code, err) == (
+        2,
+        "error: --lowshot: a trial takes 20 images of each class, but 'n10' has 9; give --shots.\n",
+    )
+    code, out, _ = stored.evaluator(config(stored, PROTO), "--untrained", "--lowshot", "test", "--shots", 5)
+    assert code == 0
+    assert "n = 5" in out
+
+
+def test_what_cannot_be_asked_is_said(space, stored, refused):
+    cfg = config(stored, PROTO)
+    asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
+    assert refused(*asked, "both").startswith("--lowshot is 'both' on DATASET.TRAIN.NAME ImageNet-LowShot")
+    assert refused(*asked, "val", "--ways", 2).startswith("--lowshot has classes and questions of its own")
+    glyphs = space.config(name="Glyphs.yaml")
+    sentence = refused("run_evaluator.py", "--cfg", glyphs, "-d", "cpu", "--untrained", "--lowshot", "val")
+    assert sentence.endswith("it evaluates group val or test of ImageNet-LowShot, trained on the same.")
