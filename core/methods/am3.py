@@ -60,6 +60,10 @@ class AM3(Prototypical):
         self.inputs = inputs.split("+")
         if not set(self.inputs) <= set(INPUTS):
             raise UserError(f"METHOD.ARGS.inputs is {inputs!r}; join some of {', '.join(INPUTS)} by +.")
+        if not info.word_dim:
+            raise UserError(
+                "AM3 reads word vectors, and the training classes have none; name a file of them in DATASET.SEMANTICS."
+            )
         width = backbone.vector_dim
         self.transform = _mlp(info.word_dim, hidden, width, drop_rate, use_bn)
         self.weigh = _mlp(len(self.inputs) * width, hidden, 1, drop_rate, use_bn)

@@ -181,6 +181,11 @@ def test_am3_names_its_inputs():
         AM3(conv4(), INFO, inputs="word+image")
 
 
+def test_am3_without_words_is_a_sentence():
+    with pytest.raises(UserError, match=r"^AM3 reads word vectors, and the training classes have none; name a file"):
+        AM3(conv4(), DataInfo(n_base=6, image_size=16))
+
+
 def test_am3_takes_the_objectives_of_classes():
     method, task = am3(), vector_task()
     method.objective = TaskRelevantMargin(beta=5.0).double()
