@@ -5,6 +5,8 @@ https://arxiv.org/abs/1902.07104
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -60,10 +62,15 @@ class AM3(Prototypical):
         self.inputs = inputs.split("+")
         if not set(self.inputs) <= set(INPUTS):
             raise UserError(f"METHOD.ARGS.inputs is {inputs!r}; join some of {', '.join(INPUTS)} by +.")
+        if not info.word_dim:
+            raise UserError(
+                "AM3 reads word vectors, and the training classes have none; name a file of them in DATASET.SEMANTICS."
+            )
         width = backbone.vector_dim
         self.transform = _mlp(info.word_dim, hidden, width, drop_rate, use_bn)
         self.weigh = _mlp(len(self.inputs) * width, hidden, 1, drop_rate, use_bn)
         self.word_decay = word_decay
+        self.register_buffer("base_words", info.semantics, persistent=False)
         self._weight: Tensor | None = None  # mean lambda of the last training step
 
     def forward(self, task: Task) -> Tensor:
@@ -77,6 +84,10 @@ class AM3(Prototypical):
         word, proto = (value.repeat_interleave(task.query_y.shape[1], 0) for value in (word, proto))
         logits = self.logit_scale * self.similarity(query, self._mix(word, proto, query))
         return logits.view(*task.query_y.shape, task.way)
+
+    def base_logits(self, task: Task) -> Tensor:
+        """Those of the base classes' means and words, [T, Q, n_base]."""
+        return super().base_logits(replace(task, semantics=self.base_words.expand(task.tasks, -1, -1)))
 
     def _mix(self, word: Tensor, proto: Tensor, query: Tensor | None = None) -> Tensor:
         """Prototypes [T, N, C] of both kinds, and query vectors [T, 1, C], to their mixture [T, N, C]."""

@@ -125,3 +125,12 @@ def test_resuming_at_another_way_is_a_sentence(space, words_of_all, monkeypatch)
     code, _, err = space.trainer(cfg, at(words_of_all), "TASK.TRAIN.WAY=4", "--resume")
     assert code == 2
     assert len(err.strip().splitlines()) == 1
+
+
+def test_frozen_batch_norm_is_the_backbones_and_not_the_generators(space, words_of_all):
+    cfg = space.config(OBJECTIVE=TRAML)
+    state = load(best(space.train(cfg, at(words_of_all), "STAGE.meta.BN=frozen")))["method"]
+    counters = {name: int(value) for name, value in state.items() if name.endswith("num_batches_tracked")}
+    of_generator = {name for name in counters if name.startswith("objective.")}
+    assert len(of_generator) == 2
+    assert all((count > 0) == (name in of_generator) for name, count in counters.items())

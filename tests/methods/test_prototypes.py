@@ -181,6 +181,20 @@ def test_am3_names_its_inputs():
         AM3(conv4(), INFO, inputs="word+image")
 
 
+def test_am3_scores_base_classes_by_their_means_and_words():
+    method, task, base = am3(), vector_task(), drawn(6, 7, seed=5)
+    object.__setattr__(task, "base", {"vector": base})
+    of_base = make_task({"vector": base.expand(2, 6, 7)}, task.query, 6, 1)
+    object.__setattr__(of_base, "semantics", WORDS.double().expand(2, 6, 9))
+    torch.testing.assert_close(method.base_logits(task), method(of_base))
+    assert "base_words" not in method.state_dict()
+
+
+def test_am3_without_words_is_a_sentence():
+    with pytest.raises(UserError, match=r"^AM3 reads word vectors, and the training classes have none; name a file"):
+        AM3(conv4(), DataInfo(n_base=6, image_size=16))
+
+
 def test_am3_takes_the_objectives_of_classes():
     method, task = am3(), vector_task()
     method.objective = TaskRelevantMargin(beta=5.0).double()
