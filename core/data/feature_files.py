@@ -167,9 +167,9 @@ class _Npz:
 
 
 def _opened(scratch: Path) -> BinaryIO:
-    """A new file, whose writes are not gathered: a full disk is noticed where it happens."""
+    """A new file in the scratch folder."""
     with explained(scratch.parent):
-        return scratch.open("wb", buffering=0)
+        return scratch.open("wb")
 
 
 def _header(member: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
@@ -237,4 +237,5 @@ def _write(blocks: Iterable[np.ndarray], scratch: Path, file: Path, kept: np.dty
                 raise UserError(f"{file} row {bad} is not finite; compute the features again.")
             with explained(scratch.parent):
                 out.write(block)
+                out.flush()  # a full disk is noticed here
             row += len(block)
