@@ -169,7 +169,7 @@ class _Npz:
 def _opened(scratch: Path) -> BinaryIO:
     """A new file in the scratch folder."""
     with explained(scratch.parent):
-        return scratch.open("wb")
+        return scratch.open("wb", buffering=0)
 
 
 def _header(member: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
@@ -236,6 +236,7 @@ def _write(blocks: Iterable[np.ndarray], scratch: Path, file: Path, kept: np.dty
                 bad = row + int(np.flatnonzero(~np.isfinite(block).all(1))[0])
                 raise UserError(f"{file} row {bad} is not finite; compute the features again.")
             with explained(scratch.parent):
-                out.write(block)
-                out.flush()  # a full disk is noticed here
+                left = memoryview(block).cast("B")
+                while left:  # nothing is held back, so that a full disk is noticed here
+                    left = left[out.write(left) :]
             row += len(block)
