@@ -91,7 +91,8 @@ def make_backbone(cfg: Config, info: DataInfo, method: str) -> Backbone:
     asked = [need for need in METHODS[method].needs if need in ("map", "parts")]
     if info.features and asked:
         raise UserError(
-            f"METHOD.NAME is {method}, which needs {asked[0]}s of features, but {cfg.DATASET.TRAIN.NAME} holds vectors."
+            f"METHOD.NAME is {method}, which needs {asked[0]!r} of images, but DATASET.TRAIN.NAME "
+            f"{cfg.DATASET.TRAIN.NAME} holds vectors; choose a method on vectors, such as ProtoNet."
         )
     return kind(info.features or info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
 

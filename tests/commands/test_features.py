@@ -8,6 +8,7 @@ import torch
 
 from core.build import Builder, load_config
 from core.data.store import split_dir, write_split
+from core.registry import METHODS
 from tests.workspace import PROTONET, Workspace, best, result
 
 FEATURES = PROTONET | {"DATASET": {"NAME": "ImageNet-LowShot"}, "BACKBONE": {"NAME": "Features"}}
@@ -87,6 +88,13 @@ def test_what_does_not_fit_is_said(stored, keys, message):
     assert code == 2
     assert message in err
     assert not stored.base.exists()
+
+
+def test_a_method_on_maps_is_refused(stored, monkeypatch):
+    monkeypatch.setattr(METHODS["ProtoNet"], "needs", ("map",))
+    code, _, err = stored.trainer(config(stored))
+    assert code == 2
+    assert "METHOD.NAME is ProtoNet, which needs 'map' of images, but DATASET.TRAIN.NAME ImageNet-LowShot holds" in err
 
 
 def test_an_image_set_needs_a_network(space):
