@@ -92,7 +92,8 @@ def make_backbone(cfg: Config, info: DataInfo, method: str) -> Backbone:
     asked = [need for need in METHODS[method].needs if need in ("map", "parts")]
     if info.features and asked:
         raise UserError(
-            f"METHOD.NAME is {method}, which needs {asked[0]}s of features, but {cfg.DATASET.TRAIN.NAME} holds vectors."
+            f"METHOD.NAME is {method}, which needs {asked[0]!r} of images, but DATASET.TRAIN.NAME "
+            f"{cfg.DATASET.TRAIN.NAME} holds vectors; choose a method on vectors, such as ProtoNet."
         )
     return kind(info.features or info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
 
@@ -122,10 +123,11 @@ class Builder:
             split = open_split(self.cfg.DATASET.ROOT, dataset, name, self.image_size, f"{key}.NAME")
             if name == "train" and self.cfg.DATASET.BASE_HOLDOUT:
                 split, _ = hold_out(split, self.cfg.DATASET.BASE_HOLDOUT)
-            if split.features and name != "train" and split.features != self.split("train").features:
+            train = split if name == "train" else self.split("train")
+            if split.features != train.features:
                 raise UserError(
-                    f"{key}.NAME is {dataset}, which holds features of length {split.features}, but "
-                    f"DATASET.TRAIN.NAME {self.split('train').dataset} does not; use features of one network."
+                    f"{key}.NAME is {dataset}, which holds {_held(split)}, but DATASET.TRAIN.NAME {train.dataset} "
+                    f"holds {_held(train)}; use images everywhere, or features of one network."
                 )
             self._splits[name] = self._with_words(split)
         return self._splits[name]
@@ -335,6 +337,11 @@ class Builder:
         """What word vectors add to a stage's key."""
         vectors = [self.split(name).vectors for name in ("train", "val") if self.split(name).words_from]
         return {"words": hashlib.sha256(b"".join(v.tobytes() for v in vectors)).hexdigest()} if vectors else {}
+
+
+def _held(split: Split) -> str:
+    """What the store of a split holds."""
+    return f"features of length {split.features}" if split.features else "images"
 
 
 def _take_weights(method: Method, file: str) -> str:

@@ -11,6 +11,7 @@ memory together, and compressed files are decompressed once.
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -32,18 +33,18 @@ NPZ = b"PK\x03\x04"
 
 @dataclass(frozen=True)
 class Table:
-    """The features of one file, on disk, and their labels."""
+    """The features (or images) of one file, on disk, and their labels."""
 
     path: Path  # raw rows
     origin: Path
-    dim: int
+    shape: tuple[int, ...]  # of a row
     dtype: np.dtype
     labels: np.ndarray  # [N] int64
     classes: list[str]  # that the labels index; [] = the file does not name them
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
-        """Rows `ids` [n] as [n, D]; neighbours are read together."""
-        found, size = np.empty((len(ids), self.dim), self.dtype), self.dim * self.dtype.itemsize
+        """Rows `ids` [n] as [n, ...]; neighbours are read together."""
+        found, size = np.empty((len(ids), *self.shape), self.dtype), math.prod(self.shape) * self.dtype.itemsize
         starts = np.flatnonzero(np.diff(ids, prepend=-2) != 1)
         with self.path.open("rb", buffering=0) as file:
             for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(ids)], strict=True):
@@ -53,8 +54,8 @@ class Table:
 
 
 @dataclass
-class Vectors:
-    """The features of one split before they are packed."""
+class Rows:
+    """The features (or images) of one split before they are packed."""
 
     table: Table
     rows: np.ndarray  # [M] of the table
@@ -166,7 +167,7 @@ class _Npz:
 
 
 def _opened(scratch: Path) -> BinaryIO:
-    """A new file, whose writes are not gathered: a full disk is noticed where it happens."""
+    """A new file in the scratch folder."""
     with explained(scratch.parent):
         return scratch.open("wb", buffering=0)
 
@@ -203,17 +204,39 @@ def _copy(source: _Hdf5 | _Npz, file: Path, scratch: Path) -> Table:
     if labels.min() < 0 or (classes and labels.max() >= len(classes)):
         raise UserError(f"{file} has labels from {labels.min()} to {labels.max()}, which no class has; get it again.")
     kept = dtype.newbyteorder("=") if dtype.itemsize in (2, 4) else np.dtype(np.float32)
+    _write(source.blocks(names[0], count), scratch, file, kept)
+    if os.path.getsize(scratch) != count * shape[1] * kept.itemsize:
+        raise UserError(f"{file} is cut short; get it again.")
+    return Table(scratch, file, shape[1:], kept, labels, classes)
+
+
+def read_images(file: Path, scratch: Path) -> Table:
+    """Copy `images` [N, H, W, 3] of an .npz file to `scratch`; labels stay empty."""
+    try:
+        with _Npz(file) as source:
+            shape, dtype = source.shape("images")
+            if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
+                raise ValueError(f"images are {list(shape)} of {dtype}")
+            _write(source.blocks("images", shape[0]), scratch, file, dtype)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        if getattr(error, "errno", None):  # the disk's fault, not the file's
+            raise
+        raise UserError(f"{file} holds no images [N, H, W, 3] of uint8 ({error}); get it again.") from error
+    return Table(scratch, file, shape[1:], dtype, np.zeros(shape[0], np.int64), [])
+
+
+def _write(blocks: Iterable[np.ndarray], scratch: Path, file: Path, kept: np.dtype) -> None:
+    """Write blocks of rows one after another, after checking that they are finite."""
     row = 0
     with _opened(scratch) as out:
-        for block in source.blocks(names[0], count):
+        for given in blocks:
             with np.errstate(over="ignore"):
-                block = np.ascontiguousarray(block, kept)
+                block = np.ascontiguousarray(given, kept)
             if not np.isfinite(block).all():
                 bad = row + int(np.flatnonzero(~np.isfinite(block).all(1))[0])
                 raise UserError(f"{file} row {bad} is not finite; compute the features again.")
             with explained(scratch.parent):
-                out.write(block)
+                left = memoryview(block).cast("B")
+                while left:  # nothing is held back, so that a full disk is noticed here
+                    left = left[out.write(left) :]
             row += len(block)
-    if os.path.getsize(scratch) != count * shape[1] * kept.itemsize:
-        raise UserError(f"{file} is cut short; get it again.")
-    return Table(scratch, file, shape[1], kept, labels, classes)

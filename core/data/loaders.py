@@ -42,9 +42,9 @@ class Pixels:
 
         `seed` [n] gives each image its own augmentation.
         """
-        if self._are_features:
-            return self._chosen(ids).float()
         pixels = self._raw(ids)
+        if self._are_features:
+            return pixels
         for transform in transforms:
             pixels = transform(pixels, seed)
         return (pixels * self._scale + self._shift).permute(0, 3, 1, 2)
@@ -54,12 +54,10 @@ class Pixels:
         return (views(self._raw(ids), seed, train) * self._scale + self._shift).permute(0, 1, 4, 2, 3)
 
     def _raw(self, ids: Tensor) -> Tensor:
-        """Pixels in 0..1, [n, H, W, 3]."""
-        return self._chosen(ids).float() / 255
-
-    def _chosen(self, ids: Tensor) -> Tensor:
+        """Pixels in 0..1, [n, H, W, 3], or features [n, D]."""
         rows = ids if self._rows is None else self._rows[ids.cpu()]
-        return self._images[rows.to(self._images.device)].to(self.device)
+        chosen = self._images[rows.to(self._images.device)].to(self.device).float()
+        return chosen if self._are_features else chosen / 255
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from core.data.cifar import SPLIT_FILES
 from core.data.collect import Collected, Options, refuse_deviation
-from core.data.feature_files import Table, Vectors, read_features
+from core.data.feature_files import Rows, Table, read_features
 from core.data.store import SPLITS, Split, read_split, split_dir
 from core.data.writer import fingerprint
 from core.errors import UserError
@@ -70,17 +70,17 @@ def collect_lowshot(options: Options, by_sorted_wnid: bool = False, found: Publi
     files = _two_files(options.sources)
     tables = {part: read_features(file, options.scratch / f"{part or 'train'}.raw") for part, file in files.items()}
     first, second = tables.values()
-    if (first.dim, first.dtype) != (second.dim, second.dtype):
+    if (first.shape, first.dtype) != (second.shape, second.dtype):
         raise UserError(
-            f"{first.origin} holds {first.dim} numbers of {first.dtype} an image, and {second.origin} {second.dim} of "
-            f"{second.dtype}; give features of one network."
+            f"{first.origin} holds {first.shape[0]} numbers of {first.dtype} an image, and {second.origin} "
+            f"{second.shape[0]} of {second.dtype}; give features of one network."
         )
     wnids = {part: _class_order(table, found, options.class_ids) for part, table in tables.items()}
     counts = {part: _counts(table, wnids[part]) for part, table in tables.items()}
     notes = refuse_deviation("; ".join(_deviations(found, counts)), options)
     contents = {split: _content(split, tables, wnids, found) for split in STORED}
     order = options.class_ids or "named in the files"
-    return Collected(contents, {"preparation": {"features": first.dim, "class_ids": order}, **notes})
+    return Collected(contents, {"preparation": {"features": first.shape[0], "class_ids": order}, **notes})
 
 
 def _two_files(sources: tuple[Path, ...]) -> dict[str, Path]:
@@ -136,7 +136,7 @@ def _deviations(found: Published, counts: dict[str, dict[str, int]]) -> list[str
     return said
 
 
-def _content(split: str, tables: dict[str, Table], wnids: dict[str, list[str]], found: Published) -> Vectors:
+def _content(split: str, tables: dict[str, Table], wnids: dict[str, list[str]], found: Published) -> Rows:
     """The features of one stored split; images are numbered within their class in the order of the file."""
     part = QUERIES if split.endswith(QUERIES) else ""
     table, place = tables[part], {name: i for i, name in enumerate(wnids[part])}
@@ -151,7 +151,7 @@ def _content(split: str, tables: dict[str, Table], wnids: dict[str, list[str]], 
     notes = {"words": {name: found.words[name] for name in classes}}
     if split.startswith("train"):
         notes["groups"] = found.base
-    return Vectors(table, rows, labels, classes, names, f"features of {table.origin.name}", notes)
+    return Rows(table, rows, labels, classes, names, f"features of {table.origin.name}", notes)
 
 
 @dataclass(frozen=True)

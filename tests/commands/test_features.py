@@ -8,6 +8,8 @@ import torch
 
 from core.build import Builder, load_config
 from core.data.store import split_dir, write_split
+from core.registry import METHODS
+from tests.conftest import write_tiny_split
 from tests.workspace import PROTONET, Workspace, best, result
 
 FEATURES = PROTONET | {"DATASET": {"NAME": "ImageNet-LowShot"}, "BACKBONE": {"NAME": "Features"}}
@@ -89,6 +91,13 @@ def test_what_does_not_fit_is_said(stored, keys, message):
     assert not stored.base.exists()
 
 
+def test_a_method_on_maps_is_refused(stored, monkeypatch):
+    monkeypatch.setattr(METHODS["ProtoNet"], "needs", ("map",))
+    code, _, err = stored.trainer(config(stored))
+    assert code == 2
+    assert "METHOD.NAME is ProtoNet, which needs 'map' of images, but DATASET.TRAIN.NAME ImageNet-LowShot holds" in err
+
+
 def test_an_image_set_needs_a_network(space):
     code, _, err = space.trainer(space.config(BACKBONE={"NAME": "Features"}))
     assert code == 2
@@ -103,4 +112,10 @@ def test_features_of_two_networks_do_not_mix(stored):
         "run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "DATASET.TEST.NAME=ImageNet-LowShot-Sorted"
     )
     assert code == 2
-    assert "holds features of length 4, but DATASET.TRAIN.NAME ImageNet-LowShot does not" in err
+    assert "holds features of length 4, but DATASET.TRAIN.NAME ImageNet-LowShot holds features of length 8" in err
+    write_tiny_split(stored.root, "test", 4, 4)
+    code, _, err = stored.script(
+        "run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "DATASET.TEST.NAME=Glyphs", "DATASET.SIZE=16"
+    )
+    assert code == 2
+    assert "DATASET.SIZE is 16, but DATASET.TRAIN.NAME ImageNet-LowShot holds features; leave it 0" in err
