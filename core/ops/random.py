@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+MANY_STEPS = 64  # of a shuffle, above which its arrays are stored
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
@@ -57,14 +58,31 @@ def permutation(seed: Tensor, tag: str | int, n: int) -> Tensor:
 def subset(seed: Tensor, tag: str | int, sizes: Tensor, k: int) -> Tensor:
     """k different numbers below `sizes`, uniformly and in random order: seeds and sizes [*S] to [*S, k] int64.
 
-    The first k steps of a Fisher-Yates shuffle whose array is never stored: a position's content is looked up among
-    the swaps made so far, so the cost does not depend on `sizes`. The remainder's bias is below size / 2^63.
+    The first k steps of a Fisher-Yates shuffle. Its array is stored for many steps alone: for few, a position's content
+    is looked up among the swaps made so far, so the cost does not depend on `sizes` but grows with k^2. The remainder's
+    bias is below size / 2^63.
     """
     words = _shift_right(hashes(seed, tag, k), 1)
+    return _shuffled(words, sizes) if k > MANY_STEPS else _looked_up(words, sizes)
+
+
+def _shuffled(words: Tensor, sizes: Tensor) -> Tensor:
+    """A step of the shuffle for each of `words` [*S, k], on stored arrays."""
+    content = torch.arange(int(sizes.max()), device=words.device).expand(*sizes.shape, -1).clone()
+    for step in range(words.shape[-1]):
+        position = (step + words[..., step] % (sizes - step))[..., None]
+        found, here = content.gather(-1, position), content[..., step : step + 1].clone()
+        content.scatter_(-1, position, here)
+        content[..., step : step + 1] = found
+    return content[..., : words.shape[-1]]
+
+
+def _looked_up(words: Tensor, sizes: Tensor) -> Tensor:
+    """The same without arrays."""
     swapped_at: list[Tensor] = []
     swapped_in: list[Tensor] = []
     chosen: list[Tensor] = []
-    for step in range(k):
+    for step in range(words.shape[-1]):
         position = step + words[..., step] % (sizes - step)
         here = torch.full_like(position, step)
         found, content = position, here

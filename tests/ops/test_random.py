@@ -172,6 +172,13 @@ def test_subset_equals_a_fisher_yates_loop(pairs, k):
     assert random.subset(many, "s", sizes, k).tolist() == expected
 
 
+@pytest.mark.parametrize("k", [random.MANY_STEPS, random.MANY_STEPS + 1, 90])
+def test_long_subsets_equal_a_fisher_yates_loop(k):
+    sizes = [90, 130, 200, 90, 101, 95]
+    found = random.subset(seeds(6).view(2, 3), "s", torch.tensor(sizes).view(2, 3), k).flatten(0, 1)
+    assert found.tolist() == [fisher_yates(int(s), "s", n, k) for s, n in zip(seeds(6), sizes, strict=True)]
+
+
 @given(INT64, st.integers(1, 12))
 def test_subset_of_everything_is_a_permutation(seed, n):
     assert sorted(random.subset(torch.tensor(seed), "s", torch.tensor(n), n).tolist()) == list(range(n))
