@@ -9,12 +9,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from core.backbones.blocks import Backbone
 from core.config import Config, Loaded, Schemas, load, plugins
 from core.config.defaults import DEFAULTS
 from core.config.provenance import COMMAND_LINE
@@ -68,8 +68,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
     """The method of a stage with its backbone and objective, initialised from SEED."""
     node = cfg.STAGE[stage]
     torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
-    backbone = BACKBONES[cfg.BACKBONE.NAME](info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
-    method = METHODS[node.METHOD](backbone, info, **node.ARGS)
+    method = METHODS[node.METHOD](make_backbone(cfg, info, node.METHOD), info, **node.ARGS)
     objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
     if objective.needs_cosine and not method.cosine_logits:
         raise UserError(
@@ -79,6 +78,24 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
     objective.prepare(info.n_base if node.STREAM == "batches" else info.way)
     method.objective = objective
     return method
+
+
+def make_backbone(cfg: Config, info: DataInfo, method: str) -> Backbone:
+    """The backbone, which must fit what the data set holds and the method needs."""
+    name, kind = cfg.BACKBONE.NAME, BACKBONES[cfg.BACKBONE.NAME]
+    if (kind.input_dims == 1) != bool(info.features):
+        hint = "set it to Features" if info.features else "choose a network, such as Conv4"
+        raise UserError(
+            f"BACKBONE.NAME is {name}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
+            f"{'features' if info.features else 'images'}; {hint}."
+        )
+    asked = [need for need in METHODS[method].needs if need in ("map", "parts")]
+    if info.features and asked:
+        raise UserError(
+            f"METHOD.NAME is {method}, which needs {asked[0]!r} of images, but DATASET.TRAIN.NAME "
+            f"{cfg.DATASET.TRAIN.NAME} holds vectors; choose a method on vectors, such as ProtoNet."
+        )
+    return kind(info.features or info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
 
 
 def task_shape(cfg: Config, name: str) -> Shape:
@@ -106,13 +123,19 @@ class Builder:
             split = open_split(self.cfg.DATASET.ROOT, dataset, name, self.image_size, f"{key}.NAME")
             if name == "train" and self.cfg.DATASET.BASE_HOLDOUT:
                 split, _ = hold_out(split, self.cfg.DATASET.BASE_HOLDOUT)
+            train = split if name == "train" else self.split("train")
+            if split.features != train.features:
+                raise UserError(
+                    f"{key}.NAME is {dataset}, which holds {_held(split)}, but DATASET.TRAIN.NAME {train.dataset} "
+                    f"holds {_held(train)}; use images everywhere, or features of one network."
+                )
             self._splits[name] = self._with_words(split)
         return self._splits[name]
 
     def _with_words(self, split: Split) -> Split:
         """The split with the word vectors that DATASET.SEMANTICS names, where a stage asks for them."""
         data = self.cfg.DATASET
-        asked = data.SEMANTICS or any(asks[split.name == "train"] for asks in self._stages_ask_for_words)
+        asked = data.SEMANTICS or any(asks[split.name == "train"] for asks in self._ask_for_words(split.features))
         if not asked or (split.vectors is not None and not data.SEMANTICS):
             return split
         instead = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}
@@ -122,14 +145,13 @@ class Builder:
         vectors = semantic_vectors(file, [called.get(name, name) for name in split.classes], instead)
         return replace(split, vectors=vectors, words_from=str(file))
 
-    @cached_property
-    def _stages_ask_for_words(self) -> list[tuple[bool, bool]]:
+    def _ask_for_words(self, features: int) -> list[tuple[bool, bool]]:
         """Whether each stage's method wants word vectors, and whether it or its objective does, in training.
 
         They are built to be asked, as either may depend on arguments; without memory, around made-up data.
         """
         task = self.cfg.TASK.TRAIN
-        info = DataInfo(2, self.image_size, task.WAY, task.SHOT, task.QUERY, torch.zeros(2, 1))
+        info = DataInfo(2, self.image_size, task.WAY, task.SHOT, task.QUERY, torch.zeros(2, 1), features)
         with torch.device("meta"):
             methods = [make_method(self.cfg, stage, info) for stage in self.cfg.STAGES]
         return [("semantics" in method.needs, _trains_on_words(method)) for method in methods]
@@ -200,10 +222,8 @@ class Builder:
 
     def head(self, name: str) -> Method:
         """Another registered method around this backbone, with its default arguments, untrained."""
-        backbone = BACKBONES[self.cfg.BACKBONE.NAME](
-            self.image_size, self.cfg.BACKBONE.VECTOR, **self.cfg.BACKBONE.ARGS
-        )
-        return METHODS[name](backbone, self._info()).to(self.device)
+        info = self._info()
+        return METHODS[name](make_backbone(self.cfg, info, name), info).to(self.device)
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
         """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
@@ -221,6 +241,8 @@ class Builder:
                 f"set it to {method.streams[0]}."
             )
         transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
+        if transforms and self.split("train").features:
+            raise UserError(f"STAGE.{stage}.AUGMENT is {node.AUGMENT}, but features cannot be augmented; set it to [].")
         crops = self.views if "parts" in method.needs else None
         augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage), crops)
         pixels, words, streams = self.pixels("train"), _trains_on_words(method), []
@@ -236,6 +258,11 @@ class Builder:
 
     def _stage(self, name: str, run: RunFolder, stem: str, pretrained: Path) -> Stage:
         cfg, node, method = self.cfg, self.cfg.STAGE[name], self.method(name)
+        if not any(p.requires_grad for p in method.parameters()):
+            raise UserError(
+                f"STAGE.{name}.METHOD is {node.METHOD}, which has nothing to learn on BACKBONE.NAME "
+                f"{cfg.BACKBONE.NAME}; set BACKBONE.ARGS.width, or evaluate it with run_evaluator.py --untrained."
+            )
         streams = self.streams(name, method)
         final = name == cfg.STAGES[-1]
         test = cfg.TASK.TEST
@@ -275,7 +302,7 @@ class Builder:
     def _info(self) -> DataInfo:
         train, task = self.split("train"), self.cfg.TASK.TRAIN
         vectors = None if train.vectors is None else class_vectors(train)
-        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors)
+        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors, train.features)
 
     def _key(self, stage: str) -> str:
         """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it."""
@@ -306,6 +333,11 @@ class Builder:
         """What word vectors add to a stage's key."""
         vectors = [self.split(name).vectors for name in ("train", "val") if self.split(name).words_from]
         return {"words": hashlib.sha256(b"".join(v.tobytes() for v in vectors)).hexdigest()} if vectors else {}
+
+
+def _held(split: Split) -> str:
+    """What the store of a split holds."""
+    return f"features of length {split.features}" if split.features else "images"
 
 
 def _take_weights(method: Method, file: str) -> str:

@@ -8,7 +8,7 @@ Letters used in every shape comment of the project:
 
 `Features` map a name to a tensor whose leading axes are [T, n] (or [n] outside a task):
 
-    image  [..., 3, H, W]     normalised pixels
+    image  [..., 3, H, W]     normalised pixels; [..., D] of a data set that holds features
     crops  [..., V, 3, H, W]  normalised pixels of crops, resized to the image's size (DATASET.VIEWS)
     vector [..., C]           one vector an image
     map    [..., C, h, w]     the last feature map
@@ -100,11 +100,12 @@ class DataInfo:
     """What a method may know of the data when it is built: the widths of its heads come from here, never a YAML."""
 
     n_base: int
-    image_size: int
+    image_size: int  # 0 of a data set that holds features
     way: int = 0  # of training episodes; 0 where the stage draws none
     shot: int = 0
     query: int = 0  # per class
     semantics: Tensor | None = field(default=None, repr=False)  # [n_base, D]
+    features: int = 0  # length of the features of a data set that holds them instead of images
 
     @property
     def word_dim(self) -> int:

@@ -216,7 +216,7 @@ class Examination:
     def _shelf(self, method: Method, held: dict[str, Any]) -> Shelf:
         """Where these features belong on disk: the key holds everything they depend on."""
         eval_cfg, manifest = self._cfg.EVAL, self._split.manifest
-        key = held | {name: manifest[name] for name in ("pixels_sha256", "fingerprint", "mean", "std")}
+        key = held | {name: manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")}
         key |= {"image_size": self._split.size, "precision": eval_cfg.PRECISION, "batch": eval_cfg.BATCH}
         key |= {"device": device.describe(self._builder.device), "torch": torch.__version__}
         key |= self._builder.views_key("parts" in method.needs)

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.cli import run_command
 from core.data.benchmarks import BENCHMARKS, Benchmark, benchmark, check_prepared, is_prepared, prepare
 from core.data.collect import Options
-from core.data.store import SPLITS, Split
+from core.data.lowshot import CLASS_IDS
+from core.data.store import SPLITS, Split, split_dir
 
 EPILOG = """examples:
   what there is, and what is on disk already
@@ -23,6 +24,8 @@ EPILOG = """examples:
     python experiments/prepare_data.py folder:~/photos --size 84
   the same with a split of your own: JSON {"train": [classes], ...}, or CSV lines filename,label,split
     python experiments/prepare_data.py folder:~/photos --from split.json
+  ImageNet low-shot from features of all its training and validation images
+    python experiments/prepare_data.py ImageNet-LowShot --from features_train.h5 features_val.h5 --class-ids sorted
   whether what is on disk is still what was written
     python experiments/prepare_data.py CUB --check
 """
@@ -41,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, default=Path("data"), help="data folder (default: data)")
     parser.add_argument("--size", type=int, default=0, help="side of the images in pixels (default: native)")
     parser.add_argument("--split-seed", type=int, help="seed of the class split of a folder without one (default: 0)")
+    parser.add_argument("--class-ids", choices=CLASS_IDS, default="", help="what numbered classes of features are")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: one a CPU)")
     parser.add_argument("--allow-deviation", action="store_true", help="take what differs from the published benchmark")
     parser.add_argument("--check", action="store_true", help="verify what is prepared and stop")
@@ -57,12 +61,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def print_list(root: Path) -> None:
     """One line a data set."""
-    print(f"{'name':16}{'classes':>13}{'images':>9}{'size':>7}  prepared  where to get it")
+    print(f"{'name':24}{'classes':>13}{'images':>9}{'size':>7}  prepared  where to get it")
     for found in BENCHMARKS.values():
         lists = found.classes()
         classes = "/".join(str(len(lists[split])) for split in SPLITS)
         done = "yes" if is_prepared(root, found) else "no"
-        print(f"{found.name:16}{classes:>13}{found.total:>9}{found.native_size:>4} px  {done:8}  {found.where}")
+        size = f"{found.native_size} px" if found.native_size else "vector"
+        print(f"{found.name:24}{classes:>13}{found.total:>9}{size:>7}  {done:8}  {found.where}")
     for folder in sorted(root.glob("folder-*/*px")):
         if all((folder / split / "manifest.json").is_file() for split in SPLITS):
             print(f"{folder.parent.name}  {folder.name}  yes")
@@ -71,13 +76,15 @@ def print_list(root: Path) -> None:
 def print_splits(root: Path, splits: list[Split]) -> None:
     """One line a split, and what is remarkable."""
     for split in splits:
-        folder = root / split.dataset / f"{split.size}px" / split.name
-        print(f"{split.name:6}{len(split.classes):4} classes {len(split.names):7} images  {folder}")
+        folder = split_dir(root, split.dataset, split.size, split.name)
+        print(f"{split.name:14}{len(split.classes):4} classes {len(split.names):7} images  {folder}")
     manifest = splits[0].manifest
     if manifest.get("split_by"):
         print(f"classes split by {manifest['split_by']}")
     for pair, count in manifest.get("duplicates_across_splits", {}).items():
-        print(f"note: {count} images lie in {pair}, equal pixel by pixel")
+        print(
+            f"note: {count} images lie in {pair}, equal {'in all features' if splits[0].features else 'pixel by pixel'}"
+        )
     if manifest.get("deviation"):
         print(f"DEVIATES from the published benchmark: {manifest['deviation']}")
 
@@ -112,6 +119,7 @@ def main() -> None:
         seed=arguments.split_seed,
         workers=arguments.workers,
         allow_deviation=arguments.allow_deviation,
+        class_ids=arguments.class_ids,
     )
     return run(root, found, options)
 

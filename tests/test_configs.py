@@ -18,8 +18,9 @@ from core.episode import Batch, DataInfo, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
-NAME = re.compile(r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+))?_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>[A-Z0-9]+)")
-BACKBONES = {"C4": "Conv4", "R12": "ResNet12", "R12T": "ResNet12T"}
+SIDE, LENGTH = 32, 64  # of images, and of stored features
+NAME = re.compile(r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+))?_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
+BACKBONES = {"C4": "Conv4", "R12": "ResNet12", "R12T": "ResNet12T", "Features": "Features"}
 OBJECTIVES = {"none": "ce"} | {name: name for name in schemas().objectives}
 
 
@@ -30,7 +31,15 @@ def loaded(leaf: str):
 
 def info(cfg, *, way: int = 0) -> DataInfo:
     task = cfg.TASK.TRAIN
-    return DataInfo(8, 32, way or task.WAY, task.SHOT, task.QUERY, torch.eye(8)[:, :6] + 1)
+    features = LENGTH if cfg.BACKBONE.NAME == "Features" else 0
+    side = 0 if features else SIDE
+    vectors = torch.eye(8)[:, :6] + 1
+    return DataInfo(8, side, way or task.WAY, task.SHOT, task.QUERY, vectors, features)
+
+
+def inputs(cfg, *leading: int) -> torch.Tensor:
+    """Images, or features where the config is for such."""
+    return torch.randn(*leading, *([LENGTH] if cfg.BACKBONE.NAME == "Features" else [3, SIDE, SIDE]))
 
 
 def test_there_are_configs():
@@ -101,7 +110,7 @@ def steps() -> list:
 def test_one_step_runs(leaf):
     cfg = loaded(leaf).cfg
     shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
-    image = torch.randn(1, 2 * (shot + 1), 3, 32, 32)
+    image = inputs(cfg, 1, 2 * (shot + 1))
     task = Task(
         support={"image": image[:, : 2 * shot]},
         support_y=labels.repeat_interleave(shot)[None],
@@ -113,7 +122,7 @@ def test_one_step_runs(leaf):
         seed=torch.zeros(1, dtype=torch.long),
         semantics=torch.eye(2, 6)[None] + 1,
     )
-    batch = Batch({"image": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 3, 5, 7]), semantics=torch.eye(8)[:, :6] + 1)
+    batch = Batch({"image": inputs(cfg, 4)}, torch.tensor([0, 3, 5, 7]), semantics=torch.eye(8)[:, :6] + 1)
     for stage in cfg.STAGES:
         method = make_method(cfg, stage, info(cfg, way=2))
         items = {"episodes": [task], "batches": [batch], "both": [task, batch]}[cfg.STAGE[stage].STREAM]
@@ -122,5 +131,5 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            encoded = replace(task.encoded(method.encode), base=method.encode({"image": torch.randn(8, 3, 32, 32)}))
+            encoded = replace(task.encoded(method.encode), base=method.encode({"image": inputs(cfg, 8)}))
             assert method(encoded).shape == (1, 2, 2)

@@ -1,1 +1,1 @@
-"""Networks: images [n, 3, H, W] to {map, vector}."""
+"""Networks: images [n, 3, H, W] (or stored features) to {map, vector}."""

@@ -37,8 +37,9 @@ class ConvBN(nn.Sequential):
 class Backbone(nn.Module):
     """Images [n, 3, H, W] to {map: [n, C, h, w], vector: [n, D]}.
 
-    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`. One whose convolutions can be conditioned
-    names their widths in `film_widths`, and its `maps` takes a `Film` as well.
+    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`. Its first argument is the side of the
+    images, its second BACKBONE.VECTOR. One whose convolutions can be conditioned names their widths in `film_widths`,
+    and its `maps` takes a `Film` as well.
     """
 
     film_widths: tuple[int, ...] = ()
@@ -46,6 +47,7 @@ class Backbone(nn.Module):
     channels: int
     map_size: int
     native_vector = "mean"
+    input_dims = 3  # axes of an input: 3 of an image, 1 of stored features
 
     def __init__(self, vector: str) -> None:
         super().__init__()

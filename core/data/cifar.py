@@ -8,6 +8,7 @@ FC100: Oreshkin et al., TADAM: task dependent adaptive metric for improved few-s
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from core.data.layouts import find_images
+from core.data.numbered import numbered_files, read_numbered
 from core.data.store import SPLITS, Pictures
 from core.data.unpack import load_pickle, read_archive
 from core.errors import UserError
@@ -45,6 +48,9 @@ def read_fc100(source: Path, per_class: int = IMAGES_PER_CLASS) -> dict[str, Pic
 def _read_splits(source: Path, split_list: str, per_class: int) -> dict[str, Pictures]:
     """CIFAR-100 cut by the class lists of data/splits/<split_list>.json."""
     lists = class_lists(split_list)
+    numbered = numbered_files(source, split_list.upper()) if os.path.isdir(source) else {}
+    if numbered:
+        return read_numbered(numbered, lists, per_class)
     expected = {name: per_class for split in SPLITS for name in lists[split]}
     everything = read_cifar100(source, expected)
     origin = f"CIFAR-100 from {source.resolve().name}; classes of data/splits/{split_list}.json"
@@ -134,10 +140,13 @@ def _strings(value: object) -> list[str] | None:
 
 
 def _read_class_folders(source: Path, expected: dict[str, int]) -> Pictures:
-    """Decode one folder of PNGs a class; folders above those, such as train/val/test, do not matter."""
+    """Decode one folder of PNGs a class, whatever folders are above those, or the images that CSV files list."""
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in _pngs(source, depth=3):
-        files[path.parent.name].append(path)
+    if (source / "train.csv").is_file():
+        files |= {name: list(images.values()) for name, images in find_images([source]).images.items()}
+    else:
+        for path in _pngs(source, depth=3):
+            files[path.parent.name].append(path)
     if not files:
         raise UserError(f"--from is '{source}', which holds neither CIFAR-100 pickles nor PNGs; give {WHAT}.")
     _compare({name: len(paths) for name, paths in files.items()}, expected, source)

@@ -28,6 +28,7 @@ class Options:
     seed: int | None = None  # of an automatic class split; None = 0, or whatever a prepared set has
     workers: int = 0  # decoding processes; 0 = one a CPU
     allow_deviation: bool = False
+    class_ids: str = ""  # what numbered classes of files of features are: lowshot.CLASS_IDS; "" = the files name them
     scratch: Path = Path()  # a folder for what is too large for the memory, removed afterwards
 
 
@@ -107,18 +108,22 @@ def collect_listed(published: Published, origin: str, options: Options) -> Colle
 
 def check(published: Published, counts: dict[str, int], options: Options) -> dict[str, str]:
     """The note on how a source deviates from the published benchmark; it is refused where that was not allowed."""
-    deviation = "; ".join(deviations(published, counts))
-    if not deviation:
-        return {}
-    if not options.allow_deviation:
+    notes = refuse_deviation("; ".join(deviations(published, counts)), options)
+    for split, names in published.lists().items() if notes else ():
+        if sum(counts.get(name, 0) >= LEAST_IMAGES for name in names) < LEAST_IMAGES:
+            source, said = options.sources[0], notes["deviation"]
+            raise UserError(f"--from is '{source}', which holds hardly a class of {split}; {said}.")
+    return notes
+
+
+def refuse_deviation(deviation: str, options: Options) -> dict[str, str]:
+    """The note on a deviation ("" = none), which is refused where that was not allowed."""
+    if deviation and not options.allow_deviation:
         raise UserError(
             f"--from is '{options.sources[0]}', which is not the published benchmark: {deviation}; get the original, "
             "or give --allow-deviation, which every result will then show."
         )
-    for split, names in published.lists().items():
-        if sum(counts.get(name, 0) >= LEAST_IMAGES for name in names) < LEAST_IMAGES:
-            raise UserError(f"--from is '{options.sources[0]}', which holds hardly a class of {split}; {deviation}.")
-    return {"deviation": deviation}
+    return {"deviation": deviation} if deviation else {}
 
 
 def deviations(published: Published, counts: dict[str, int]) -> list[str]:

@@ -19,7 +19,7 @@ from core.ops import random
 
 
 class Pixels:
-    """The images of a split: uint8, on the device where they fit, else gathered on the host."""
+    """The images or features of a split, on the device where they fit, else gathered on the host."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
         self.device = device
@@ -27,6 +27,9 @@ class Pixels:
         self._rows = None if split.rows is None else torch.from_numpy(split.rows)
         if device.type != "cpu" and self._images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             self._images = self._images.to(device)
+        self._are_features = bool(split.features)
+        if self._are_features:
+            return
         mean, std = (torch.tensor(split.manifest[name], device=device) for name in ("mean", "std"))
         std = std.clamp(min=0.01)  # a channel that never varies stays finite
         self._scale, self._shift = 1 / std, -mean / std
@@ -35,11 +38,13 @@ class Pixels:
         return len(self._images if self._rows is None else self._rows)
 
     def gather(self, ids: Tensor, seed: Tensor | None = None, transforms: Sequence[Transform] = ()) -> Tensor:
-        """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout.
+        """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout; features as they are, [n, D].
 
         `seed` [n] gives each image its own augmentation.
         """
         pixels = self._raw(ids)
+        if self._are_features:
+            return pixels
         for transform in transforms:
             pixels = transform(pixels, seed)
         return (pixels * self._scale + self._shift).permute(0, 3, 1, 2)
@@ -49,9 +54,10 @@ class Pixels:
         return (views(self._raw(ids), seed, train) * self._scale + self._shift).permute(0, 1, 4, 2, 3)
 
     def _raw(self, ids: Tensor) -> Tensor:
-        """Pixels in 0..1, [n, H, W, 3]."""
+        """Pixels in 0..1, [n, H, W, 3], or features [n, D]."""
         rows = ids if self._rows is None else self._rows[ids.cpu()]
-        return self._images[rows.to(self._images.device)].to(self.device).float() / 255
+        chosen = self._images[rows.to(self._images.device)].to(self.device).float()
+        return chosen if self._are_features else chosen / 255
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from core.data.images import Recipe, decode_all, resize_all
 from core.data.store import read_split, sorted_rows
-from core.data.writer import PixelSummary, SplitWriter, blocks
+from core.data.writer import SplitWriter, Summary, blocks
 from core.errors import UserError
 
 BLOCK = 64  # images of one job
@@ -40,7 +40,7 @@ class Content(Protocol):
     source: str
 
     def blocks(self, order: np.ndarray) -> Iterable[np.ndarray]:
-        """The images `order`, some at a time, [n, H, W, 3] uint8."""
+        """The images `order`, some at a time, [n, H, W, 3] uint8, or features [n, D]."""
         ...
 
 
@@ -84,7 +84,7 @@ class Decoders:
 class ImageFiles:
     """The images of one split as files, or as the contents of files."""
 
-    files: list[Path | bytes]
+    files: Sequence[Path | bytes]
     labels: np.ndarray
     classes: list[str]
     names: list[str]
@@ -162,7 +162,7 @@ def _refuse_bad(bad: list[str]) -> None:
 
 def _digests(folder: Path) -> np.ndarray:
     """Image digests of a split that is on disk."""
-    images, summary = read_split(folder).images, PixelSummary()
+    images, summary = read_split(folder).images, Summary()
     for block in blocks(images, np.arange(len(images))):
         summary.add(block)
     return summary.digests

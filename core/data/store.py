@@ -1,10 +1,11 @@
-"""A split on disk: uint8 pixels in one memory-mapped array, with labels and names beside it.
+"""A split on disk: uint8 pixels, or features, in one memory-mapped array, with labels and names beside it.
 
-<root>/<data set>/<size>px/<split>/
+<root>/<data set>/<size>px/<split>/        (features/ in place of <size>px/)
     images.npy     [M, H, W, 3] uint8, sorted by class name, then image name
+    features.npy   [M, D] float16 or float32 in place of it
     labels.npy     [M] int64
     names.txt      one image name a line
-    manifest.json  classes, counts, mean and std, pixel hash, name fingerprint, source
+    manifest.json  classes, counts, mean and std, hash of the array, name fingerprint, source
     vectors.npy    [classes, D] float32 word vectors, where the data set brings its own
 """
 
@@ -18,12 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.data.writer import PixelSummary, SplitWriter, blocks
+from core.data.writer import SplitWriter, Summary, array_file, blocks
 from core.data.writer import fingerprint as fingerprint
 from core.errors import UserError
 
 SPLITS = ("train", "val", "test")
-NEEDED = ("dataset", "split", "classes", "mean", "std", "pixels_sha256", "fingerprint")  # of a manifest
+NEEDED = ("dataset", "split", "classes", "pixels_sha256", "fingerprint")  # of a manifest
+STATISTICS = ("mean", "std")  # of the manifest of images
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Split:
 
     dataset: str
     name: str  # train | val | test
-    images: np.ndarray  # [M, H, W, 3] uint8, memory-mapped
+    images: np.ndarray  # [M, H, W, 3] uint8, or features [M, D] float16 or float32; memory-mapped
     labels: np.ndarray  # [M] int64, non-decreasing
     classes: list[str]
     names: list[str] = field(repr=False)
@@ -55,9 +57,14 @@ class Split:
         return self.manifest["fingerprint"]
 
     @property
+    def features(self) -> int:
+        """D of a split that holds features instead of images, else 0."""
+        return self.images.shape[1] if self.images.ndim == 2 else 0
+
+    @property
     def size(self) -> int:
-        """H = W in pixels."""
-        return self.images.shape[1]
+        """H = W in pixels; 0 of features."""
+        return 0 if self.features else self.images.shape[1]
 
 
 class Pictures(NamedTuple):
@@ -76,8 +83,8 @@ class Pictures(NamedTuple):
 
 
 def split_dir(root: str | Path, dataset: str, size: int, split: str) -> Path:
-    """Folder of one packed split."""
-    return Path(root) / dataset / f"{size}px" / split
+    """Folder of one packed split; `size` 0 is one of features."""
+    return Path(root) / dataset / (f"{size}px" if size else "features") / split
 
 
 def write_split(
@@ -107,7 +114,8 @@ def sorted_rows(labels: np.ndarray, classes: list[str], names: list[str]) -> tup
     """How a store sorts: classes by name, rows by class and image name, and the labels of the sorted rows."""
     class_order = sorted(range(len(classes)), key=lambda c: classes[c])
     rank = np.argsort(class_order)
-    order = np.array(sorted(range(len(names)), key=lambda i: (rank[labels[i]], names[i])), np.int64)
+    ranks = rank[labels].tolist()
+    order = np.array(sorted(range(len(names)), key=lambda i: (ranks[i], names[i])), np.int64)
     return class_order, order, rank[labels][order]
 
 
@@ -115,12 +123,14 @@ def read_split(folder: Path) -> Split:
     """Open a packed split; pixels stay on disk until they are asked for."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
+        images = np.load(folder / array_file("features" in manifest), mmap_mode="c", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
         vectors = folder / "vectors.npy"
         vectors = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
-        dataset, split, classes, *_ = [manifest[key] for key in NEEDED]
+        dataset, split, classes, *_ = [
+            manifest[key] for key in (*NEEDED, *(() if "features" in manifest else STATISTICS))
+        ]
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder} does not hold a complete packed split ({error}); delete the folder and prepare it again."
@@ -140,7 +150,7 @@ def prepared(folders: Iterable[Path]) -> bool:
 
 def verify_split(split: Split, folder: Path) -> None:
     """Compare a split on disk with its manifest: pixels, image counts, names."""
-    summary = PixelSummary()
+    summary = Summary()
     for block in blocks(split.images, np.arange(len(split.images))):
         summary.add(block)
     found = {

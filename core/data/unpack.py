@@ -35,7 +35,7 @@ for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = np.empty(0).__reduce_ex__(5)[0]
 
 # Damaged bytes make the unpickler fail in all these ways.
-_DAMAGE = (
+DAMAGE = (
     pickle.UnpicklingError,
     EOFError,
     ValueError,
@@ -49,7 +49,7 @@ _DAMAGE = (
 )
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A pickle asks for something that is not data."""
 
 
@@ -58,7 +58,7 @@ class _DataUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise _Refused(f"{module}.{name}")
+            raise Refused(f"{module}.{name}")
         return _ALLOWED[module, name]
 
 
@@ -74,12 +74,12 @@ def _load(file: BinaryIO, origin: str) -> Any:
     """The data in an open pickle."""
     try:
         return _DataUnpickler(file, encoding="latin1").load()
-    except _Refused as error:
+    except Refused as error:
         raise UserError(
             f"{origin} is refused: it asks for {error}, and only arrays, strings, numbers, lists and dicts are read; "
             "get the file from its publisher."
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UserError(f"{origin} is not a readable pickle, perhaps cut short; get the file again.") from error
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,31 +34,31 @@ def fingerprint(classes: list[str], names: list[str], labels: np.ndarray) -> str
     return hashlib.sha256("\n".join(pairs).encode()).hexdigest()
 
 
-class PixelSummary:
-    """What a manifest says about pixels, gathered block by block: their hash, mean, deviation, and image digests."""
+class Summary:
+    """What a manifest says about images or features, gathered block by block: their hash, and of pixels the mean."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._histogram = np.zeros((3, 256))
-        self._digests: list[bytes] = []
+        self._digests = bytearray()
 
     def add(self, images: np.ndarray) -> None:
-        """Images [n, H, W, 3] uint8, in the order of the store."""
+        """Images [n, H, W, 3] uint8 or features [n, D], in the order of the store."""
         images = np.ascontiguousarray(images)
         self._hash.update(images)
-        for channel in range(3):
+        for channel in range(3) if images.ndim == 4 else ():
             self._histogram[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
-        self._digests += [hashlib.blake2b(image, digest_size=8).digest() for image in images]
+        self._digests += b"".join(hashlib.blake2b(image, digest_size=8).digest() for image in images)
 
     @property
     def sha256(self) -> str:
-        """Hash of all pixels in order."""
+        """Hash of all pixels or features in order."""
         return self._hash.hexdigest()
 
     @property
     def digests(self) -> np.ndarray:
-        """A number for each image, equal where the pixels are, [M] uint64."""
-        return np.frombuffer(b"".join(self._digests), np.uint64)
+        """A number for each image, equal where its pixels or features are, [M] uint64."""
+        return np.frombuffer(bytes(self._digests), np.uint64)
 
     def channels(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel in 0..1, exact."""
@@ -99,9 +100,10 @@ class SplitWriter:
 
     def __init__(self, folder: Path, dataset: str, labels: np.ndarray, classes: list[str], names: list[str]) -> None:
         """`labels` [M] are non-decreasing indices of the sorted `classes`; `names` [M] are sorted within a class."""
-        if len(set(zip(labels.tolist(), names, strict=True))) < len(names):
+        repeats = (a == b for a, b in pairwise(zip(labels.tolist(), names, strict=True)))
+        if any(repeats):  # names are sorted
             raise ValueError(f"{dataset} {folder.name}: image names repeat within a class")
-        self.folder, self.summary = folder, PixelSummary()
+        self.folder, self.summary = folder, Summary()
         self._dataset, self._labels, self._classes, self._names = dataset, labels.astype(np.int64), classes, names
         self._written, self._file = 0, None
         with explained(folder):
@@ -120,14 +122,14 @@ class SplitWriter:
         self._hidden.__exit__(kind, error, trace)
 
     def add(self, images: np.ndarray) -> None:
-        """The next images [n, H, W, 3] uint8."""
+        """The next images [n, H, W, 3] uint8, or features [n, D] float16 or float32."""
         with explained(self.folder):
             if self._file is None:
-                self._file = (self._building / "images.npy").open("wb")
-                shape = (len(self._names), *images.shape[1:])
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                self._file = (self._building / array_file(images.ndim == 2)).open("wb")
+                self._shape, self._dtype = images.shape[1:], images.dtype
+                descr, shape = np.lib.format.dtype_to_descr(images.dtype), (len(self._names), *images.shape[1:])
+                header = {"descr": descr, "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(self._file, header)
-                self._size = images.shape[1]
             self._file.write(np.ascontiguousarray(images))
         self.summary.add(images)
         self._written += len(images)
@@ -136,15 +138,12 @@ class SplitWriter:
         """Write labels, names and manifest, and let the folder appear. `vectors` [classes, D]; `notes` join it."""
         if self._written != len(self._names):
             raise ValueError(f"{self.folder}: {self._written} images for {len(self._names)} names")
-        mean, std = self.summary.channels()
         manifest = {
             "dataset": self._dataset,
             "split": self.folder.name,
             "classes": self._classes,
             "counts": np.bincount(self._labels, minlength=len(self._classes)).tolist(),
-            "size": int(self._size),
-            "mean": mean,
-            "std": std,
+            **self._described(),
             "pixels_sha256": self.summary.sha256,
             "fingerprint": fingerprint(self._classes, self._names, self._labels),
             "source": source,
@@ -160,6 +159,18 @@ class SplitWriter:
             (self._building / "manifest.json").write_text(text, encoding="utf-8")
             self._building.chmod(0o755)
             _move_into_place(self._building, self.folder)
+
+    def _described(self) -> dict[str, Any]:
+        """Of images the size, mean and deviation; of features the length and precision."""
+        if len(self._shape) == 1:
+            return {"features": self._shape[0], "dtype": str(self._dtype)}
+        mean, std = self.summary.channels()
+        return {"size": self._shape[0], "mean": mean, "std": std}
+
+
+def array_file(features: bool) -> str:
+    """What the array of a split is called on disk."""
+    return "features.npy" if features else "images.npy"
 
 
 class explained:

@@ -50,5 +50,8 @@ def images_at_once(size: int, device: torch.device) -> int:
     """Images of a side of `size` pixels that are encoded together.
 
     On CPUs larger batches leave the cache and are up to twice as slow per image; on GPUs they fill the device.
+    Stored features (`size` 0) are copied rather than encoded, so any number will do.
     """
+    if not size:
+        return 4096
     return max(1, (51200 if device.type == "cpu" else 2**22) // size**2)

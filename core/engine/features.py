@@ -181,7 +181,7 @@ class LiveFeatures:
 
     def __init__(self, encoder: Encoder, base: Base | None = None) -> None:
         self.method, self._encoder, self._base = encoder.method, encoder, base
-        self.bytes_per_image = 3 * encoder.image_size**2 * 4
+        self.bytes_per_image = encoder.pixels.gather(torch.zeros(1, dtype=torch.long)).nbytes
 
     def prepare(self, ids: Tensor) -> None:
         """Nothing can be encoded ahead."""

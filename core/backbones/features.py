@@ -1,0 +1,34 @@
+"""Features: no network, for data sets that hold features instead of images."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from core.backbones.blocks import Backbone
+from core.registry import BACKBONES
+
+
+@BACKBONES.register("Features")
+class Features(Backbone):
+    """Hands stored features on as `vector`; there are no maps.
+
+    `width`: a learned linear layer to so many numbers, without which methods such as ProtoNet have nothing to learn
+    (0 = the features as they are). `dropout` of the features in training is 0.5 in the code of Gidaris and Komodakis
+    (CVPR 2018), whose second stage trains on stored features.
+    """
+
+    input_dims = 1
+
+    def __init__(self, length: int, vector: str, *, width: int = 0, dropout: float = 0.0) -> None:
+        super().__init__(vector)
+        self.channels, self.map_size = width or length, 0
+        self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(length, width) if width else nn.Identity())
+
+    @property
+    def vector_dim(self) -> int:
+        """D, the length of `vector`."""
+        return self.channels
+
+    def forward(self, vectors: Tensor) -> dict[str, Tensor]:
+        """[n, D] to {vector: [n, width or D]}."""
+        return {"vector": self.layers(vectors)}

@@ -1,0 +1,121 @@
+"""Data sets that hold features: evaluated and trained on by YAML, with BACKBONE.NAME Features."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from core.build import Builder, load_config
+from core.data.store import split_dir, write_split
+from core.registry import METHODS
+from tests.conftest import write_tiny_split
+from tests.workspace import PROTONET, Workspace, best, result
+
+FEATURES = PROTONET | {"DATASET": {"NAME": "ImageNet-LowShot"}, "BACKBONE": {"NAME": "Features"}}
+SIMPLESHOT = {
+    "METHOD": {"NAME": "SimpleShot"},
+    "STAGE": {"meta": {"STREAM": "batches", "EPOCHS": 2, "STEPS": 0, "VAL": {"EPISODES": 20}}},
+}
+
+
+@pytest.fixture
+def images(space):
+    return space.config(name="Images.yaml")
+
+
+@pytest.fixture
+def stored(space, images, tmp_path, monkeypatch, capsys):
+    """A workspace whose ImageNet-LowShot is what the untrained network of `images` makes of Glyphs."""
+    builder = Builder(load_config(images).cfg, torch.device("cpu"))
+    method, root = builder.method().eval(), tmp_path / "features"
+    for name in ("train", "val", "test"):
+        split, pixels = builder.split(name), builder.pixels(name)
+        with torch.no_grad():
+            vectors = method.encode({"image": pixels.gather(torch.arange(len(pixels)))})["vector"].numpy()
+        folder = split_dir(root, "ImageNet-LowShot", 0, name)
+        write_split(folder, "ImageNet-LowShot", vectors, split.labels, split.classes, split.names, "made up")
+    return Workspace(tmp_path, root, monkeypatch, capsys)
+
+
+def config(space, **keys):
+    return space.config(FEATURES | keys, DATASET={"ROOT": str(space.root), "NAME": "ImageNet-LowShot"})
+
+
+def untrained(space, cfg, *arguments):
+    """The accuracies that are printed."""
+    code, out, _ = space.script("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", *arguments)
+    assert code == 0
+    return re.findall(r" test  .*? %", out)
+
+
+def test_stored_features_are_worth_what_the_network_is(space, stored, images):
+    heads = ("--methods", "own,SimpleShot")
+    found = untrained(stored, config(stored), *heads)
+    assert found == untrained(space, images, *heads)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"BACKBONE": {"NAME": "Features", "ARGS": {"width": 6, "dropout": 0.1}}}, SIMPLESHOT],
+    ids=["ProtoNet on a linear layer", "SimpleShot"],
+)
+def test_training_on_features(stored, keys):
+    run = stored.train(config(stored, **keys), evaluate_after=True)
+    found = result(next(run.glob("eval/*/*")))
+    assert found["dataset"] == "ImageNet-LowShot"
+    assert 100 / 3 < found["mean"] <= 100
+    assert torch.load(best(run), weights_only=True)["meta"]["image_size"] == 0
+
+
+def test_methods_that_adapt_get_features(stored):
+    untrained(stored, config(stored, METHOD={"NAME": "MAML"}, BACKBONE={"NAME": "Features", "ARGS": {"width": 6}}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "STAGE.meta.METHOD is ProtoNet, which has nothing to learn on BACKBONE.NAME Features"),
+        ({"BACKBONE": {"NAME": "Conv4"}}, "BACKBONE.NAME is Conv4, but DATASET.TRAIN.NAME ImageNet-LowShot holds feat"),
+        (
+            {**SIMPLESHOT, "STAGE": {"meta": {"STREAM": "batches", "AUGMENT": ["flip"]}}},
+            "AUGMENT is ['flip'], but feat",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(stored, keys, message):
+    code, _, err = stored.trainer(config(stored, **keys))
+    assert code == 2
+    assert message in err
+    assert not stored.base.exists()
+
+
+def test_a_method_on_maps_is_refused(stored, monkeypatch):
+    monkeypatch.setattr(METHODS["ProtoNet"], "needs", ("map",))
+    code, _, err = stored.trainer(config(stored))
+    assert code == 2
+    assert "METHOD.NAME is ProtoNet, which needs 'map' of images, but DATASET.TRAIN.NAME ImageNet-LowShot holds" in err
+
+
+def test_an_image_set_needs_a_network(space):
+    code, _, err = space.trainer(space.config(BACKBONE={"NAME": "Features"}))
+    assert code == 2
+    assert "BACKBONE.NAME is Features, but DATASET.TRAIN.NAME Glyphs holds images; choose a network" in err
+
+
+def test_features_of_two_networks_do_not_mix(stored):
+    folder = split_dir(stored.root, "ImageNet-LowShot-Sorted", 0, "test")
+    write_split(folder, "ImageNet-LowShot-Sorted", np.eye(4, dtype=np.float16), np.arange(4), [*"abcd"], [*"efgh"], "")
+    cfg = config(stored)
+    code, _, err = stored.script(
+        "run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "DATASET.TEST.NAME=ImageNet-LowShot-Sorted"
+    )
+    assert code == 2
+    assert "holds features of length 4, but DATASET.TRAIN.NAME ImageNet-LowShot holds features of length 8" in err
+    write_tiny_split(stored.root, "test", 4, 4)
+    code, _, err = stored.script(
+        "run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "DATASET.TEST.NAME=Glyphs", "DATASET.SIZE=16"
+    )
+    assert code == 2
+    assert "DATASET.SIZE is 16, but DATASET.TRAIN.NAME ImageNet-LowShot holds features; leave it 0" in err
