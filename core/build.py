@@ -73,6 +73,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
             f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
             f"{node.METHOD} are not; choose another objective or a cosine method."
         )
+    objective.refuse(method.logit_scale)
     method.objective = objective
     return method
 
