@@ -128,6 +128,7 @@ class Examination:
             "transductive": head.transductive,
             "precision": self._source.precision,
             "image_size": self._builder.image_size,
+            "views": list(self._cfg.DATASET.VIEWS),
             "device": device.describe(self._builder.device),
             "threads": torch.get_num_threads(),
             "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
@@ -188,6 +189,7 @@ class Examination:
         key = held | {name: manifest[name] for name in ("pixels_sha256", "fingerprint", "mean", "std")}
         key |= {"image_size": self._split.size, "precision": eval_cfg.PRECISION, "batch": eval_cfg.BATCH}
         key |= {"device": device.describe(self._builder.device), "torch": torch.__version__}
+        key |= self._builder.views_key("parts" in method.needs)
         key |= {"version": FEATURES_VERSION, "code": _code_of(method)}
         return Shelf(Path(self._cfg.DATASET.ROOT) / "features", key, eval_cfg.CACHE_MB)
 

@@ -15,6 +15,7 @@ from core.backbones.blocks import fold
 from core.data.episodes import Episodes, EpisodeSampler, Shape
 from core.data.loaders import Pixels, TaskBuilder
 from core.data.store import Split
+from core.data.views import Views
 from core.engine.cache import Shelf
 from core.engine.features import Encoder, Source, source_for
 from core.engine.tally import Evaluation, Tally
@@ -39,7 +40,8 @@ class Evaluator:
     """Evaluates methods on one split.
 
     `base` opens the train split, whose class means a method may ask for. `memory_mb` bounds the tasks classified
-    together, `batch` is the number of images encoded together; neither changes the result, nor do threads.
+    together, `batch` is the number of images encoded together; neither changes the result, nor do threads. `views` are
+    the crops handed to methods that need parts.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Evaluator:
         memory_mb: int = 1000,
         batch: int = 0,
         bf16: bool = False,
+        views: Views | None = None,
     ) -> None:
         self.split, self.sampler, self.pixels, self._base = split, sampler, pixels, base
         self._first_class, self._memory_mb, self._batch, self._bf16 = first_class, memory_mb, batch, bf16
+        self._views = views
 
     @torch.no_grad()
     def run(self, method: Method, episodes: int, show: bool = False) -> Evaluation:
@@ -69,7 +73,8 @@ class Evaluator:
 
     def source(self, method: Method, show: bool = False, shelf: Shelf | None = None) -> Source:
         """Where the features of a checkpoint come from; nothing is encoded yet, and the method is left as it was."""
-        encoder = Encoder(fold(method), self.pixels, self.split.size, self._batch, self._bf16, show)
+        views = self._views if "parts" in method.needs else None
+        encoder = Encoder(fold(method), self.pixels, self.split.size, self._batch, self._bf16, show, views)
         return source_for(encoder, self._base, shelf)
 
     @torch.no_grad()
