@@ -127,6 +127,23 @@ class Builder:
             self._pixels[name] = Pixels(self.split(name), self.device)
         return self._pixels[name]
 
+    def held_out(self) -> tuple[Split, Pixels]:
+        """The images of base classes that DATASET.BASE_HOLDOUT keeps out of training.
+
+        Raises:
+            UserError: where it keeps none.
+        """
+        count = self.cfg.DATASET.BASE_HOLDOUT
+        if not count:
+            raise UserError(
+                "DATASET.BASE_HOLDOUT is 0, but --generalized asks for base-class images that training has not seen; "
+                "train and evaluate with a number such as DATASET.BASE_HOLDOUT=100."
+            )
+        data = self.cfg.DATASET
+        whole = open_split(data.ROOT, data.TRAIN.NAME, "train", self.image_size, "DATASET.TRAIN.NAME")
+        held = hold_out(whole, count)[1]
+        return held, Pixels(held, self.device)
+
     def sampler(self, name: str, seed: int) -> EpisodeSampler:
         """Episodes of a split, in the shape that TASK gives it."""
         return EpisodeSampler(self.split(name), task_shape(self.cfg, name), seed, f"TASK.{name.upper()}")
@@ -134,12 +151,18 @@ class Builder:
     def evaluator(self, name: str) -> Evaluator:
         """An evaluator of the val or the test split."""
         before = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
+        sampler = self.sampler(name, self.cfg.EVAL.SEED)
+        first_class = sum(len(self.split(other).classes) for other in before)
+        return self.evaluator_on(self.split(name), self.pixels(name), sampler, first_class)
+
+    def evaluator_on(self, split: Split, pixels: Pixels, sampler: EpisodeSampler, first_class: int = 0) -> Evaluator:
+        """An evaluator of any images; `first_class` is the global id of the split's first class."""
         return Evaluator(
-            self.split(name),
-            self.sampler(name, self.cfg.EVAL.SEED),
-            self.pixels(name),
+            split,
+            sampler,
+            pixels,
             base=lambda: (self.split("train"), self.pixels("train")),
-            first_class=sum(len(self.split(other).classes) for other in before),
+            first_class=first_class,
             memory_mb=self.cfg.EVAL.MEMORY_MB,
             batch=self.cfg.EVAL.BATCH,
             bf16=self.cfg.EVAL.PRECISION == "bf16",

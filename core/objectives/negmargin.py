@@ -30,4 +30,4 @@ class NegMarginLoss(Margin):
 
     def scalars(self, scale: float | Tensor) -> dict[str, float]:
         """The margin, and the bonus that it gives the target's logit."""
-        return super().scalars(scale) | {"delta": -number(scale) * self.margin_now}
+        return super().scalars(scale) | {"delta": 0.0 - number(scale) * self.margin_now}
