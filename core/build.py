@@ -18,6 +18,7 @@ from core.config import Config, Loaded, Schemas, load, plugins
 from core.config.defaults import DEFAULTS
 from core.config.provenance import COMMAND_LINE
 from core.data import augment, views
+from core.data.base_queries import BaseQueries
 from core.data.benchmarks import benchmark, open_split
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.holdout import hold_out
@@ -220,7 +221,9 @@ class Builder:
         if "episodes" in asked:
             sampler = self.sampler("train", random.key("training", self.cfg.SEED, stage))
             builder = TaskBuilder(self.split("train"), sampler, self.device, 0, "semantics" in method.needs)
-            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation))
+            count = self.cfg.TASK.TRAIN.BASE_QUERY
+            base_queries = BaseQueries(self.split("train"), count) if count else None
+            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation, base_queries))
         if "batches" in asked:
             streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation))
         return streams
@@ -258,6 +261,7 @@ class Builder:
             "dataset": self.split("train").dataset,
             "seed": self.cfg.SEED,
             "image_size": self.image_size,
+            "base_holdout": self.cfg.DATASET.BASE_HOLDOUT,
             "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
             "backbone": _plain(self.cfg.BACKBONE),
         }
