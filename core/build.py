@@ -215,7 +215,7 @@ class Builder:
                 f"set it to {method.streams[0]}."
             )
         transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
-        crops = self.views if "parts" in method.needs else None
+        crops = self.views if "parts" in method.needed(training=True) else None
         augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage), crops)
         pixels, streams = self.pixels("train"), []
         if "episodes" in asked:
