@@ -18,8 +18,8 @@ from core.episode import Batch, DataInfo, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
-NAME = re.compile(r"(?P<method>[\w+]+)_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
-BACKBONES = {"C4": "Conv4", "R12": "ResNet12"}
+NAME = re.compile(r"(?P<method>[A-Za-z+0-9]+)(?:_(?P<variant>\w+?))?_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
+BACKBONES = {"C4": "Conv4", "R12": "ResNet12", "R18": "ResNet18"}
 
 
 @cache
@@ -94,22 +94,26 @@ def steps() -> list:
     return cases
 
 
+def pixels(*leading: int) -> dict[str, torch.Tensor]:
+    """Images, and two crops of each."""
+    return {"image": torch.randn(*leading, 3, 32, 32), "crops": torch.randn(*leading, 2, 3, 32, 32)}
+
+
 @pytest.mark.parametrize("leaf", steps())
 def test_one_step_runs(leaf):
     cfg = loaded(leaf).cfg
     shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
-    image = torch.randn(1, 2 * (shot + 1), 3, 32, 32)
     task = Task(
-        support={"image": image[:, : 2 * shot]},
+        support=pixels(1, 2 * shot),
         support_y=labels.repeat_interleave(shot)[None],
-        query={"image": image[:, 2 * shot :]},
+        query=pixels(1, 2),
         query_y=labels[None],
         way=2,
         shot=shot,
         class_ids=labels[None],
         seed=torch.zeros(1, dtype=torch.long),
     )
-    batch = Batch({"image": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 3, 5, 7]))
+    batch = Batch(pixels(4), torch.tensor([0, 3, 5, 7]))
     for stage in cfg.STAGES:
         method = make_method(cfg, stage, info(cfg, way=2))
         item = {"episodes": task, "batches": batch}[cfg.STAGE[stage].STREAM]
@@ -118,5 +122,5 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            encoded = replace(task.encoded(method.encode), base=method.encode({"image": torch.randn(8, 3, 32, 32)}))
+            encoded = replace(task.encoded(method.encode), base=method.encode(pixels(8)))
             assert method(encoded).shape == (1, 2, 2)
