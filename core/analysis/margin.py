@@ -16,6 +16,7 @@ from core.build import Builder, load_config, task_shape
 from core.cli import start_log
 from core.commands import prepare_machine, train
 from core.config import Loaded
+from core.data.benchmarks import benchmark
 from core.data.episodes import EpisodeSampler
 from core.engine import checkpoint
 from core.engine.evaluator import Evaluator
@@ -82,35 +83,32 @@ def study_margins(
     for loaded in configs:
         _refuse_unfit(loaded, where)
     files = [_of_margin(Path(file), margin) for file, margin in zip(checkpoints, margins, strict=False)]
-    builder = Builder(configs[0].cfg, where)
-    name = run_name(builder.split("train").dataset, configs[0].stem, configs[0].cfg.SEED, f"{tag}_margins".lstrip("_"))
-    folder = Path(out or Path(base) / name)
-    networks = []
-    for number, (margin, loaded) in enumerate(zip(margins, configs, strict=True)):
-        if checkpoints:
-            file = files[number]
-        else:
-            run = train(
-                cfg_file,
-                [*overrides, _override(margin)],
-                device_name=device_name,
-                threads=threads,
-                base=base,
-                tag=f"{tag}_m{margin:g}".lstrip("_"),
-                resume=True,
-            )
-            file = RunFolder(run).best(loaded.cfg.TASK.TEST.WAY, loaded.cfg.TASK.TEST.SHOT)
-        networks.append(_Network(margin, loaded, file))
+    machine = {"device_name": device_name, "threads": threads}
+    for margin, loaded in zip(margins, configs, strict=True) if not files else ():
+        name = f"{tag}_m{margin:g}".lstrip("_")
+        run = train(cfg_file, [*overrides, _override(margin)], base=base, tag=name, resume=True, **machine)
+        files.append(RunFolder(run).best(loaded.cfg.TASK.TEST.WAY, loaded.cfg.TASK.TEST.SHOT))
+    return _write(list(map(_Network, margins, configs, files)), where, Path(out or Path(base) / _name(configs[0], tag)))
+
+
+def _write(networks: Sequence[_Network], device: torch.device, folder: Path) -> Path:
+    """Measure the networks; write the table and the figure into a folder."""
     log = start_log()
     rows = []
     for network in networks:
-        rows.append(_measure(network, where))
+        rows.append(_measure(network, device))
         log.info("%s", "  ".join(f"{k} {v:.4g}" for k, v in rows[-1].items() if isinstance(v, float)))
     table, figure = folder / "margin.csv", folder / "margin.png"
     write_text(table, as_csv(list(rows[0]), [list(row.values()) for row in rows]) + "\n")
     plot_table(table, figure, "margin", "margin", PANELS)
     log.info("table  %s\nfigure  %s", table, figure)
     return folder
+
+
+def _name(loaded: Loaded, tag: str) -> str:
+    """Of the folder of the table, as a run's with `margins` at its end."""
+    dataset = benchmark(loaded.cfg.DATASET.TRAIN.NAME).name
+    return run_name(dataset, loaded.stem, loaded.cfg.SEED, f"{tag}_margins".lstrip("_"))
 
 
 def _override(margin: float) -> str:
@@ -162,7 +160,7 @@ def _measure(network: _Network, device: torch.device) -> dict[str, Any]:
     method, held = builder.method(), checkpoint.load(network.file)
     checkpoint.restore(method, held["method"], network.file)
     refuse_other_network(builder.meta(cfg.STAGES[-1]), held["meta"], network.file)
-    row = {"margin": network.margin} | method.objective.scalars(method.logit_scale)
+    row = {"margin": network.margin} | method.scalars()
     for part in ("base", "novel"):
         evaluator = _evaluator(builder, part)
         source = evaluator.source(method, show=True)

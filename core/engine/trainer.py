@@ -142,7 +142,7 @@ class Trainer:
             "step": (progress.epoch + 1) * stage.steps,
             "loss": loss,
             **answers.scalars(),
-            **stage.method.objective.scalars(stage.method.logit_scale),
+            **stage.method.scalars(),
             "lr": optimizer.param_groups[0]["lr"],
             "steps_per_second": stage.steps / (time.perf_counter() - began),
         }

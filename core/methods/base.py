@@ -102,6 +102,10 @@ class Method(nn.Module):
         """Groups for the optimiser (default: everything that learns, at `lr`)."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
 
+    def scalars(self) -> dict[str, float]:
+        """What the training curves show beside loss and accuracy (default: what the objective has to say)."""
+        return self.objective.scalars(self.logit_scale)
+
 
 def _apply(backbone: Backbone, images: Tensor) -> Features:
     """A backbone's features of images with any leading axes."""
