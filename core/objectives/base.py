@@ -26,21 +26,32 @@ class Objective(nn.Module):
         logits         [..., N], scale times a similarity
         y              [...] in 0..N-1
         scale          what the method multiplied its similarities by, so that margins can be given in their units
-        class_vectors  [..., N, D] word vectors of the classes, or None
+        class_vectors  word vectors of the classes: [T, N, D] for logits [T, Q, N] of T tasks, [N, D] for logits
+                       [n, N] of a batch, or None
 
-    and returns the mean loss. `needs_cosine` says that logits / scale must be cosines. `progress`, 0..1 of the
-    stage, is set by the trainer before each step, for what changes in the course of a stage.
+    and returns the mean loss. `needs_cosine` says that logits / scale must be cosines; `needs_semantics`, which may
+    be set in `__init__`, that class vectors must be given. `progress`, 0..1 of the stage, is set by the trainer before
+    each step, for what changes in the course of a stage.
     """
 
     needs_cosine = False
+    needs_semantics = False
     progress = 1.0
 
-    def scalars(self, scale: float | Tensor) -> dict[str, float]:
-        """What the trainer notes each epoch beside the loss, by name; `scale` as in `forward`."""
-        return {}
+    def prepare(self, classes: int) -> None:
+        """Make what depends on the number of classes that the logits of a training step have."""
 
     def refuse(self, scale: float | Tensor) -> None:
         """Raise a UserError where the hyper-parameters cannot work with logits of this scale."""
+
+    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
+        """What the training curves show of the objective, since the last call; `scale` as in `forward`."""
+        return {}
+
+    def param_groups(self, lr: float) -> list[dict]:
+        """Groups for the optimiser; no weight decay, which would pull margins to zero."""
+        learned = [p for p in self.parameters() if p.requires_grad]
+        return [{"params": learned, "lr": lr, "weight_decay": 0.0}] if learned else []
 
 
 @OBJECTIVES.register("ce")
@@ -73,12 +84,14 @@ class Margin(CrossEntropy):
         """The margin at this point of the stage."""
         return self.margin * min(1.0, self.progress / self.ramp) if self.ramp else self.margin
 
-    def scalars(self, scale: float | Tensor) -> dict[str, float]:
+    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
         """The margin at this point."""
         return {"margin": self.margin_now}
 
     def refuse(self, scale: float | Tensor) -> None:
         """A margin must leave the exponential of the target's logit within float32."""
+        if isinstance(scale, Tensor) and scale.is_meta:
+            return  # a network without memory: its real twin is asked
         factor = number(scale)
         moved = abs(factor * self.margin)
         if not moved <= LARGEST_EXPONENT:  # `not <=` also refuses nan

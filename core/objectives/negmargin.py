@@ -28,6 +28,6 @@ class NegMarginLoss(Margin):
         target = F.one_hot(y, logits.shape[-1]).to(logits.dtype)
         return super().forward(logits - scale * self.margin_now * target, y)
 
-    def scalars(self, scale: float | Tensor) -> dict[str, float]:
+    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
         """The margin, and the bonus that it gives the target's logit."""
         return super().scalars(scale) | {"delta": 0.0 - number(scale) * self.margin_now}
