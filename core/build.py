@@ -75,6 +75,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
             f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
             f"{node.METHOD} are not; choose another objective or a cosine method."
         )
+    objective.refuse(method.logit_scale)
     objective.prepare(info.n_base if node.STREAM == "batches" else info.way)
     method.objective = objective
     return method
@@ -186,12 +187,18 @@ class Builder:
     def evaluator(self, name: str) -> Evaluator:
         """An evaluator of the val or the test split."""
         before = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
+        sampler = self.sampler(name, self.cfg.EVAL.SEED)
+        first_class = sum(len(self.split(other).classes) for other in before)
+        return self.evaluator_on(self.split(name), self.pixels(name), sampler, first_class)
+
+    def evaluator_on(self, split: Split, pixels: Pixels, sampler: EpisodeSampler, first_class: int = 0) -> Evaluator:
+        """An evaluator of any images; `first_class` is the global id of the split's first class."""
         return Evaluator(
-            self.split(name),
-            self.sampler(name, self.cfg.EVAL.SEED),
-            self.pixels(name),
+            split,
+            sampler,
+            pixels,
             base=lambda: (self.split("train"), self.pixels("train")),
-            first_class=sum(len(self.split(other).classes) for other in before),
+            first_class=first_class,
             memory_mb=self.cfg.EVAL.MEMORY_MB,
             batch=self.cfg.EVAL.BATCH,
             bf16=self.cfg.EVAL.PRECISION == "bf16",
@@ -243,7 +250,7 @@ class Builder:
         transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
         if transforms and self.split("train").features:
             raise UserError(f"STAGE.{stage}.AUGMENT is {node.AUGMENT}, but features cannot be augmented; set it to [].")
-        crops = self.views if "parts" in method.needs else None
+        crops = self.views if "parts" in method.needed(training=True) else None
         augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage), crops)
         pixels, words, streams = self.pixels("train"), _trains_on_words(method), []
         if "episodes" in asked:

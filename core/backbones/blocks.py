@@ -27,10 +27,10 @@ class ConvBN(nn.Sequential):
     what methods that adapt the whole network need, and what makes them transductive).
     """
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, *, bias: bool, norm: str) -> None:
+    def __init__(self, in_channels: int, channels: int, kernel: int, *, bias: bool, norm: str, stride: int = 1) -> None:
         if norm not in NORMS:
             raise UserError(f"BACKBONE.ARGS.norm is {norm!r}, which is not one of: {', '.join(NORMS)}.")
-        conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias)
+        conv = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, bias=bias)
         super().__init__(conv, NORMS[norm](channels))
 
 

@@ -3,15 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 from core.backbones.blocks import ConvBN, fold, size_after_pools
 from core.backbones.conv4 import Conv4
 from core.backbones.features import Features
 from core.backbones.resnet12 import Residual, ResNet12
+from core.backbones.resnet18 import BasicBlock, ResNet18
 from core.errors import UserError
 
-BOTH = pytest.mark.parametrize("network", [Conv4, ResNet12])
+HALVING = pytest.mark.parametrize("network", [Conv4, ResNet12])
+ALL = pytest.mark.parametrize("network", [Conv4, ResNet12, ResNet18])
 
 
 def images(n, size, seed=0):
@@ -38,8 +41,10 @@ def trained(module, *shape, calls=3):
         (lambda: Conv4(84, "native"), 113_088),
         (lambda: Conv4(32, "native", width=32), 28_896),
         (lambda: ResNet12(84, "native"), 12_424_320),
+        (lambda: ResNet18(224, "native"), 11_176_512),
+        (lambda: ResNet18(84, "native", stem=3), 11_168_832),
     ],
-    ids=["Conv4-64", "Conv4-32", "ResNet12"],
+    ids=["Conv4-64", "Conv4-32", "ResNet12", "ResNet18", "ResNet18-3x3"],
 )
 def test_parameter_count(build, count):
     assert sum(p.numel() for p in build().parameters()) == count
@@ -64,10 +69,28 @@ def test_feature_sizes(network, size, channels, side, vector):
 
 
 def test_native_vectors():
-    assert (Conv4.native_vector, ResNet12.native_vector) == ("flatten", "mean")
+    assert (Conv4.native_vector, ResNet12.native_vector, ResNet18.native_vector) == ("flatten", "mean", "mean")
 
 
-@BOTH
+@pytest.mark.parametrize(
+    ("stem", "size", "side"), [(7, 224, 7), (7, 84, 3), (7, 33, 2), (3, 84, 11), (3, 32, 4), (3, 33, 5)]
+)
+def test_resnet18_sizes(stem, size, side):
+    backbone = ResNet18(size, "native", stem=stem).eval()
+    with torch.no_grad():
+        found = backbone(images(2, size))
+    assert found["map"].shape == (2, 512, side, side)
+    assert backbone.map_size == side
+    assert found["vector"].shape == (2, backbone.vector_dim) == (2, 512)
+
+
+def test_resnet18_has_two_stems():
+    with pytest.raises(UserError) as caught:
+        ResNet18(84, "native", stem=5)
+    assert str(caught.value) == "BACKBONE.ARGS.stem is 5, which is not one of: 3, 7."
+
+
+@HALVING
 def test_too_small_an_image_is_one_sentence(network):
     with pytest.raises(UserError) as caught:
         network(15, "native")
@@ -78,7 +101,7 @@ def test_too_small_an_image_is_one_sentence(network):
     assert size_after_pools(16, 4, "any") == 1
 
 
-@BOTH
+@ALL
 def test_unknown_norm_is_one_sentence(network):
     with pytest.raises(UserError) as caught:
         network(32, "native", norm="layer")
@@ -106,7 +129,7 @@ def test_fold_equals_the_evaluation_forward(bias):
     assert torch.allclose(folded(x), block(x), rtol=0, atol=1e-5)
 
 
-@BOTH
+@ALL
 def test_fold_of_a_network(network):
     backbone = trained(network(16, "native"), 4, 3, 16, 16).train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
@@ -155,6 +178,40 @@ def test_residual_equals_the_papers_order_of_layers():
     out = normed(out, block.body[4], 1) + normed(x, block.shortcut, 0)
     expected = F.max_pool2d(F.leaky_relu(out, 0.1), 2)
     assert torch.allclose(block(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "stride"), [(3, 1), (6, 2)])
+def test_basic_block_equals_the_papers_order_of_layers(width, stride):
+    block = trained(BasicBlock(3, width, stride, nn.Identity(), "running"), 8, 3, 9, 9)
+
+    def normed(x, pair, padding, stride=1):
+        conv, norm = pair
+        assert conv.bias is None
+        x = F.conv2d(x, conv.weight, padding=padding, stride=stride)
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+    x = images(4, 9)
+    out = normed(F.relu(normed(x, block.body[0], 1, stride)), block.body[2], 1)
+    shortcut = x if width == 3 else normed(x, block.shortcut, 0, stride)
+    assert torch.allclose(block(x), F.relu(out + shortcut), rtol=0, atol=1e-5)
+
+
+def test_resnet18_weights_load_from_the_layout_of_torchvision():
+    theirs = torchvision.models.resnet18().eval()
+    ours = ResNet18(64, "native").eval()
+    values = [value for name, value in theirs.state_dict().items() if not name.startswith("fc.")]
+    names = [name for name in ours.state_dict() if not name.endswith("calls")]
+    ours.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+    theirs.fc = nn.Identity()
+    x = images(2, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)["vector"], theirs(x), rtol=1e-4, atol=1e-4)
+
+
+def test_resnet18_drops_after_every_block():
+    drops = [block.tail[1] for block in ResNet18(32, "native", drop_rate=0.2, drop_size=3).layers[3:]]
+    assert [type(drop).__name__ for drop in drops] == ["Dropout"] * 4 + ["DropBlock"] * 4
+    assert {(drop.rate, drop.size, drop.ramp) for drop in drops[4:]} == {(0.2, 3, 40000)}
 
 
 def test_resnet12_drops_elements_then_squares():
