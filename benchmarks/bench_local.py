@@ -26,11 +26,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import core  # noqa: F401  (sets OpenMP's wait policy, which must precede torch)
+
+# isort: split
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import core  # noqa: F401  (sets OpenMP's wait policy before torch is imported)
 from core.engine.device import tune_allocator
 from core.episode import Task
 from core.ops.local import descriptors, local_scores
