@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
 SIDE, LENGTH = 32, 64  # of images, and of stored features
 NAME = re.compile(r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+))?_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
-BACKBONES = {"C4": "Conv4", "R12": "ResNet12", "R12T": "ResNet12T", "R18": "ResNet18", "Features": "Features"}
+BACKBONES = {"C4": "Conv4", "F64": "FourLayer_64F", "R12": "ResNet12", "R12T": "ResNet12T", "R18": "ResNet18"}
+BACKBONES |= {"Features": "Features"}
 OBJECTIVES = {"none": "ce"} | {name: name for name in schemas().objectives}
 
 
