@@ -24,13 +24,13 @@ from core.data.holdout import hold_out
 from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder, class_vectors
 from core.data.semantics import OWN_FILE, read_names, semantic_vectors
 from core.data.store import Split
-from core.engine.checkpoint import load as load_checkpoint
 from core.engine.evaluator import Evaluator
 from core.engine.optim import Recipe
 from core.engine.trainer import Stage, Trainer
+from core.engine.weights import take_weights
 from core.episode import DataInfo
 from core.errors import UserError
-from core.methods.base import Method, load_matching
+from core.methods.base import Method
 from core.ops import random
 from core.registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
 from core.report.run import RunFolder
@@ -207,7 +207,7 @@ class Builder:
             best=run.best(test.WAY, test.SHOT) if final else run.path / f"best_{name}.pth",
             shared=None if final else pretrained / f"{self.split('train').dataset}_{node.METHOD}_{self._key(name)}.pth",
             meta=self.meta(name) | {"stem": stem, "run": run.path.name},
-            init=_take_weights(method, node.INIT) if node.INIT else "",
+            init=take_weights(method.backbone, Path(node.INIT)) if node.INIT else "",
         )
 
     def meta(self, stage: str) -> dict[str, Any]:
@@ -252,13 +252,6 @@ class Builder:
         """What word vectors add to a stage's key."""
         vectors = [self.split(name).vectors for name in ("train", "val") if self.split(name).words_from]
         return {"words": hashlib.sha256(b"".join(v.tobytes() for v in vectors)).hexdigest()} if vectors else {}
-
-
-def _take_weights(method: Method, file: str) -> str:
-    """Start a stage's backbone from the checkpoint in STAGE.x.INIT."""
-    state = load_checkpoint(Path(file))["method"]
-    backbone = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
-    return load_matching(method.backbone, backbone, file)
 
 
 def _plain(node: Any) -> Any:

@@ -15,6 +15,12 @@ NORMS = {
     "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
 }
 
+VECTORS = {
+    "flatten": lambda maps: maps.flatten(1),
+    "mean": lambda maps: maps.mean((2, 3)),
+    "max": lambda maps: maps.amax((2, 3)),
+}
+
 
 class ConvBN(nn.Sequential):
     """A convolution and its batch-norm, the pair that `fold` merges.
@@ -54,9 +60,9 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Both features of each image; `vector` is the flattened or the averaged map (BACKBONE.VECTOR)."""
+        """Both features of each image; `vector` is made of the map as BACKBONE.VECTOR says."""
         maps = self.maps(images.contiguous(memory_format=torch.channels_last))
-        return {"map": maps, "vector": maps.flatten(1) if self.vector == "flatten" else maps.mean((2, 3))}
+        return {"map": maps, "vector": VECTORS[self.vector](maps)}
 
 
 def fold(module: nn.Module) -> nn.Module:
