@@ -64,7 +64,7 @@ class FRN(Method):
         """Logits [T, Q, N]."""
         rows, shots = self._rows(task)
         positions, width = self.categories.shape[1:]
-        penalty = shots * positions / width * self.alpha.exp() + 1e-6
+        penalty = shots.double() * positions / width * self.alpha.exp() + 1e-6
         query = self.descriptors(task.query["map"])
         return -self.gamma * reconstruction_error(query, rows, penalty, self.beta.exp())
 

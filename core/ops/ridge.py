@@ -26,7 +26,7 @@ def reconstruction_error(query: Tensor, rows: Tensor, penalty: Tensor, scale: Te
 
 
 def _by_rows(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Tensor:
-    """|q|^2 - b W b^T with b = q S^T, A = (S S^T + p I)^-1, W = (2 s - s^2) A + s^2 p A^2: no reconstruction is made."""
+    """|q|^2 - b W b^T with b = q S^T, A = (S S^T + p I)^-1, W = (2 s - s^2) A + s^2 p A^2; nothing is reconstructed."""
     gram = rows.double() @ rows.double().transpose(2, 3)
     inverse = _regularised_inverse(gram, penalty)
     p, s = penalty.double()[..., None, None], scale.double()

@@ -142,7 +142,7 @@ def test_init_takes_the_names_of_others(space, tmp_path):
     assert code == 0
     told = f"stage meta: {tmp_path / 'theirs.pth'} (Conv4 in layers): 28 matched, 0 not of the backbone"
     assert told in out
-    assert told in (space.base / "Glyphs_Proto" / "log.txt").read_text()
+    assert told in (space.base / "Glyphs_Proto" / "train.log").read_text()
     taken = torch.load(space.base / "Glyphs_Proto" / "last.pth", weights_only=True)["method"]
     for name in (name for name in taken if name.endswith("weight")):
         assert torch.allclose(ours[name], taken[name], atol=1e-6)
