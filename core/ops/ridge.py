@@ -31,19 +31,24 @@ def _by_rows(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Ten
     inverse = _regularised_inverse(gram, penalty)
     p, s = penalty.double()[..., None, None], scale.double()
     weight = ((2 * s - s**2) * inverse + s**2 * p * inverse @ inverse).to(query.dtype)
-    flat = query.flatten(1, 2)[:, None]  # [T, 1, Q r, d]
-    products = flat @ rows.transpose(2, 3)  # [T, N, Q r, M]
-    explained = ((products @ weight) * products).sum(-1)
-    return _positions_averaged(flat.square().sum(-1) - explained, query)
+    products = query.flatten(1, 2) @ rows.flatten(1, 2).transpose(1, 2)  # [T, Q r, N M]
+    products = products.unflatten(2, rows.shape[1:3]).transpose(1, 2).contiguous()
+    explained = ((products @ weight) * products).unflatten(2, query.shape[1:3]).sum((3, 4)).transpose(1, 2)
+    return (query.square().sum((2, 3))[..., None] - explained) / query.shape[2]
 
 
 def _by_channels(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Tensor:
-    """|q R|^2 with R = I - s (S^T S + p I)^-1 S^T S = (1 - s) I + s p (S^T S + p I)^-1."""
+    """q R^2 q^T with R = I - s (S^T S + p I)^-1 S^T S = (1 - s) I + s p (S^T S + p I)^-1.
+
+    Its sum over positions is the inner product of R^2 with sum_q q^T q, which is formed once for all classes.
+    """
     gram = rows.double().transpose(2, 3) @ rows.double()
     p, s = penalty.double()[..., None, None], scale.double()
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    residual = ((1 - s) * eye + s * p * _regularised_inverse(gram, penalty)).to(query.dtype)
-    return _positions_averaged((query.flatten(1, 2)[:, None] @ residual).square().sum(-1), query)
+    residual = (1 - s) * eye + s * p * _regularised_inverse(gram, penalty)
+    form = (residual @ residual).to(query.dtype).flatten(2)  # [T, N, d d]
+    scatter = (query.transpose(2, 3) @ query).flatten(2)  # [T, Q, d d]
+    return scatter @ form.transpose(1, 2) / query.shape[2]
 
 
 def _regularised_inverse(gram: Tensor, penalty: Tensor) -> Tensor:
@@ -51,8 +56,3 @@ def _regularised_inverse(gram: Tensor, penalty: Tensor) -> Tensor:
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(gram + penalty.double()[..., None, None] * eye)
     return torch.cholesky_solve(eye.expand_as(gram), factor)
-
-
-def _positions_averaged(errors: Tensor, query: Tensor) -> Tensor:
-    """[T, N, Q r] to [T, Q, N]."""
-    return errors.unflatten(2, query.shape[1:3]).mean(3).transpose(1, 2)
