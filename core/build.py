@@ -17,13 +17,15 @@ import torch
 from core.config import Config, Loaded, Schemas, load, plugins
 from core.config.defaults import DEFAULTS
 from core.config.provenance import COMMAND_LINE
-from core.data import augment
+from core.data import augment, views
+from core.data.base_queries import BaseQueries
 from core.data.benchmarks import benchmark, open_split
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.holdout import hold_out
 from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder, class_vectors
 from core.data.semantics import OWN_FILE, read_names, semantic_vectors
 from core.data.store import Split
+from core.data.views import WHOLE
 from core.engine.evaluator import Evaluator
 from core.engine.optim import Recipe
 from core.engine.trainer import Stage, Trainer
@@ -90,6 +92,7 @@ class Builder:
     def __init__(self, cfg: Config, device: torch.device) -> None:
         self.cfg, self.device = cfg, device
         self.image_size = cfg.DATASET.SIZE or benchmark(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
+        self.views = views.parse(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
         self._splits: dict[str, Split] = {}
         self._pixels: dict[str, Pixels] = {}
 
@@ -124,6 +127,23 @@ class Builder:
             self._pixels[name] = Pixels(self.split(name), self.device)
         return self._pixels[name]
 
+    def held_out(self) -> tuple[Split, Pixels]:
+        """The images of base classes that DATASET.BASE_HOLDOUT keeps out of training.
+
+        Raises:
+            UserError: where it keeps none.
+        """
+        count = self.cfg.DATASET.BASE_HOLDOUT
+        if not count:
+            raise UserError(
+                "DATASET.BASE_HOLDOUT is 0, but --generalized asks for base-class images that training has not seen; "
+                "train and evaluate with a number such as DATASET.BASE_HOLDOUT=100."
+            )
+        data = self.cfg.DATASET
+        whole = open_split(data.ROOT, data.TRAIN.NAME, "train", self.image_size, "DATASET.TRAIN.NAME")
+        held = hold_out(whole, count)[1]
+        return held, Pixels(held, self.device)
+
     def sampler(self, name: str, seed: int) -> EpisodeSampler:
         """Episodes of a split, in the shape that TASK gives it."""
         return EpisodeSampler(self.split(name), task_shape(self.cfg, name), seed, f"TASK.{name.upper()}")
@@ -140,6 +160,7 @@ class Builder:
             memory_mb=self.cfg.EVAL.MEMORY_MB,
             batch=self.cfg.EVAL.BATCH,
             bf16=self.cfg.EVAL.PRECISION == "bf16",
+            views=self.views,
         )
 
     def deviation(self) -> str | None:
@@ -151,7 +172,18 @@ class Builder:
     def method(self, stage: str | None = None) -> Method:
         """A freshly initialised method: that of a stage, or of the last one."""
         made = make_method(self.cfg, stage or self.cfg.STAGES[-1], self._info())
+        self._refuse_views(made, final=stage in (None, self.cfg.STAGES[-1]))
         return made.to(self.device).to(memory_format=torch.channels_last)
+
+    def _refuse_views(self, method: Method, final: bool) -> None:
+        """Say where DATASET.VIEWS and what a method looks at do not fit."""
+        named, crops = self.cfg.DATASET.VIEWS, self.views is not None
+        if "parts" in method.needs and not crops:
+            raise UserError(f"DATASET.VIEWS is {named}, but {method.name} compares crops; add some, such as grid-3.")
+        if final and crops and "parts" not in method.needs:
+            raise UserError(f"DATASET.VIEWS is {named}, but {method.name} looks at no crops; set it to [{WHOLE}].")
+        if WHOLE not in named and {"image", "vector", "map"} & set(method.needs):
+            raise UserError(f"DATASET.VIEWS is {named}, but {method.name} looks at the whole image too; add {WHOLE}.")
 
     def head(self, name: str) -> Method:
         """Another registered method around this backbone, with its default arguments, untrained."""
@@ -176,12 +208,15 @@ class Builder:
                 f"set it to {method.streams[0]}."
             )
         transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
-        augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage))
+        crops = self.views if "parts" in method.needs else None
+        augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage), crops)
         pixels, streams = self.pixels("train"), []
         if "episodes" in asked:
             sampler = self.sampler("train", random.key("training", self.cfg.SEED, stage))
             builder = TaskBuilder(self.split("train"), sampler, self.device, 0, "semantics" in method.needs)
-            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation))
+            count = self.cfg.TASK.TRAIN.BASE_QUERY
+            base_queries = BaseQueries(self.split("train"), count) if count else None
+            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation, base_queries))
         if "batches" in asked:
             streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation))
         return streams
@@ -219,6 +254,7 @@ class Builder:
             "dataset": self.split("train").dataset,
             "seed": self.cfg.SEED,
             "image_size": self.image_size,
+            "base_holdout": self.cfg.DATASET.BASE_HOLDOUT,
             "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
             "backbone": _plain(self.cfg.BACKBONE),
         }
@@ -242,11 +278,16 @@ class Builder:
             "seeds": [cfg.SEED, cfg.EVAL.SEED],
             "precision": cfg.EVAL.PRECISION,
             **self._words_key(),
+            **self.views_key(any("parts" in make_method(cfg, name, self._info()).needs for name in earlier)),
             "init": [
                 hashlib.sha256(Path(cfg.STAGE[n].INIT).read_bytes()).hexdigest() for n in earlier if cfg.STAGE[n].INIT
             ],
         }
         return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:12]
+
+    def views_key(self, used: bool) -> dict[str, Any]:
+        """What crops add to the key of what was computed from them."""
+        return {"views": list(self.cfg.DATASET.VIEWS), "ratio": self.cfg.DATASET.PATCH_RATIO} if used else {}
 
     def _words_key(self) -> dict[str, str]:
         """What word vectors add to a stage's key."""

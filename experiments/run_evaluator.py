@@ -40,6 +40,11 @@ def main() -> None:
         help="whose heads classify its features; own = its own",
     )
     asked.add_argument("--save-features", default="", metavar="FILE.npz", help="hand the test split's features on")
+    asked.add_argument(
+        "--generalized",
+        action="store_true",
+        help="tell novel classes from all base classes too; needs DATASET.BASE_HOLDOUT",
+    )
     args = cli.parse_intermixed_args()
     checkpoints, overrides = split_options(args.checkpoint or [])
     shots, after_shots = numbers("--shots", args.shots)
@@ -58,6 +63,7 @@ def main() -> None:
         ways=ways,
         methods=args.methods,
         save_features=args.save_features,
+        generalized=args.generalized,
     )
 
 

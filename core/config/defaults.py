@@ -15,6 +15,8 @@ DEFAULTS: dict[str, Any] = {
         "NAME": "Glyphs",  # a benchmark's name, in any case, or folder:PATH
         "ROOT": "data",  # folder of the prepared data sets
         "SIZE": 0,  # side of the images in pixels; 0 = native
+        "VIEWS": ["whole"],  # what a method sees of an image: whole, grid-3 (9 cells), sample-9, aug-5
+        "PATCH_RATIO": 2.0,  # side of a grid's crop in cells, at test; in training it is drawn from 1..3
         "SEMANTICS": "",  # file of word vectors; "" = the data set's own, else data/class_vectors.tsv, if a method asks
         "SEMANTICS_NAMES": "",  # file of lines `class TAB words to look up instead`; "" = none
         "BASE_HOLDOUT": 0,  # last images of each base class, by hash of name, that are kept out of training
@@ -31,7 +33,12 @@ DEFAULTS: dict[str, Any] = {
             "QUERIES": 0,  # query images of all classes together, in place of QUERY: then some classes have more
         },
         "VAL": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes that select a checkpoint; 0 = as TASK.TEST
-        "TRAIN": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes trained on; 0 = as TASK.TEST
+        "TRAIN": {  # episodes trained on
+            "WAY": 0,  # 0 = as TASK.TEST, and so below
+            "SHOT": 0,
+            "QUERY": 0,
+            "BASE_QUERY": 0,  # queries of the other base classes, all together, for methods that learn to tell both
+        },
     },
     "BACKBONE": {
         "NAME": "Conv4",  # a registered backbone, in any case
@@ -120,10 +127,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 LEAST: dict[str, float] = {
     "SEED": 0,
     "DATASET.BASE_HOLDOUT": 0,
+    "DATASET.PATCH_RATIO": 1,
     "TASK.*.WAY": 2,
     "TASK.*.SHOT": 1,
     "TASK.*.QUERY": 1,
     "TASK.TEST.QUERIES": 0,
+    "TASK.TRAIN.BASE_QUERY": 0,
     "STAGE.*.EPOCHS": 1,
     "STAGE.*.STEPS": 0,
     "STAGE.*.TASKS": 1,

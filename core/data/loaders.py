@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from core.data.augment import Transform
+from core.data.base_queries import BaseQueries
 from core.data.episodes import Episodes, EpisodeSampler
 from core.data.store import Split
-from core.episode import Batch, Features, Task
+from core.data.views import Views
+from core.episode import Batch, Features, Task, divide
 from core.errors import UserError
 from core.ops import random
 
@@ -37,25 +39,39 @@ class Pixels:
 
         `seed` [n] gives each image its own augmentation.
         """
-        rows = ids if self._rows is None else self._rows[ids.cpu()]
-        chosen = self._images[rows.to(self._images.device)].to(self.device)
-        pixels = chosen.float() / 255
+        pixels = self._raw(ids)
         for transform in transforms:
             pixels = transform(pixels, seed)
         return (pixels * self._scale + self._shift).permute(0, 3, 1, 2)
 
+    def crops(self, ids: Tensor, seed: Tensor, views: Views, train: bool) -> Tensor:
+        """Normalised crops of `ids` [n] under their seeds [n], as [n, V, 3, H, W]."""
+        return (views(self._raw(ids), seed, train) * self._scale + self._shift).permute(0, 1, 4, 2, 3)
+
+    def _raw(self, ids: Tensor) -> Tensor:
+        """Pixels in 0..1, [n, H, W, 3]."""
+        rows = ids if self._rows is None else self._rows[ids.cpu()]
+        return self._images[rows.to(self._images.device)].to(self.device).float() / 255
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The transforms of a training stage and the seed they follow."""
+    """The transforms of a training stage, the crops beside the image, and the seed they follow."""
 
     transforms: Sequence[Transform]
     seed: int
+    views: Views | None = None  # where the method asks for parts
 
     def seeds(self, step: int, n: int, device: torch.device) -> Tensor:
         """One seed for each of the n images of a step."""
         start = torch.tensor(random.key("augment", self.seed, step), device=device)
         return random.hashes(start, "image", n)
+
+    def look(self, pixels: Pixels, ids: Tensor, step: int) -> Features:
+        """What a step sees of images `ids` [n]: `image`, and `crops` where there are views."""
+        seeds = self.seeds(step, len(ids), pixels.device)
+        found = {"image": pixels.gather(ids, seeds, self.transforms)}
+        return found | ({"crops": pixels.crops(ids, seeds, self.views, train=True)} if self.views else {})
 
 
 def class_vectors(split: Split) -> Tensor:
@@ -84,7 +100,7 @@ class TaskBuilder:
         self._device = device
         self._vectors = class_vectors(split).to(device) if semantics else None
 
-    def build(self, drawn: Episodes, support: dict[str, Tensor], query: dict[str, Tensor], progress: float) -> Task:
+    def build(self, drawn: Episodes, support: Features, query: Features, progress: float) -> Task:
         """A task of `drawn` episodes around features or pixels, each [T, n, ...]."""
         shape, tasks = self.sampler.shape, len(drawn.seed)
         label = torch.arange(shape.way, device=self._device)
@@ -105,21 +121,32 @@ class TaskBuilder:
 
 
 class EpisodeStream:
-    """Training episodes: step s holds episodes s*T .. s*T + T - 1."""
+    """Training episodes: step s holds episodes s*T .. s*T + T - 1, and queries of the other base classes if asked."""
 
-    def __init__(self, pixels: Pixels, builder: TaskBuilder, tasks: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        builder: TaskBuilder,
+        tasks: int,
+        augmentation: Augmentation,
+        base_queries: BaseQueries | None = None,
+    ) -> None:
         self._pixels, self._builder, self._tasks, self._augmentation = pixels, builder, tasks, augmentation
+        self._base_queries = base_queries
 
     def at(self, step: int, progress: float) -> Task:
         """The task of a step, in pixels."""
         drawn = self._builder.sampler.draw(torch.arange(step * self._tasks, (step + 1) * self._tasks))
-        ids = torch.cat([drawn.support, drawn.query], dim=1)
-        seeds = self._augmentation.seeds(step, ids.numel(), self._pixels.device)
-        images = self._pixels.gather(ids.flatten(), seeds, self._augmentation.transforms)
-        images = images.unflatten(0, ids.shape)
-        n_support = drawn.support.shape[1]
-        support, query = {"image": images[:, :n_support]}, {"image": images[:, n_support:]}
-        return self._builder.build(drawn, support, query, progress)
+        rows = [drawn.support, drawn.query]
+        if self._base_queries:
+            base_rows, base_y = self._base_queries.draw(drawn.seed, drawn.classes)
+            rows.append(base_rows)
+        ids = torch.cat(rows, dim=1)
+        seen = self._augmentation.look(self._pixels, ids.flatten(), step)
+        seen = {name: value.unflatten(0, ids.shape) for name, value in seen.items()}
+        support, query, *base = divide(seen, [part.shape[1] for part in rows])
+        task = self._builder.build(drawn, support, query, progress)
+        return replace(task, base_query=base[0], base_query_y=base_y.to(self._pixels.device)) if base else task
 
 
 class BatchStream:
@@ -138,9 +165,8 @@ class BatchStream:
         """The batch of a step, in pixels."""
         epoch, position = divmod(step, len(self))
         ids = self._permutation(epoch)[position * self._size : (position + 1) * self._size]
-        seeds = self._augmentation.seeds(step, len(ids), self._pixels.device)
-        images = self._pixels.gather(ids, seeds, self._augmentation.transforms)
-        return Batch({"image": images}, self._labels[ids.to(self._labels.device)], progress)
+        seen = self._augmentation.look(self._pixels, ids, step)
+        return Batch(seen, self._labels[ids.to(self._labels.device)], progress)
 
     def _permutation(self, epoch: int) -> Tensor:
         """The order of an epoch, kept until the next one begins."""

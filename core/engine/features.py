@@ -11,10 +11,12 @@ from torch import Tensor
 
 from core.data.loaders import Pixels
 from core.data.store import Split
+from core.data.views import Views
 from core.engine.cache import Shelf, Stored
 from core.engine.device import images_at_once
 from core.episode import Features
 from core.methods.base import Method
+from core.ops import random
 from core.report.progress import Progress
 
 Base = Callable[[], tuple[Split, Pixels]]
@@ -42,7 +44,8 @@ class Source(Protocol):
 class Encoder:
     """A method with the images it encodes, and how.
 
-    `batch` images pass the backbone together (0: chosen for the device), under bfloat16 autocast if `bf16`.
+    `batch` images pass the backbone together (0: chosen for the device), under bfloat16 autocast if `bf16`. An image
+    counts as often as it has `views`; random ones follow its number in the split.
     """
 
     method: Method
@@ -51,11 +54,21 @@ class Encoder:
     batch: int = 0
     bf16: bool = False
     show: bool = False
+    views: Views | None = None
 
     @property
     def block(self) -> int:
         """Images that pass the backbone together."""
-        return max(2, self.batch or images_at_once(self.image_size, self.pixels.device))
+        views = 1 + (self.views.count if self.views else 0)
+        return max(2, self.batch or images_at_once(self.image_size, self.pixels.device) // views)
+
+    def look(self, ids: Tensor) -> Features:
+        """The pixels of images `ids` [n]: `image`, and `crops` where there are views."""
+        found = {"image": self.pixels.gather(ids)}
+        if self.views:
+            seeds = random.mix(ids.to(self.pixels.device) ^ random.key("views"))
+            found["crops"] = self.pixels.crops(ids, seeds, self.views, train=False)
+        return found
 
     def blocks(self, ids: Tensor) -> Iterator[tuple[Tensor, Features]]:
         """Encode images `ids`, a block at a time; yields each block's ids and features.
@@ -68,7 +81,7 @@ class Encoder:
             for block in ids.split(self.block):
                 padded = torch.cat([block, block[-1:].expand(self.block - len(block))])
                 with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
-                    features = self.method.encode({"image": self.pixels.gather(padded)})
+                    features = self.method.encode(self.look(padded))
                 yield block, {name: value[: len(block)].float() for name, value in features.items()}
                 bar.update(len(block))
 
@@ -175,7 +188,8 @@ class LiveFeatures:
 
     def gather(self, ids: Tensor) -> Features:
         """Encoded pixels."""
-        return self.method.encode({"image": self._encoder.pixels.gather(ids.flatten()).unflatten(0, ids.shape)})
+        seen = self._encoder.look(ids.flatten())
+        return self.method.encode({name: value.unflatten(0, ids.shape) for name, value in seen.items()})
 
     def base_means(self) -> Features:
         """Class means of the train split."""

@@ -11,7 +11,7 @@ from core.episode import Task
 from core.errors import UserError
 from core.methods.base import Method
 
-FEATURES = ("image", "map", "vector")
+FEATURES = ("image", "map", "vector", "parts")
 
 
 def refuse_unfit(head: Method, source: Source, example: Callable[[], Task]) -> None:

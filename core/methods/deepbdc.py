@@ -100,6 +100,11 @@ class STLDeepBDC(Distilled):
         """Base-class logits [n, n_base]."""
         return self.classifier(self.dropout(self.pooling(batch.inputs["map"])))
 
+    def base_logits(self, task: Task) -> Tensor:
+        """Those of the classifier, [T, Q, n_base]."""
+        parts = _parts(task, self.pooling.width)
+        return torch.cat([self.classifier(self.pooling(part.query["map"])) for part in parts])
+
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
         return torch.cat([self._regress(part) for part in _parts(task, self.pooling.width)])
@@ -142,14 +147,22 @@ class MetaDeepBDC(Method):
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
-        return torch.cat([self._compare(part) for part in _parts(task, self.pooling.width)])
+        parts = _parts(task, self.pooling.width)
+        return torch.cat(
+            [self._compare(part, mean_by_class(self.pooling(part.support["map"]), part)) for part in parts]
+        )
 
-    def _compare(self, task: Task) -> Tensor:
-        means = mean_by_class(self.pooling(task.support["map"]), task)
+    def base_logits(self, task: Task) -> Tensor:
+        """Logits [T, Q, n_base] of the vectors of the base classes' mean maps, by the metric of the task's shots."""
+        means = self.pooling(task.base["map"])
+        parts = _parts(task, self.pooling.width)
+        return torch.cat([self._compare(part, means.expand(part.tasks, *means.shape)) for part in parts])
+
+    def _compare(self, task: Task, means: Tensor) -> Tensor:
+        """Queries against class vectors [T, N, D]."""
         query = self.pooling(task.query["map"])
-        if task.support_y.shape[1] == task.way:
-            return query @ means.transpose(1, 2)
-        return -squared_euclidean(query, means)
+        one_shot = task.support_y.shape[1] == task.way
+        return query @ means.transpose(1, 2) if one_shot else -squared_euclidean(query, means)
 
     def start_from(self, previous: nn.Module) -> str:
         """The backbone, and the pooling where the previous stage has one like it."""

@@ -9,6 +9,7 @@ import torch
 
 from core.build import Builder, load_config
 from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
+from core.data.views import Views
 from core.engine.features import Encoder
 from core.episode import Task
 from core.methods.base import Method
@@ -28,6 +29,11 @@ def built(glyphs):
     return build
 
 
+def crops_for(builder: Builder, method: Method) -> Views | None:
+    """The crops a method asks for."""
+    return builder.views if "parts" in method.needs else None
+
+
 @pytest.fixture
 def task_of():
     """T encoded val tasks of a builder, as the evaluator makes them."""
@@ -38,10 +44,14 @@ def task_of():
         if "base" in method.needs:
             train = builder.split("train")
             labels = torch.from_numpy(train.labels)
-            encoder = Encoder(method.eval(), builder.pixels("train"), builder.image_size)
+            encoder = Encoder(
+                method.eval(), builder.pixels("train"), builder.image_size, views=crops_for(builder, method)
+            )
             with torch.no_grad():
                 task_builder.base = encoder.class_means(labels)
-        stream = EpisodeStream(builder.pixels("val"), task_builder, tasks, Augmentation([], 0))
+        stream = EpisodeStream(
+            builder.pixels("val"), task_builder, tasks, Augmentation([], 0, crops_for(builder, method))
+        )
         method.eval()
         with torch.no_grad():
             return replace(stream.at(0, 1.0), progress=1.0).encoded(method.encode)

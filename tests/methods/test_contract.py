@@ -137,9 +137,11 @@ def test_cached_features_equal_live_ones(case):
     ids = builder.sampler("val", 0).draw(torch.arange(2)).support
     pixels = builder.pixels("val")
     with torch.no_grad():
-        source = CachedFeatures(Encoder(method, pixels, builder.image_size))
+        crops = builder.views if "parts" in method.needs else None
+        encoder = Encoder(method, pixels, builder.image_size, views=crops)
+        source = CachedFeatures(encoder)
         source.prepare(ids.flatten().unique())
-        cached, live = source.gather(ids), LiveFeatures(Encoder(method, pixels, builder.image_size)).gather(ids)
+        cached, live = source.gather(ids), LiveFeatures(encoder).gather(ids)
     assert cached.keys() == live.keys()
     for name in cached:
         torch.testing.assert_close(cached[name], live[name], **CLOSE)

@@ -81,6 +81,19 @@ def test_meta_compares_by_distances_at_more_shots(counts):
     assert torch.allclose(method(task), expected, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("shot", [1, 3])
+def test_base_classes_are_scored_like_the_others(shot):
+    task, means = task_of(shot), drawn(5, WIDTH, 2, 2, seed=2)
+    meta = MetaDeepBDC(conv4(), INFO).double().eval()
+    object.__setattr__(task, "base", {"map": means})
+    query, rows = vectors(meta, task.query["map"]), vectors(meta, means[None])[0]
+    expected = query @ rows.T if shot == 1 else -(query[:, :, None] - rows).square().sum(-1)
+    assert torch.allclose(meta.base_logits(task), expected, rtol=0, atol=1e-11)
+    stl = STLDeepBDC(conv4(), INFO).double().eval()
+    expected = stl.classifier(vectors(stl, task.query["map"]))
+    assert torch.allclose(stl.base_logits(task), expected, rtol=0, atol=1e-12)
+
+
 def test_stl_regresses_on_normalised_vectors():
     method, task = STLDeepBDC(conv4(), INFO, inverse_penalty=2.0).double().eval(), task_of(2)
     support, query = (F.normalize(vectors(method, side["map"]), dim=-1) for side in (task.support, task.query))

@@ -1,0 +1,83 @@
+"""Crops reach the methods that ask for them, in training and in evaluation, and no others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.build import Builder, load_config
+from core.engine.checkpoint import load
+from core.engine.features import CachedFeatures, Encoder, LiveFeatures
+from core.errors import UserError
+from core.methods.base import Method
+from core.ops.distances import squared_euclidean
+from core.registry import METHODS
+from core.report.run import RunFolder
+
+
+class CropMeans(Method):
+    """Nearest mean, where an image is the mean of itself and its crops."""
+
+    name = "CropMeans"
+    needs = ("vector", "parts")
+
+    def forward(self, task):
+        query, support = (
+            (features["vector"] + features["parts"].mean(2)) / 2 for features in (task.query, task.support)
+        )
+        return -squared_euclidean(query, support.unflatten(1, (task.way, -1)).mean(2))
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    """The method is known here alone."""
+    monkeypatch.setitem(METHODS._classes, "CropMeans", CropMeans)
+
+
+def builder(glyphs, *overrides: str, method: str = "CropMeans") -> Builder:
+    keys = [f"DATASET.ROOT={glyphs}", f"METHOD.NAME={method}", "METHOD.ARGS={}", "BACKBONE.ARGS.width=8"]
+    keys += ["TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=4", "STAGE.meta.EPOCHS=1", "STAGE.meta.STEPS=2"]
+    cfg = load_config("configs/Glyphs/ProtoNet_N5K1_C4.yaml", [*keys, "STAGE.meta.VAL.EPISODES=4", *overrides]).cfg
+    return Builder(cfg, torch.device("cpu"))
+
+
+VIEWS = "DATASET.VIEWS=[whole, grid-2, sample-2]"
+
+
+def test_a_method_trains_and_is_evaluated_on_crops(glyphs, tmp_path):
+    built = builder(glyphs, VIEWS)
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    built.trainer(run, "stem", tmp_path / "pretrained").fit()
+    assert load(run.last)["method"]
+    method = built.method()
+    task = built.streams("meta", method)[0].at(0, 0.0)
+    assert task.query["crops"].shape == (1, 10, 6, 3, 32, 32)
+    assert task.encoded(method.encode).query["parts"].shape == (1, 10, 6, method.backbone.vector_dim)
+
+
+def test_cached_crops_equal_live_ones_and_repeat(glyphs):
+    built = builder(glyphs, VIEWS)
+    method = built.method().eval()
+    ids = built.sampler("val", 0).draw(torch.arange(2)).support
+    encoder = Encoder(method, built.pixels("val"), built.image_size, views=built.views)
+    with torch.no_grad():
+        cached = CachedFeatures(encoder)
+        cached.prepare(ids.flatten().unique())
+        torch.testing.assert_close(cached.gather(ids)["parts"], LiveFeatures(encoder).gather(ids)["parts"])
+    first, second = (built.evaluator("val").run(method, 8) for _ in range(2))
+    assert (first.correct == second.correct).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "views", "said"),
+    [
+        ("CropMeans", "[whole]", "compares crops"),
+        ("CropMeans", "[grid-2]", "add whole"),
+        ("ProtoNet", "[whole, grid-2]", "looks at no crops"),
+        ("ProtoNet", "[whole, gird-2]", "did you mean"),
+    ],
+)
+def test_views_that_do_not_fit_the_method_are_refused(glyphs, method, views, said):
+    with pytest.raises(UserError, match=said):
+        builder(glyphs, f"DATASET.VIEWS={views}", method=method).method()
