@@ -27,13 +27,13 @@ from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, 
 from core.data.semantics import OWN_FILE, read_names, semantic_vectors
 from core.data.store import Split
 from core.data.views import WHOLE
-from core.engine.checkpoint import load as load_checkpoint
 from core.engine.evaluator import Evaluator
 from core.engine.optim import Recipe
 from core.engine.trainer import Stage, Trainer
+from core.engine.weights import take_weights
 from core.episode import DataInfo
 from core.errors import UserError
-from core.methods.base import Method, load_matching
+from core.methods.base import Method
 from core.ops import random
 from core.registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
 from core.report.run import RunFolder
@@ -289,7 +289,7 @@ class Builder:
             best=run.best(test.WAY, test.SHOT) if final else run.path / f"best_{name}.pth",
             shared=None if final else pretrained / f"{self.split('train').dataset}_{node.METHOD}_{self._key(name)}.pth",
             meta=self.meta(name) | {"stem": stem, "run": run.path.name},
-            init=_take_weights(method, node.INIT) if node.INIT else "",
+            init=take_weights(method.backbone, Path(node.INIT)) if node.INIT else "",
         )
 
     def meta(self, stage: str) -> dict[str, Any]:
@@ -345,13 +345,6 @@ class Builder:
 def _held(split: Split) -> str:
     """What the store of a split holds."""
     return f"features of length {split.features}" if split.features else "images"
-
-
-def _take_weights(method: Method, file: str) -> str:
-    """Start a stage's backbone from the checkpoint in STAGE.x.INIT."""
-    state = load_checkpoint(Path(file))["method"]
-    backbone = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
-    return load_matching(method.backbone, backbone, file)
 
 
 def _trains_on_words(method: Method) -> bool:

@@ -45,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "BACKBONE": {
         "NAME": "Conv4",  # a registered backbone, in any case
         "ARGS": {},  # its arguments
-        "VECTOR": "native",  # how the last map becomes a vector: flattened, averaged, or as its paper does
+        "VECTOR": "native",  # how the last map becomes a vector: flattened, its mean or maximum, or as its paper does
     },
     "METHOD": {
         "NAME": "ProtoNet",  # a registered method, in any case: what is trained last and evaluated
@@ -91,7 +91,7 @@ STAGE: dict[str, Any] = {
     "AUGMENT": [],  # augmentation of training images, in order, e.g. [crop-4, flip]
     "BN": "joint",  # batch norm: statistics of the step, or frozen ones
     "SELECT": "val",  # checkpoint kept: the best on the validation episodes, or the last
-    "INIT": "",  # file of pretrained weights to start from; "" = none
+    "INIT": "",  # file of pretrained weights to start from, ours or another project's; "" = none
     "OPTIM": {
         "NAME": "adam",  # optimiser
         "LR": 1e-3,  # learning rate
@@ -114,7 +114,7 @@ STAGE: dict[str, Any] = {
 
 # The words a key may hold; `*` stands for a stage's name.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "BACKBONE.VECTOR": ("flatten", "mean", "native"),
+    "BACKBONE.VECTOR": ("flatten", "max", "mean", "native"),
     "STAGE.*.STREAM": ("episodes", "batches", "both"),
     "STAGE.*.BN": ("joint", "frozen"),
     "STAGE.*.SELECT": ("val", "last"),

@@ -66,7 +66,7 @@ def test_parameter_count(build, count):
         (FourLayer64F4x, 84, 64, 5),
     ],
 )
-@pytest.mark.parametrize("vector", ["flatten", "mean", "native"])
+@pytest.mark.parametrize("vector", ["flatten", "max", "mean", "native"])
 def test_feature_sizes(network, size, channels, side, vector):
     backbone = network(size, vector).eval()
     with torch.no_grad():
@@ -74,10 +74,31 @@ def test_feature_sizes(network, size, channels, side, vector):
     maps = found["map"]
     assert maps.shape == (2, channels, side, side)
     assert (backbone.channels, backbone.map_size) == (channels, side)
-    flattened = (network.native_vector if vector == "native" else vector) == "flatten"
-    assert torch.equal(found["vector"], maps.flatten(1) if flattened else maps.mean((2, 3)))
+    kind = network.native_vector if vector == "native" else vector
+    flattened = kind == "flatten"
+    expected = {"flatten": maps.flatten(1), "mean": maps.mean((2, 3)), "max": maps.flatten(2).max(2).values}[kind]
+    assert torch.equal(found["vector"], expected)
     assert found["vector"].shape == (2, backbone.vector_dim)
     assert backbone.vector_dim == (channels * side**2 if flattened else channels)
+
+
+@HALVING
+def test_fewer_pools_leave_larger_maps(network):
+    backbone = network(32, "native", pools=3).eval()
+    with torch.no_grad():
+        found = backbone(images(2, 32))["map"]
+    assert found.shape == (2, backbone.channels, 4, 4)
+    assert backbone.map_size == 4
+    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, but \w+ has four blocks; choose 0 to 4\.$"):
+        network(32, "native", pools=5)
+
+
+def test_resnet12_without_the_last_pool_is_the_same_network_before_it():
+    whole, larger = trained(ResNet12(32, "native"), 4, 3, 32, 32), ResNet12(32, "native", pools=3).eval()
+    larger.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        pooled = F.max_pool2d(larger(images(2, 32))["map"], 2)
+        torch.testing.assert_close(pooled, whole(images(2, 32))["map"], rtol=1e-5, atol=1e-5)
 
 
 def test_native_vectors():

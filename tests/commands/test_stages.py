@@ -130,6 +130,24 @@ def test_init_takes_the_backbone_of_a_checkpoint(space):
         assert torch.allclose(given[name], taken[name], atol=1e-6)
 
 
+def test_init_takes_the_names_of_others(space, tmp_path):
+    source = best(space.train(space.config(), tag="source"))
+    ours, theirs = torch.load(source, weights_only=True)["method"], {}
+    for name, value in ours.items():
+        layer, part, entry = name.removeprefix("backbone.layers.").split(".")
+        theirs[f"encoder.layer{int(layer) // 3 + 1}.{part}.{entry}"] = value
+    torch.save({"params": theirs}, tmp_path / "theirs.pth")
+    override = f"STAGE.meta.INIT={tmp_path / 'theirs.pth'}"
+    code, out, _ = space.trainer(space.config(), "-e", "0", override, "STAGE.meta.OPTIM.LR=1e-12")
+    assert code == 0
+    told = f"stage meta: {tmp_path / 'theirs.pth'} (Conv4 in layers): 28 matched, 0 not of the backbone"
+    assert told in out
+    assert told in (space.base / "Glyphs_Proto" / "train.log").read_text()
+    taken = torch.load(space.base / "Glyphs_Proto" / "last.pth", weights_only=True)["method"]
+    for name in (name for name in taken if name.endswith("weight")):
+        assert torch.allclose(ours[name], taken[name], atol=1e-6)
+
+
 def test_init_that_fits_in_part_says_how_much(space):
     source = best(space.train(space.config(), "BACKBONE.ARGS.norm=batch", tag="source"))
     out = space.trainer(space.config(), "-e", "0", f"STAGE.meta.INIT={source}")[1]
