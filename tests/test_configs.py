@@ -40,7 +40,9 @@ def test_there_are_configs():
 def test_the_name_agrees_with_the_content(leaf):
     cfg, name = loaded(leaf).cfg, NAME.fullmatch(Path(leaf).stem)
     assert Path(leaf).parent.name == cfg.DATASET.NAME
-    assert name["method"] == cfg.METHOD.NAME
+    method, _, variant = name["method"].partition("_")
+    assert method == cfg.METHOD.NAME
+    assert variant.lower() == cfg.METHOD.ARGS.get("variant", "") or not variant
     assert (int(name["way"]), int(name["shot"])) == (cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT)
     assert BACKBONES[name["backbone"]] == cfg.BACKBONE.NAME
 
@@ -98,11 +100,11 @@ def steps() -> list:
 def test_one_step_runs(leaf):
     cfg = loaded(leaf).cfg
     shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
-    image = torch.randn(1, 2 * (shot + 1), 3, 32, 32)
+    image, crops = torch.randn(1, 2 * (shot + 1), 3, 32, 32), torch.randn(1, 2 * (shot + 1), 2, 3, 32, 32)
     task = Task(
-        support={"image": image[:, : 2 * shot]},
+        support={"image": image[:, : 2 * shot], "crops": crops[:, : 2 * shot]},
         support_y=labels.repeat_interleave(shot)[None],
-        query={"image": image[:, 2 * shot :]},
+        query={"image": image[:, 2 * shot :], "crops": crops[:, 2 * shot :]},
         query_y=labels[None],
         way=2,
         shot=shot,
@@ -118,5 +120,8 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            encoded = replace(task.encoded(method.encode), base=method.encode({"image": torch.randn(8, 3, 32, 32)}))
+            encoded = replace(
+                task.encoded(method.encode),
+                base=method.encode({"image": torch.randn(8, 3, 32, 32), "crops": torch.randn(8, 2, 3, 32, 32)}),
+            )
             assert method(encoded).shape == (1, 2, 2)

@@ -101,7 +101,9 @@ def _complete(cost: Tensor, u: Tensor, v: Tensor, rows: Tensor, columns: Tensor)
 
 def _reach(x: Tensor, dx: Tensor, z: Tensor, dz: Tensor) -> Tensor:
     """The longest step up to 1 that leaves both non-negative, [k, 1, 1]."""
-    ratio = torch.maximum((-dx / torch.where(x > 0, x, 1.0)).amax((1, 2), keepdim=True), (-dz / z).amax((1, 2), keepdim=True))
+    ratio = torch.maximum(
+        (-dx / torch.where(x > 0, x, 1.0)).amax((1, 2), keepdim=True), (-dz / z).amax((1, 2), keepdim=True)
+    )
     return 1 / ratio.clamp(min=1)
 
 

@@ -136,7 +136,11 @@ def _check(cost: Tensor, a: Tensor, b: Tensor) -> None:
     fine.append(((a.sum(-1) > 0) == (b.sum(-1) > 0)).all())
     if all(torch.stack(fine).tolist()):
         return
-    what = ("costs that are not finite", "row weights that are negative or NaN", "column weights that are negative or NaN")
+    what = (
+        "costs that are not finite",
+        "row weights that are negative or NaN",
+        "column weights that are negative or NaN",
+    )
     broken = [words for words, good in zip((*what, "weights on one side only"), fine, strict=True) if not good]
     raise UserError(
         f"The Earth Mover's Distance was given {' and '.join(broken)}; features have probably diverged: lower "
