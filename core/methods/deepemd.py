@@ -76,12 +76,12 @@ class DeepEMD(Method):
         _check_choice("norm", norm, ("center", "none"))
         if VARIANTS[variant] == "parts" and backbone.vector != "mean":
             raise UserError(
-                f"METHOD.ARGS.variant is {variant}, but BACKBONE.VECTOR is {backbone.vector}; its crops are compared by "
+                f"METHOD.ARGS.variant is {variant}, but BACKBONE.VECTOR is {backbone.vector}; crops are compared by "
                 "averaged maps: set BACKBONE.VECTOR to mean."
             )
         if feature_pyramid and variant != "fcn":
             raise UserError(
-                f"METHOD.ARGS.feature_pyramid is {list(feature_pyramid)}, but variant {variant} has no map; leave it out."
+                f"METHOD.ARGS.feature_pyramid is {list(feature_pyramid)}, but {variant} has no map; leave it out."
             )
         self.needs = (VARIANTS[variant],)
         self.streams = ("episodes", "batches") if variant == "fcn" else ("episodes",)

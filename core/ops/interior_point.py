@@ -26,7 +26,9 @@ def interior_point(
     """Flow [k, n, m], duals u and v, and strength / 2 |X|^2 [k].
 
     Args:
-        cost, a, b: [k, n, m], [k, n], [k, m], float64, with equal totals.
+        cost: [k, n, m], float64.
+        a: [k, n], what rows supply.
+        b: [k, m], what columns demand, with the same total.
         strength: l, one number or [k].
 
     A solved problem is left alone while others go on, so that problems at once equal problems alone.
@@ -64,8 +66,8 @@ def interior_point(
         x, u, v = x + reach * dx, u + reach[..., 0] * du, v + reach[..., 0] * dv
     else:
         raise UserError(
-            f"METHOD.ARGS.solver is interior_point, which left {int(going.sum())} of {len(cost)} problems unsolved after "
-            f"{STEPS} steps; set solver: simplex."
+            f"METHOD.ARGS.solver is interior_point, which left {int(going.sum())} of {len(cost)} problems unsolved "
+            f"after {STEPS} steps; set solver: simplex."
         )
     u, v = _complete(cost, u, v, rows, columns)
     flow = x * total[..., None]

@@ -28,8 +28,8 @@ def solver_named(name: str, form: str = "L2", l2_strength: float = 0.0) -> Solve
     """A solver by its name in a YAML.
 
     Args:
-        name: `simplex` (exact, CPU, needs numba), `interior_point` (exact to 1e-9, any device), `opencv` (OpenCV's, with
-            zero duals), `sinkhorn` (approximate: entropic, a few percent off), or `qpth`, which is `interior_point`
+        name: `simplex` (exact, CPU, needs numba), `interior_point` (to 1e-9, any device), `opencv` (OpenCV's, with zero
+            duals), `sinkhorn` (approximate: entropic, a few percent off), or `qpth`, which is `interior_point`
             on the problem that DeepEMD's code hands to that package.
         form: `L2` adds l2_strength / 2 |X|^2 to the cost; `QP` is 1/2 <C, X>^2 + 1/2 1e-4 |X|^2 instead.
         l2_strength: 0 = the linear program; for `qpth` 0 = 1e-6.
@@ -120,6 +120,9 @@ def emd_logits(
     Args:
         similarity: S [..., n, m].
         weights: of rows [..., n] and of columns [..., m]; positive, of any total.
+        temperature: T, the largest logit.
+        solve: as in `emd`.
+        weight_grad: as in `emd`.
     """
     n = similarity.shape[-2]
     a, b = (n * weight / weight.sum(-1, keepdim=True) for weight in weights)

@@ -48,8 +48,8 @@ def simplex(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
     failed = part(0) + sum(future.result() for future in pending)
     if failed:
         raise UserError(
-            f"METHOD.ARGS.solver is simplex, which left {failed} of {count} problems unsolved after {most} pivots each; "
-            "set solver: interior_point."
+            f"METHOD.ARGS.solver is simplex, which left {failed} of {count} problems unsolved after {most} pivots "
+            "each; set solver: interior_point."
         )
     return *(torch.from_numpy(array).to(cost.device) for array in answer), 0.0
 

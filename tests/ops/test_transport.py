@@ -214,7 +214,7 @@ def test_the_pivot_cap_raises(monkeypatch):
 
 def test_without_numba_the_sentence_names_another_solver(monkeypatch):
     monkeypatch.setitem(sys.modules, "core.ops.transport_simplex", None)
-    with pytest.raises(UserError, match="needs numba .* set solver: interior_point"):
+    with pytest.raises(UserError, match=r"needs numba .* set solver: interior_point"):
         emd(*problems(1, 3, 3))
 
 
