@@ -51,7 +51,6 @@ class DeepEMD(Method):
     """
 
     order_free = False
-    class_symmetric = True
 
     def __init__(
         self,
@@ -101,7 +100,9 @@ class DeepEMD(Method):
         support, query = (features[self.needs[0]] for features in (task.support, task.query))
         classes = mean_by_class(support, task)
         if task.support_y.shape[1] > task.way:
-            classes = self.fine_tuned(classes.detach(), support.detach(), task)
+            if not self.pyramid:  # nodes instead of maps: the same steps, without a transposition in each
+                classes = self._nodes(classes).contiguous()
+            classes = self.fine_tuned(classes.detach(), self._nodes(support.detach()).contiguous(), task)
         if torch.is_grad_enabled():
             return self.logits(query, classes)
         nodes = [self._nodes(part[:1, :1]).shape[2] for part in (query, classes)]
@@ -110,12 +111,12 @@ class DeepEMD(Method):
         return torch.cat([self.logits(*part) for part in parts])
 
     def logits(self, query: Tensor, classes: Tensor) -> Tensor:
-        """Maps or parts of queries [T, Q, ...] and classes [T, N, ...] to [T, Q, N]."""
+        """Maps, parts or nodes of queries [T, Q, ...] and classes [T, N, ...] to [T, Q, N]."""
         similarity, weights = compare(self._nodes(query), self._nodes(classes), self.centred)
         return emd_logits(similarity, weights, self.logit_scale, self.solve, self.weight_grad)
 
     def fine_tuned(self, classes: Tensor, support: Tensor, task: Task) -> Tensor:
-        """Classes [T, N, ...] after SGD on the cross-entropy of the supports [T, n_s, ...], all tasks together."""
+        """Classes [T, N, ...] after SGD on the cross-entropy of supports [T, n_s, P, C], all tasks together."""
         sgd, momentum = self.sgd, None
         episode = torch.arange(task.tasks, device=support.device)[:, None]
         for batch in sgd.batches(task.seed, support.shape[1]):
