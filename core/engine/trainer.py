@@ -142,6 +142,7 @@ class Trainer:
             "loss": loss,
             "lr": optimizer.param_groups[0]["lr"],
             "steps_per_second": stage.steps / (time.perf_counter() - began),
+            **stage.method.scalars(),
         }
         progress.epoch += 1
         last = progress.epoch == stage.epochs
@@ -190,9 +191,9 @@ class Trainer:
 
 
 def _train_mode(method: Method, frozen_bn: bool) -> None:
-    """Training mode; with `frozen_bn` batch-norm keeps the statistics it came with."""
+    """Training mode; with `frozen_bn` the backbone's batch-norm keeps the statistics it came with."""
     method.train()
     if frozen_bn:
-        for module in method.modules():
+        for module in method.backbone.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
