@@ -46,7 +46,9 @@ def test_there_are_configs():
 def test_the_name_agrees_with_the_content(leaf):
     cfg, name = loaded(leaf).cfg, NAME.fullmatch(Path(leaf).stem)
     assert Path(leaf).parent.name == cfg.DATASET.NAME
-    assert name["method"] == cfg.METHOD.NAME
+    method, _, variant = name["method"].partition("_")
+    assert method == cfg.METHOD.NAME
+    assert variant.lower() == cfg.METHOD.ARGS.get("variant", "") or not variant
     assert (int(name["way"]), int(name["shot"])) == (cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT)
     assert BACKBONES[name["backbone"]] == cfg.BACKBONE.NAME
     variant = (name["variant"] or "").split("_")[0].lower()
@@ -121,7 +123,6 @@ def pixels(cfg, *leading: int) -> dict[str, torch.Tensor]:
 def test_one_step_runs(leaf):
     cfg = loaded(leaf).cfg
     shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
-
     task = Task(
         support=pixels(cfg, 1, 2 * shot),
         support_y=labels.repeat_interleave(shot)[None],
