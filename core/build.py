@@ -126,16 +126,20 @@ class Builder:
             self._pixels[name] = Pixels(self.split(name), self.device)
         return self._pixels[name]
 
-    def sampler(self, name: str, seed: int) -> EpisodeSampler:
-        """Episodes of a split, in the shape that TASK gives it."""
-        return EpisodeSampler(self.split(name), task_shape(self.cfg, name), seed, f"TASK.{name.upper()}")
+    def sampler(self, name: str, seed: int, stage: str | None = None) -> EpisodeSampler:
+        """Episodes of a split, in the shape that TASK gives it, or a stage's VAL."""
+        key, shape = f"TASK.{name.upper()}", task_shape(self.cfg, name)
+        if stage:
+            val = self.cfg.STAGE[stage].VAL
+            key, shape = f"STAGE.{stage}.VAL", Shape(val.WAY, val.SHOT, val.QUERY)
+        return EpisodeSampler(self.split(name), shape, seed, key)
 
-    def evaluator(self, name: str) -> Evaluator:
-        """An evaluator of the val or the test split."""
+    def evaluator(self, name: str, stage: str | None = None) -> Evaluator:
+        """An evaluator of the val or the test split, on the episodes of TASK or of a stage's VAL."""
         before = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
         return Evaluator(
             self.split(name),
-            self.sampler(name, self.cfg.EVAL.SEED),
+            self.sampler(name, self.cfg.EVAL.SEED, stage),
             self.pixels(name),
             base=lambda: (self.split("train"), self.pixels("train")),
             first_class=sum(len(self.split(other).classes) for other in before),
@@ -153,8 +157,9 @@ class Builder:
 
     def method(self, stage: str | None = None) -> Method:
         """A freshly initialised method: that of a stage, or of the last one."""
-        made = make_method(self.cfg, stage or self.cfg.STAGES[-1], self._info())
-        self._refuse_views(made, final=stage in (None, self.cfg.STAGES[-1]))
+        stage = stage or self.cfg.STAGES[-1]
+        made = make_method(self.cfg, stage, self._info(stage))
+        self._refuse_views(made, final=stage == self.cfg.STAGES[-1])
         return made.to(self.device).to(memory_format=torch.channels_last)
 
     def _refuse_views(self, method: Method, final: bool) -> None:
@@ -172,7 +177,7 @@ class Builder:
         backbone = BACKBONES[self.cfg.BACKBONE.NAME](
             self.image_size, self.cfg.BACKBONE.VECTOR, **self.cfg.BACKBONE.ARGS
         )
-        return METHODS[name](backbone, self._info()).to(self.device)
+        return METHODS[name](backbone, self._info(self.cfg.STAGES[-1])).to(self.device)
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
         """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
@@ -213,11 +218,12 @@ class Builder:
             recipe=Recipe(**{key.lower(): value for key, value in node.OPTIM.items()}),
             epochs=node.EPOCHS,
             steps=node.STEPS or len(streams[-1]),
-            evaluator=self.evaluator("val"),
+            evaluator=self.evaluator("val", name),
             val_episodes=node.VAL.EPISODES,
             val_every=node.VAL.EVERY,
             select=node.SELECT,
             frozen_bn=node.BN == "frozen",
+            dropout=node.DROPOUT,
             seed=cfg.SEED,
             best=run.best(test.WAY, test.SHOT) if final else run.path / f"best_{name}.pth",
             shared=None if final else pretrained / f"{self.split('train').dataset}_{node.METHOD}_{self._key(name)}.pth",
@@ -238,10 +244,14 @@ class Builder:
             "backbone": _plain(self.cfg.BACKBONE),
         }
 
-    def _info(self) -> DataInfo:
+    def _info(self, stage: str) -> DataInfo:
         train, task = self.split("train"), self.cfg.TASK.TRAIN
         vectors = None if train.vectors is None else class_vectors(train)
-        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors)
+        shape = (task.WAY, task.SHOT, task.QUERY) if self._draws_episodes(stage) else (0, 0, 0)
+        return DataInfo(len(train.classes), self.image_size, *shape, vectors)
+
+    def _draws_episodes(self, stage: str) -> bool:
+        return self.cfg.STAGE[stage].STREAM != "batches"
 
     def _key(self, stage: str) -> str:
         """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it."""
@@ -250,14 +260,14 @@ class Builder:
         shaped_by = {
             "stages": [[name, _plain(cfg.STAGE[name])] for name in earlier],
             "backbone": _plain(cfg.BACKBONE),
-            "task": [_plain(cfg.TASK[split]) for split in ("TRAIN", "VAL")],
+            "task": _plain(cfg.TASK.TRAIN) if any(map(self._draws_episodes, earlier)) else {},
             "data": [
                 self.split(name).manifest[key] for name in ("train", "val") for key in ("pixels_sha256", "fingerprint")
             ],
             "seeds": [cfg.SEED, cfg.EVAL.SEED],
             "precision": cfg.EVAL.PRECISION,
             **self._words_key(),
-            **self.views_key(any("parts" in make_method(cfg, name, self._info()).needs for name in earlier)),
+            **self.views_key(any("parts" in make_method(cfg, name, self._info(name)).needs for name in earlier)),
             "init": [
                 hashlib.sha256(Path(cfg.STAGE[n].INIT).read_bytes()).hexdigest() for n in earlier if cfg.STAGE[n].INIT
             ],

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from core.backbones.resnet12 import DropBlock
 from core.engine import checkpoint
 from core.engine.evaluator import Evaluator
 from core.engine.optim import Recipe
@@ -48,6 +49,7 @@ class Stage:
     val_every: int  # epochs
     select: str  # val: the best epoch on the val split; last: the last one
     frozen_bn: bool
+    dropout: bool  # of the backbone
     seed: int
     best: Path  # where the selected checkpoint goes
     shared: Path | None  # where other configs look for it once the stage is complete
@@ -161,7 +163,7 @@ class Trainer:
     def _steps(self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: Progress) -> float:
         """The steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
-        _train_mode(method, stage.frozen_bn)
+        _train_mode(method, stage.frozen_bn, stage.dropout)
         total = torch.zeros((), device=self._device)
         for step in range(epoch * stage.steps, (epoch + 1) * stage.steps):
             # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
@@ -189,10 +191,14 @@ class Trainer:
         checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
 
 
-def _train_mode(method: Method, frozen_bn: bool) -> None:
-    """Training mode; with `frozen_bn` batch-norm keeps the statistics it came with."""
+def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
+    """Training mode; with `frozen_bn` batch-norm keeps the statistics it came with, without `dropout` nothing drops."""
     method.train()
     if frozen_bn:
         for module in method.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+    if not dropout:
+        for module in method.backbone.modules():
+            if isinstance(module, nn.Dropout | DropBlock):
                 module.eval()
