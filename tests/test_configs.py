@@ -14,7 +14,8 @@ import yaml
 
 from core.build import load_config, make_method
 from core.config.provenance import flatten
-from core.episode import Batch, DataInfo, Task
+from core.data.views import parse
+from core.episode import Batch, DataInfo, Features, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
@@ -94,15 +95,22 @@ def steps() -> list:
     return cases
 
 
+def pixels(cfg, *leading: int) -> Features:
+    """Random images, and as many crops of each as the config asks for."""
+    views = parse(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
+    found = {"image": torch.randn(*leading, 3, 32, 32)}
+    return found | ({"crops": torch.randn(*leading, views.count, 3, 32, 32)} if views else {})
+
+
 @pytest.mark.parametrize("leaf", steps())
 def test_one_step_runs(leaf):
     cfg = loaded(leaf).cfg
     shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
-    image = torch.randn(1, 2 * (shot + 1), 3, 32, 32)
+    seen = pixels(cfg, 1, 2 * (shot + 1))
     task = Task(
-        support={"image": image[:, : 2 * shot]},
+        support={name: value[:, : 2 * shot] for name, value in seen.items()},
         support_y=labels.repeat_interleave(shot)[None],
-        query={"image": image[:, 2 * shot :]},
+        query={name: value[:, 2 * shot :] for name, value in seen.items()},
         query_y=labels[None],
         way=2,
         shot=shot,
@@ -118,5 +126,5 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            encoded = replace(task.encoded(method.encode), base=method.encode({"image": torch.randn(8, 3, 32, 32)}))
+            encoded = replace(task.encoded(method.encode), base=method.encode(pixels(cfg, 8)))
             assert method(encoded).shape == (1, 2, 2)
