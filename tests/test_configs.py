@@ -20,7 +20,7 @@ from core.episode import Batch, DataInfo, Features, Task
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
 NAME = re.compile(r"(?P<method>[\w+]+)_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
-BACKBONES = {"C4": "Conv4", "R12": "ResNet12"}
+BACKBONES = {"C4": "Conv4", "F64": "FourLayer_64F", "R12": "ResNet12"}
 
 
 @cache

@@ -17,16 +17,19 @@ NORMS = {
 
 
 class ConvBN(nn.Sequential):
-    """A convolution and its batch-norm, the pair that `fold` merges.
+    """A convolution and its batch-norm, the pair that `fold` merges; `padding` None keeps the size.
 
     `norm` is "running" (statistics of the training set at evaluation) or "batch" (statistics of the batch, always:
     what methods that adapt the whole network need, and what makes them transductive).
     """
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, *, bias: bool, norm: str) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, *, bias: bool, norm: str, padding: int | None = None
+    ) -> None:
         if norm not in NORMS:
             raise UserError(f"BACKBONE.ARGS.norm is {norm!r}, which is not one of: {', '.join(NORMS)}.")
-        conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias)
+        padding = kernel // 2 if padding is None else padding
+        conv = nn.Conv2d(in_channels, channels, kernel, padding=padding, bias=bias)
         super().__init__(conv, NORMS[norm](channels))
 
 

@@ -20,3 +20,10 @@ def mean_by_class(support: Tensor, task: Task) -> Tensor:
     member = F.one_hot(task.support_y, task.way).to(support.dtype)
     total = member.transpose(1, 2) @ support.flatten(2)
     return (total / member.sum(1)[..., None]).unflatten(2, support.shape[2:])
+
+
+def class_shots(task: Task) -> list[int]:
+    """Supports of each class, which stand one class after another: N numbers that sum to n_s."""
+    if task.shot is not None:
+        return [task.shot] * task.way
+    return task.support_y[0].bincount(minlength=task.way).tolist()
