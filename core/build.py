@@ -129,9 +129,9 @@ class Builder:
     def sampler(self, name: str, seed: int, stage: str | None = None) -> EpisodeSampler:
         """Episodes of a split, in the shape that TASK gives it, or a stage's VAL."""
         key, shape = f"TASK.{name.upper()}", task_shape(self.cfg, name)
-        if stage:
-            val = self.cfg.STAGE[stage].VAL
-            key, shape = f"STAGE.{stage}.VAL", Shape(val.WAY, val.SHOT, val.QUERY)
+        val = self.cfg.STAGE[stage].VAL if stage else None
+        if val and (own := Shape(val.WAY, val.SHOT, val.QUERY)) != shape:
+            key, shape = f"STAGE.{stage}.VAL", own
         return EpisodeSampler(self.split(name), shape, seed, key)
 
     def evaluator(self, name: str, stage: str | None = None) -> Evaluator:
