@@ -73,6 +73,8 @@ class MML(Method):
         super().__init__(backbone, info)
         self.weights = _levels(part=part_weight, pixel=pixel_weight, distribution=distribution_weight)
         self.distribution = _one_of("distribution", distribution, DISTRIBUTIONS)
+        if not temperature > 0:
+            raise UserError(f"METHOD.ARGS.temperature is {temperature}; it must be above 0.")
         self.temperature = temperature
         self.needs = self._features()
         if backbone.vector != "mean" and {"vector", "parts"} & set(self.needs):

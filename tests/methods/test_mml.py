@@ -217,6 +217,7 @@ def test_the_graph_of_resnet12_has_the_published_size():
     [
         ({"distribution": "wass"}, "METHOD.ARGS.distribution is 'wass', which is not one of: prototype, kl, wass"),
         ({"fusion": "sum"}, "METHOD.ARGS.fusion is 'sum', which is not one of: fixed, learned"),
+        ({"temperature": 0.0}, "METHOD.ARGS.temperature is 0.0"),
         ({"pixel_weight": -1.0}, "METHOD.ARGS.pixel_weight is -1.0"),
         ({"part_weight": 0.0, "pixel_weight": 0.0, "distribution_weight": 0.0}, "all three levels"),
     ],
