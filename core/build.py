@@ -18,6 +18,7 @@ from core.config import Config, Loaded, Schemas, load, plugins
 from core.config.defaults import DEFAULTS
 from core.config.provenance import COMMAND_LINE
 from core.data import augment, views
+from core.data.base_queries import BaseQueries
 from core.data.benchmarks import benchmark, open_split
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.holdout import hold_out
@@ -126,6 +127,23 @@ class Builder:
             self._pixels[name] = Pixels(self.split(name), self.device)
         return self._pixels[name]
 
+    def held_out(self) -> tuple[Split, Pixels]:
+        """The images of base classes that DATASET.BASE_HOLDOUT keeps out of training.
+
+        Raises:
+            UserError: where it keeps none.
+        """
+        count = self.cfg.DATASET.BASE_HOLDOUT
+        if not count:
+            raise UserError(
+                "DATASET.BASE_HOLDOUT is 0, but --generalized asks for base-class images that training has not seen; "
+                "train and evaluate with a number such as DATASET.BASE_HOLDOUT=100."
+            )
+        data = self.cfg.DATASET
+        whole = open_split(data.ROOT, data.TRAIN.NAME, "train", self.image_size, "DATASET.TRAIN.NAME")
+        held = hold_out(whole, count)[1]
+        return held, Pixels(held, self.device)
+
     def sampler(self, name: str, seed: int, stage: str | None = None) -> EpisodeSampler:
         """Episodes of a split, in the shape that TASK gives it, or a stage's VAL."""
         key, shape = f"TASK.{name.upper()}", task_shape(self.cfg, name)
@@ -201,7 +219,9 @@ class Builder:
         if "episodes" in asked:
             sampler = self.sampler("train", random.key("training", self.cfg.SEED, stage))
             builder = TaskBuilder(self.split("train"), sampler, self.device, 0, "semantics" in method.needs)
-            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation))
+            count = self.cfg.TASK.TRAIN.BASE_QUERY
+            base_queries = BaseQueries(self.split("train"), count) if count else None
+            streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation, base_queries))
         if "batches" in asked:
             streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation))
         return streams
@@ -240,6 +260,7 @@ class Builder:
             "dataset": self.split("train").dataset,
             "seed": self.cfg.SEED,
             "image_size": self.image_size,
+            "base_holdout": self.cfg.DATASET.BASE_HOLDOUT,
             "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
             "backbone": _plain(self.cfg.BACKBONE),
         }

@@ -21,6 +21,7 @@ from core.engine import checkpoint, device
 from core.engine.selection import refuse_other_network, select
 from core.errors import UserError
 from core.examination import Examination, Question, questions
+from core.report.generalized import generalized_line, write_generalized
 from core.report.result import Counts, result_dir, result_line, write_result
 from core.report.run import RunFolder, run_name, write_json
 
@@ -86,10 +87,12 @@ def evaluate(
     ways: Sequence[int] = (),
     methods: Sequence[str] = (),
     save_features: str = "",
+    generalized: bool = False,
 ) -> None:
     """Evaluate checkpoints, or the freshly initialised network, on the test split of a config.
 
-    `shots`, `ways` and `methods` (names, "own" for the config's) ask several questions of each checkpoint.
+    `shots`, `ways` and `methods` (names, "own" for the config's) ask several questions of each checkpoint;
+    `generalized` asks them among all base classes.
     """
     loaded = load_config(cfg_file, overrides)
     where, note = prepare_machine(device_name, threads)
@@ -99,6 +102,8 @@ def evaluate(
             log.info(line)
     builder = Builder(loaded.cfg, where)
     asked = questions(loaded.cfg, shots, ways, methods)
+    if untrained and generalized:
+        raise UserError("--untrained cannot be combined with --generalized; give a checkpoint with -c.")
     if untrained:
         examination = Examination(builder, builder.method())
         for question in _possible(examination, asked, save_features):
@@ -112,7 +117,12 @@ def evaluate(
     for path, reason in selection.skipped:
         log.info("skipped  %s: %s", path, reason)
     for path in selection.chosen:
-        for line in examine(loaded, builder, path, asked, save_features):
+        lines = (
+            examine_generalized(loaded, builder, path, asked)
+            if generalized
+            else examine(loaded, builder, path, asked, save_features)
+        )
+        for line in lines:
             log.info(line)
 
 
@@ -120,11 +130,8 @@ def examine(
     loaded: Loaded, builder: Builder, path: Path, asked: Sequence[Question] = (), save_features: str = ""
 ) -> Iterator[str]:
     """Evaluate one checkpoint, write the files of each question, and yield the lines to print."""
-    method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
-    meta, digest = held["meta"], checkpoint.sha256(path)
-    checkpoint.restore(method, held["method"], path)
-    refuse_other_network(own, meta, path)
-    examination = Examination(builder, method, {"checkpoint": digest, **{k: own[k] for k in ("method", "backbone")}})
+    examination, meta, digest = _open(loaded, builder, path)
+    own = builder.meta(loaded.cfg.STAGES[-1])
     for question in _possible(examination, asked or questions(loaded.cfg, (), (), ()), save_features):
         answer = examination.answer(question)
         result = answer.result | {"checkpoint": path.name, "checkpoint_sha256": digest}
@@ -138,6 +145,34 @@ def examine(
     if save_features:
         examination.save_features(Path(save_features))
         yield f"features  {save_features}"
+
+
+def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Sequence[Question]) -> Iterator[str]:
+    """Evaluate one checkpoint among all base classes, write the files, and yield the lines to print."""
+    examination, meta, digest = _open(loaded, builder, path)
+    wanted = loaded.cfg.DATASET.BASE_HOLDOUT
+    builder.held_out()
+    if meta.get("base_holdout", 0) != wanted:
+        raise UserError(
+            f"{path} was trained with DATASET.BASE_HOLDOUT {meta.get('base_holdout', 0)}, but the config says "
+            f"{wanted}, so it may have seen base-class images it would be tested on; train it with that hold-out."
+        )
+    for question in _possible(examination, asked, ""):
+        result, joint = examination.generalized(question)
+        result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
+        folder = result_dir(path.parent, path.stem, result, "generalized_")
+        write_generalized(folder, result, joint)
+        yield f"{generalized_line(result)}\nresult files  {folder}"
+
+
+def _open(loaded: Loaded, builder: Builder, path: Path) -> tuple[Examination, dict[str, Any], str]:
+    """A checkpoint ready for questions, what it says about itself, and its hash."""
+    method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
+    digest = checkpoint.sha256(path)
+    checkpoint.restore(method, held["method"], path)
+    refuse_other_network(own, held["meta"], path)
+    identity = {"checkpoint": digest, **{name: own[name] for name in ("method", "backbone")}}
+    return Examination(builder, method, identity), held["meta"], digest
 
 
 def _possible(examination: Examination, asked: Sequence[Question], save_features: str) -> Sequence[Question]:

@@ -17,7 +17,7 @@ Letters used in every shape comment of the project:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -32,7 +32,8 @@ class Task:
     """T episodes of one shape.
 
     Supports are class-major: sorted by `support_y`. `query_y` is for the loss and the score alone; `forward`
-    never reads it. `shot` is None where the classes have unequal counts, and then T = 1.
+    never reads it. `shot` is None where the classes have unequal counts, and then T = 1. Generalized episodes also
+    have queries of base classes, Q_b of them.
     """
 
     support: Features  # [T, n_s, ...]
@@ -46,6 +47,8 @@ class Task:
     progress: float = 1.0  # 0..1 of the stage, for schedules inside a method
     semantics: Tensor | None = None  # [T, N, D] word vectors of the task's classes, where the method asks for them
     base: Features | None = None  # [n_base, ...] mean feature of each base class, at evaluation, where asked for
+    base_query: Features | None = None  # [T, Q_b, ...] images of base classes, none of them a class of the task
+    base_query_y: Tensor | None = None  # [T, Q_b] base classes 0..n_base-1
 
     @property
     def tasks(self) -> int:
@@ -53,15 +56,29 @@ class Task:
         return self.support_y.shape[0]
 
     def encoded(self, encode: Encoder) -> Task:
-        """The same task with features instead of pixels; supports and queries pass the backbone together."""
-        n_support = self.support_y.shape[1]
-        pixels = {name: torch.cat([value, self.query[name]], dim=1) for name, value in self.support.items()}
-        features = encode(pixels)
-        return replace(
-            self,
-            support={name: value[:, :n_support] for name, value in features.items()},
-            query={name: value[:, n_support:] for name, value in features.items()},
-        )
+        """The same task with features instead of pixels; all its images pass the backbone together."""
+        parts = [self.support, self.query] + ([self.base_query] if self.base_query else [])
+        features = encode(join(parts))
+        sizes = [next(iter(part.values())).shape[1] for part in parts]
+        support, query, *base_query = divide(features, sizes)
+        return replace(self, support=support, query=query, base_query=base_query[0] if base_query else None)
+
+    def all_queries(self) -> Task:
+        """The same task with its base queries behind the others, [T, Q + Q_b, ...]; their `query_y` is -1."""
+        unknown = torch.full_like(self.base_query_y, -1)
+        query_y = torch.cat([self.query_y, unknown], dim=1)
+        return replace(self, query=join([self.query, self.base_query]), query_y=query_y)
+
+
+def join(parts: Sequence[Features]) -> Features:
+    """Features one behind the other along the second axis."""
+    return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+
+
+def divide(features: Features, sizes: Sequence[int]) -> list[Features]:
+    """The reverse of `join`."""
+    pieces = {name: value.split(list(sizes), dim=1) for name, value in features.items()}
+    return [{name: piece[i] for name, piece in pieces.items()} for i in range(len(sizes))]
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ from core.engine import device
 from core.engine.cache import Shelf
 from core.engine.evaluator import Evaluator
 from core.engine.features import CachedFeatures
+from core.engine.generalized import classify_generalized
 from core.engine.heads import refuse_unfit
 from core.engine.tally import Evaluation
 from core.errors import UserError
 from core.methods.base import Method
 from core.registry import METHODS
 from core.report import intervals
+from core.report.generalized import Joint
 from core.report.run import replace_file
 from core.report.stats import interval
 
@@ -136,6 +138,34 @@ class Examination:
             "deviation": self._builder.deviation(),
         }
         return Answer(result, found, disjoint)
+
+    def generalized(self, question: Question) -> tuple[dict[str, Any], Joint]:
+        """Episodes of one shape among all base classes: result and counts."""
+        cfg, shape, head = self._cfg, question.shape, self._heads[question.method]
+        held, pixels = self._builder.held_out()
+        base = self._evaluator.source(self._source.method, show=True, pixels=pixels)
+        sampler, episodes = self._sampler(shape), cfg.EVAL.EPISODES
+        joint = classify_generalized(self._evaluator, head, self._source, (held, base), sampler, episodes, show=True)
+        result = {
+            "method": question.method,
+            "dataset": self._split.dataset,
+            "split": "test",
+            "fingerprint": self._split.fingerprint,
+            "base_fingerprint": held.fingerprint,
+            "way": shape.way,
+            "shot": shape.shot_name,
+            "query": shape.query_name,
+            "base_queries": shape.n_query,
+            "n_base": len(held.classes),
+            "base_holdout": cfg.DATASET.BASE_HOLDOUT,
+            "episodes": episodes,
+            "seed": cfg.EVAL.SEED,
+            "figures": joint.figures(cfg.EVAL.CI),
+            "transductive": head.transductive,
+            "precision": self._source.precision,
+            "deviation": self._builder.deviation(),
+        }
+        return result, joint
 
     def refuse_without_features(self) -> None:
         """Say that there will be no features to hand on."""

@@ -43,10 +43,16 @@ def main() -> None:
         help="whose heads classify its features; own = its own",
     )
     asked.add_argument("--save-features", default="", metavar="FILE.npz", help="hand the test split's features on")
+    asked.add_argument(
+        "--generalized",
+        action="store_true",
+        help="tell novel classes from all base classes too; needs DATASET.BASE_HOLDOUT",
+    )
     args = cli.parse_intermixed_args()
     checkpoints, overrides = split_options(args.checkpoint or [])
     if args.checkpoint_base:
-        checkpoints = sorted(map(str, Path(args.checkpoint_base).glob("*/*.pth"))) or [f"{args.checkpoint_base}/*/*.pth"]
+        found = sorted(Path(args.checkpoint_base).glob("*/*.pth"))
+        checkpoints = [str(path) for path in found] or [f"{args.checkpoint_base}/*/*.pth"]
     shots, after_shots = numbers("--shots", args.shots)
     ways, after_ways = numbers("--ways", args.ways)
 
@@ -63,6 +69,7 @@ def main() -> None:
         ways=ways,
         methods=args.methods,
         save_features=args.save_features,
+        generalized=args.generalized,
     )
 
 

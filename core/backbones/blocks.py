@@ -63,10 +63,10 @@ class Backbone(nn.Module):
 
 
 def fold(module: nn.Module) -> nn.Module:
-    """A copy for evaluation with every ConvBN's running statistics folded into its convolution."""
+    """A copy for evaluation with the running statistics of every ConvBN folded into its convolution, once."""
     folded = copy.deepcopy(module).eval()
     for block in folded.modules():
-        if isinstance(block, ConvBN) and block[1].track_running_stats:
+        if isinstance(block, ConvBN) and getattr(block[1], "track_running_stats", False):
             block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
     return folded
 

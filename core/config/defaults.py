@@ -33,7 +33,12 @@ DEFAULTS: dict[str, Any] = {
             "QUERIES": 0,  # query images of all classes together, in place of QUERY: then some classes have more
         },
         "VAL": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes that select a checkpoint; 0 = as TASK.TEST
-        "TRAIN": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes trained on; 0 = as TASK.TEST
+        "TRAIN": {  # episodes trained on
+            "WAY": 0,  # 0 = as TASK.TEST, and so below
+            "SHOT": 0,
+            "QUERY": 0,
+            "BASE_QUERY": 0,  # queries of the other base classes, all together, for methods that learn to tell both
+        },
     },
     "BACKBONE": {
         "NAME": "Conv4",  # a registered backbone, in any case
@@ -131,6 +136,7 @@ LEAST: dict[str, float] = {
     "TASK.*.SHOT": 1,
     "TASK.*.QUERY": 1,
     "TASK.TEST.QUERIES": 0,
+    "TASK.TRAIN.BASE_QUERY": 0,
     "STAGE.*.EPOCHS": 1,
     "STAGE.*.STEPS": 0,
     "STAGE.*.TASKS": 1,

@@ -69,7 +69,7 @@ def inherit(tree: dict[str, Any]) -> dict[str, Any]:
     for split in ("TRAIN", "VAL", "TEST"):
         dataset[split]["NAME"] = dataset[split]["NAME"] or dataset["NAME"]
     for split in ("TRAIN", "VAL"):
-        task[split] = {key: number or task["TEST"][key] for key, number in task[split].items()}
+        task[split] = {key: number or task["TEST"].get(key, 0) for key, number in task[split].items()}
     for stage in out["STAGE"].values():
         if not stage["METHOD"]:
             stage["METHOD"], stage["ARGS"] = out["METHOD"]["NAME"], copy.deepcopy(out["METHOD"]["ARGS"])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from core.data.augment import Transform
+from core.data.base_queries import BaseQueries
 from core.data.episodes import Episodes, EpisodeSampler
 from core.data.store import Split
 from core.data.views import Views
-from core.episode import Batch, Features, Task
+from core.episode import Batch, Features, Task, divide
 from core.errors import UserError
 from core.ops import random
 
@@ -99,7 +100,7 @@ class TaskBuilder:
         self._device = device
         self._vectors = class_vectors(split).to(device) if semantics else None
 
-    def build(self, drawn: Episodes, support: dict[str, Tensor], query: dict[str, Tensor], progress: float) -> Task:
+    def build(self, drawn: Episodes, support: Features, query: Features, progress: float) -> Task:
         """A task of `drawn` episodes around features or pixels, each [T, n, ...]."""
         shape, tasks = self.sampler.shape, len(drawn.seed)
         label = torch.arange(shape.way, device=self._device)
@@ -120,21 +121,32 @@ class TaskBuilder:
 
 
 class EpisodeStream:
-    """Training episodes: step s holds episodes s*T .. s*T + T - 1."""
+    """Training episodes: step s holds episodes s*T .. s*T + T - 1, and queries of the other base classes if asked."""
 
-    def __init__(self, pixels: Pixels, builder: TaskBuilder, tasks: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        builder: TaskBuilder,
+        tasks: int,
+        augmentation: Augmentation,
+        base_queries: BaseQueries | None = None,
+    ) -> None:
         self._pixels, self._builder, self._tasks, self._augmentation = pixels, builder, tasks, augmentation
+        self._base_queries = base_queries
 
     def at(self, step: int, progress: float) -> Task:
         """The task of a step, in pixels."""
         drawn = self._builder.sampler.draw(torch.arange(step * self._tasks, (step + 1) * self._tasks))
-        ids = torch.cat([drawn.support, drawn.query], dim=1)
+        rows = [drawn.support, drawn.query]
+        if self._base_queries:
+            base_rows, base_y = self._base_queries.draw(drawn.seed, drawn.classes)
+            rows.append(base_rows)
+        ids = torch.cat(rows, dim=1)
         seen = self._augmentation.look(self._pixels, ids.flatten(), step)
         seen = {name: value.unflatten(0, ids.shape) for name, value in seen.items()}
-        n_support = drawn.support.shape[1]
-        support = {name: value[:, :n_support] for name, value in seen.items()}
-        query = {name: value[:, n_support:] for name, value in seen.items()}
-        return self._builder.build(drawn, support, query, progress)
+        support, query, *base = divide(seen, [part.shape[1] for part in rows])
+        task = self._builder.build(drawn, support, query, progress)
+        return replace(task, base_query=base[0], base_query_y=base_y.to(self._pixels.device)) if base else task
 
 
 class BatchStream:

@@ -6,7 +6,7 @@ A `Source` holds a checkpoint's features; `classify` answers one question about 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -71,10 +71,15 @@ class Evaluator:
         found.seconds["total"] += prepared
         return found
 
-    def source(self, method: Method, show: bool = False, shelf: Shelf | None = None) -> Source:
-        """Where the features of a checkpoint come from; nothing is encoded yet, and the method is left as it was."""
+    def source(
+        self, method: Method, show: bool = False, shelf: Shelf | None = None, pixels: Pixels | None = None
+    ) -> Source:
+        """Where the features of a checkpoint come from; nothing is encoded yet, and the method is left as it was.
+
+        `pixels` are those of other images than the split's.
+        """
         views = self._views if "parts" in method.needs else None
-        encoder = Encoder(fold(method), self.pixels, self.split.size, self._batch, self._bf16, show, views)
+        encoder = Encoder(fold(method), pixels or self.pixels, self.split.size, self._batch, self._bf16, show, views)
         return source_for(encoder, self._base, shelf)
 
     @torch.no_grad()
@@ -83,28 +88,45 @@ class Evaluator:
     ) -> Evaluation:
         """Classify episodes 0 .. `episodes` - 1 of a sampler by a method in eval mode, which may be another's."""
         start = time.perf_counter()
-        builder = TaskBuilder(self.split, sampler, self.pixels.device, self._first_class, "semantics" in method.needs)
-        builder.base = source.base_means() if "base" in method.needs else None
         tally = Tally(episodes, sampler.shape.way, len(self.split.classes))
-        encoding = time.perf_counter() - start
+        seconds = {"encode": 0.0}
+        for part, task in self.tasks(method.needs, source, sampler, episodes, seconds, show):
+            tally.add(method(task).float().cpu().numpy(), task.query_y.cpu().numpy(), part.classes.numpy())
+        total = time.perf_counter() - start
+        seconds |= {"classify": total - seconds["encode"], "total": total}
+        return tally.evaluation(sampler.shape.n_query, seconds)
+
+    def tasks(
+        self,
+        needs: Sequence[str],
+        source: Source,
+        sampler: Sampler,
+        episodes: int,
+        seconds: dict[str, float],
+        show: bool = False,
+    ) -> Iterator[tuple[Episodes, Task]]:
+        """Episodes 0 .. `episodes` - 1 as tasks with features, side by side in chunks.
+
+        A chunk's size follows the time its user takes. What encoding takes is added to `seconds["encode"]`.
+        """
+        start = time.perf_counter()
+        builder = TaskBuilder(self.split, sampler, self.pixels.device, self._first_class, "semantics" in needs)
+        builder.base = source.base_means() if "base" in needs else None
+        seconds["encode"] += time.perf_counter() - start
         with Progress(episodes, "episodes", show) as bar:
             chunk: _Chunk | None = None
             for index in torch.arange(episodes).split(DRAWN_AT_ONCE):
                 drawn = sampler.draw(index)
-                encoding += self._prepare(source, drawn)
+                seconds["encode"] += self._prepare(source, drawn)
                 chunk = chunk or _Chunk(self._most_tasks(source, sampler.shape))
                 first = 0
                 while first < len(index):
                     began = time.perf_counter()
                     part = drawn.part(first, first + chunk.size)
-                    task = self._task(source, builder, part)
-                    tally.add(method(task).float().cpu().numpy(), task.query_y.cpu().numpy(), part.classes.numpy())
+                    yield part, self._task(source, builder, part)
                     chunk.done(len(part.seed), time.perf_counter() - began)
                     bar.update(len(part.seed))
                     first += len(part.seed)
-        total = time.perf_counter() - start
-        seconds = {"encode": encoding, "classify": total - encoding, "total": total}
-        return tally.evaluation(sampler.shape.n_query, seconds)
 
     @torch.no_grad()
     def example(self, method: Method, source: Source, sampler: Sampler) -> Task:

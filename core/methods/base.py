@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ class Method(nn.Module):
         order_free       permuting the supports of a class changes nothing
         frozen_backbone  no gradient reaches the backbone
         cosine_logits    logits / logit_scale are cosines
+        base_from_means  `base_logits` reads the base classes' means
     """
 
     name: ClassVar[str]
@@ -38,6 +40,7 @@ class Method(nn.Module):
     order_free = True
     frozen_backbone = False
     cosine_logits = False
+    base_from_means = True
     logit_scale: float | Tensor = 1.0
 
     def __init__(self, backbone: Backbone, info: DataInfo) -> None:
@@ -57,6 +60,22 @@ class Method(nn.Module):
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of an encoded task."""
         raise NotImplementedError
+
+    def base_logits(self, task: Task) -> Tensor:
+        """Logits [T, Q, n_base] of base classes on the scale of `forward` (default: their means as 1-shot supports).
+
+        Raises:
+            UserError: where the method has no features whose mean could stand for a class.
+        """
+        if "image" in self.needs:
+            raise UserError(
+                f"{self.name} adapts its network to the classes of a task, so it cannot score base classes; "
+                "leave --generalized out."
+            )
+        n_base = len(next(iter(task.base.values())))
+        labels = torch.arange(n_base, device=task.support_y.device).expand(task.tasks, -1)
+        means = {name: value.expand(task.tasks, *value.shape) for name, value in task.base.items()}
+        return self(replace(task, support=means, support_y=labels, class_ids=labels, way=n_base, shot=1))
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Logits [n, n_base] of an encoded batch, for methods with "batches" among their streams."""

@@ -17,10 +17,15 @@ class BaseTrained(Method):
     """A backbone trained with `classifier` over mini-batches of base images; a subclass says what happens at test."""
 
     streams = ("batches",)
+    base_from_means = False
 
     def __init__(self, backbone: Backbone, info: DataInfo, classifier: nn.Module) -> None:
         super().__init__(backbone, info)
         self.classifier = classifier
+
+    def base_logits(self, task: Task) -> Tensor:
+        """Those of the classifier, [T, Q, n_base]."""
+        return self.classifier(task.query["vector"])
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Base-class logits [n, n_base]."""

@@ -11,11 +11,11 @@ import numpy as np
 from core.report.run import write_json, write_text
 
 
-def result_dir(run: Path, checkpoint: str, result: dict[str, Any]) -> Path:
+def result_dir(run: Path, checkpoint: str, result: dict[str, Any], kind: str = "") -> Path:
     """Where an evaluation of a run's checkpoint belongs; on another data set than it was trained on, that is named."""
     r = result
     other = "" if r["dataset"] == r["trained_on"] else f"{r['dataset']}_"
-    name = f"{other}{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
+    name = f"{kind}{other}{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
     name += f"_{r['method']}" if r.get("features_of") else ""
     name += "_bf16" if r.get("precision") == "bfloat16" else ""
     return run / "eval" / checkpoint / name

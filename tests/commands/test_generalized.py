@@ -1,0 +1,80 @@
+"""--generalized: novel classes among all base classes, from the command line."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from core.build import Builder, load_config
+from core.engine.checkpoint import load, restore
+from tests.workspace import PROTONET, TWO_STAGES, best
+
+HELD = "DATASET.BASE_HOLDOUT=4"
+NEGMARGIN = TWO_STAGES | {
+    "STAGES": ["base"],
+    "STAGE": {"base": {key: TWO_STAGES["STAGE"]["base"][key] for key in ("STREAM", "EPOCHS", "STEPS", "VAL")}},
+    "METHOD": {"NAME": "NegMargin", "ARGS": {"head_passes": 4}},
+    "OBJECTIVE": {"NAME": "negmargin"},
+}
+
+
+@pytest.mark.parametrize("tree", [PROTONET, NEGMARGIN])
+def test_a_checkpoint_is_evaluated_among_all_base_classes(space, tree):
+    cfg = space.config(tree)
+    run = space.train(cfg, HELD)
+    code, out, err = space.evaluator(cfg, "-c", best(run), "--generalized", HELD)
+    assert (code, err) == (0, "")
+    assert "base classes" in out
+    (folder,) = (run / "eval" / best(run).stem).iterdir()
+    assert folder.name.startswith("generalized_test_3w1s")
+    figures = json.loads((folder / "generalized.json").read_text())["figures"]
+    rows = list(csv.DictReader((folder / "episodes.csv").read_text().splitlines()))
+    assert len(rows) == 40
+    for name in ("novel", "base", "novel_joint", "base_joint"):
+        mean = 100 * sum(int(row[name]) for row in rows) / (40 * 15)
+        assert figures[name]["mean"] == pytest.approx(mean)
+    assert figures["novel_joint"]["mean"] <= figures["novel"]["mean"]
+    assert figures["base_joint"]["mean"] <= figures["base"]["mean"]
+
+
+def test_novel_accuracy_is_that_of_the_ordinary_evaluation(space):
+    cfg = space.config()
+    run = space.train(cfg, HELD)
+    plain = json.loads((space.evaluate(cfg, best(run), HELD) / "result.json").read_text())
+    folder = space.evaluate(cfg, best(run), HELD, generalized=True)
+    figures = json.loads((folder / "generalized.json").read_text())["figures"]
+    assert figures["novel"] == pytest.approx({"mean": plain["mean"], "ci95": plain["ci95"]})
+
+
+def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
+    cfg = space.config()
+    run = space.train(cfg, HELD)
+    builder = Builder(load_config(cfg, [HELD]).cfg, torch.device("cpu"))
+    method = builder.method()
+    restore(method, load(best(run))["method"], best(run))
+    method.eval()
+    train, pixels = builder.split("train"), builder.pixels("train")
+    held, _ = builder.held_out()
+    assert set(held.names).isdisjoint(train.names)
+    with torch.no_grad():
+        vectors = method.encode({"image": pixels.gather(torch.arange(len(train.labels)))})["vector"]
+    mean = torch.stack([vectors[torch.from_numpy(train.labels) == c].mean(0) for c in range(len(train.classes))])
+    evaluator = builder.evaluator("test")
+    source = evaluator.source(method)
+    with torch.no_grad():
+        _, task = next(evaluator.tasks(("vector", "base"), source, evaluator.sampler, 2, {"encode": 0.0}))
+        found = method.base_logits(task)
+    expected = -torch.cdist(task.query["vector"].double(), mean.double().expand(2, -1, -1)).square()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_what_cannot_be_asked_is_said(space, refused):
+    cfg = space.config()
+    run = space.train(cfg)
+    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", best(run), "--generalized")
+    assert sentence.startswith("DATASET.BASE_HOLDOUT is 0")
+    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", best(run), "--generalized", HELD)
+    assert "was trained with DATASET.BASE_HOLDOUT 0" in sentence
+    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--generalized", HELD)
+    assert sentence.startswith("--untrained cannot be combined")
