@@ -19,8 +19,7 @@ class CosineProtoNet(Method):
     Args:
         scale: 32 in M2L.
 
-    At one shot its softmax is that of `MatchingNet` without FCE; with more shots it is another method, hence
-    another name.
+    At one shot it is `MatchingNet` without FCE; with more shots it is another method, hence another name.
     """
 
     cosine_logits = True

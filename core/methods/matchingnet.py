@@ -19,8 +19,9 @@ from core.registry import METHODS
 class MatchingNet(Method):
     """Attention over the shots: p(n | q) = sum of a(q, s_i) over the supports of class n.
 
-    a(q, s_i) = softmax_i(scale * cos(f(q), g(s_i))) over all supports (eqs. 1 and 2); logits are log p, so their
-    softmax is p itself. Classes need not have equally many shots.
+    a(q, s_i) = softmax_i(scale * cos(f(q), g(s_i))) over all supports (eqs. 1 and 2). Logits are log p before it is
+    normalised, log sum_i exp(scale * cos) over a class, so their softmax is p itself, and classes that are scored
+    apart can be put side by side. Classes need not have equally many shots.
 
     Args:
         scale: of the cosine; the paper has none, with which little is learned. Later code takes 10 to 100.
@@ -49,14 +50,14 @@ class MatchingNet(Method):
             self.over_query = nn.LSTMCell(2 * width, width)
 
     def forward(self, task: Task) -> Tensor:
-        """Logits [T, Q, N]: log probabilities."""
+        """Logits [T, Q, N]."""
         query, support = task.query["vector"], task.support["vector"]
         if self.fce:
             support = self._supports_in_context(support)
             query = self._queries_in_context(query, support)
-        attention = (self.scale * cosine(query, support)).log_softmax(2)
+        similarity = self.scale * cosine(query, support)
         member = F.one_hot(task.support_y, task.way).transpose(1, 2).bool()
-        return attention[:, :, None].masked_fill(~member[:, None], -float("inf")).logsumexp(3)
+        return similarity[:, :, None].masked_fill(~member[:, None], -float("inf")).logsumexp(3)
 
     def _supports_in_context(self, support: Tensor) -> Tensor:
         """g of [T, n_s, D], to the same shape."""

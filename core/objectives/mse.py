@@ -11,7 +11,10 @@ from core.registry import OBJECTIVES
 
 @OBJECTIVES.register("mse")
 class MSE(Objective):
-    """RelationNet's loss (Sung et al., CVPR 2018, eq. 2): mean over queries and classes of (sigmoid(logit) - [y = n])^2."""
+    """RelationNet's loss (Sung et al., CVPR 2018, eq. 2).
+
+    The mean over queries and classes of (sigmoid(logit) - [y = n])^2.
+    """
 
     def forward(
         self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None

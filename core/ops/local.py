@@ -6,7 +6,6 @@ whole in memory: they are made and reduced a block at a time, and gradients are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import accumulate
 
 import torch
@@ -101,8 +100,10 @@ class _Matches(torch.autograd.Function):
         keep = any(ctx.needs_input_grad)
         shape = (len(query), len(ends), k, query.shape[1] if keep else 0)
         places = torch.empty(shape, dtype=torch.int32, device=query.device)
-        for rows in _blocks(query, support):
-            similarity = support @ query[:, rows].transpose(1, 2)
+        blocks = _blocks(query, support)
+        memory = query.new_empty(len(query), support.shape[1], blocks[0].stop)  # one place, which stays in the cache
+        for rows in blocks:
+            similarity = torch.bmm(support, query[:, rows].mT, out=_part(memory, rows.stop - rows.start))
             values, found = _top(similarity, ends, k, keep)
             total[..., rows] = values.sum(2)
             if keep:
@@ -130,11 +131,15 @@ def _budget(x: Tensor) -> int:
     return CPU_BLOCK if x.device.type == "cpu" else GPU_BLOCK
 
 
-def _blocks(query: Tensor, support: Tensor) -> Iterator[slice]:
+def _blocks(query: Tensor, support: Tensor) -> list[slice]:
     """Slices of the query rows [T, R, C] whose similarities to the supports [T, S, C] stay within the budget."""
     width = max(1, _budget(query) // (len(support) * support.shape[1]))
-    for start in range(0, query.shape[1], width):
-        yield slice(start, min(start + width, query.shape[1]))
+    return [slice(i, min(i + width, query.shape[1])) for i in range(0, query.shape[1], width)]
+
+
+def _part(memory: Tensor, width: int) -> Tensor:
+    """The beginning of a block [T, S, L] as a contiguous [T, S, width]."""
+    return memory.flatten()[: memory[..., :width].numel()].view(*memory.shape[:2], width)
 
 
 def _top(similarity: Tensor, ends: list[int], k: int, keep: bool) -> tuple[Tensor, Tensor | None]:

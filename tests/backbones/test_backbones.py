@@ -7,6 +7,7 @@ from torch import nn
 
 from core.backbones.blocks import ConvBN, fold, size_after_pools
 from core.backbones.conv4 import Conv4
+from core.backbones.four_layer import FourLayer64F, FourLayer64F4x
 from core.backbones.resnet12 import Residual, ResNet12
 from core.errors import UserError
 
@@ -37,8 +38,10 @@ def trained(module, *shape, calls=3):
         (lambda: Conv4(84, "native"), 113_088),
         (lambda: Conv4(32, "native", width=32), 28_896),
         (lambda: ResNet12(84, "native"), 12_424_320),
+        (lambda: FourLayer64F(84, "native"), 112_704),
+        (lambda: FourLayer64F4x(84, "native"), 112_832),
     ],
-    ids=["Conv4-64", "Conv4-32", "ResNet12"],
+    ids=["Conv4-64", "Conv4-32", "ResNet12", "FourLayer_64F", "FourLayer_64F_4x"],
 )
 def test_parameter_count(build, count):
     assert sum(p.numel() for p in build().parameters()) == count
@@ -46,7 +49,16 @@ def test_parameter_count(build, count):
 
 @pytest.mark.parametrize(
     ("network", "size", "channels", "side"),
-    [(Conv4, 32, 64, 2), (Conv4, 84, 64, 5), (ResNet12, 32, 640, 2), (ResNet12, 84, 640, 5)],
+    [
+        (Conv4, 32, 64, 2),
+        (Conv4, 84, 64, 5),
+        (ResNet12, 32, 640, 2),
+        (ResNet12, 84, 640, 5),
+        (FourLayer64F, 32, 64, 6),
+        (FourLayer64F, 84, 64, 19),
+        (FourLayer64F4x, 32, 64, 2),
+        (FourLayer64F4x, 84, 64, 5),
+    ],
 )
 @pytest.mark.parametrize("vector", ["flatten", "mean", "native"])
 def test_feature_sizes(network, size, channels, side, vector):
@@ -75,6 +87,14 @@ def test_too_small_an_image_is_one_sentence(network):
         "16 pixels or more."
     )
     assert size_after_pools(16, 4, "any") == 1
+
+
+def test_too_small_an_image_for_a_four_layer_network():
+    with pytest.raises(UserError, match=r"^DATASET\.SIZE is 11, but BACKBONE\.NAME FourLayer_64F needs 12 pixels"):
+        FourLayer64F(11, "native")
+    assert FourLayer64F(12, "native").map_size == 1
+    with pytest.raises(UserError, match=r"^DATASET\.SIZE is 15, but BACKBONE\.NAME FourLayer_64F_4x halves"):
+        FourLayer64F4x(15, "native")
 
 
 @BOTH
@@ -137,6 +157,22 @@ def test_conv4_equals_the_papers_order_of_layers(size):
         x = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
         x = F.max_pool2d(F.relu(x), 2)
     assert torch.allclose(backbone(images(3, size))["map"], x, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [33, 42])
+@pytest.mark.parametrize(("network", "pools"), [(FourLayer64F, 2), (FourLayer64F4x, 4)])
+def test_four_layers_equal_m2ls_order(network, pools, size):
+    backbone = trained(network(size, "native", width=8), 8, 3, size, size)
+    x, pairs = images(3, size), [layer for layer in backbone.layers if isinstance(layer, ConvBN)]
+    for number, (conv, norm) in enumerate(pairs):
+        assert conv.bias is None
+        x = F.conv2d(x, conv.weight, padding=1)
+        x = F.leaky_relu(F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias), 0.2)
+        x = F.max_pool2d(x, 2) if number < pools else x
+    if pools == 2:
+        x = F.conv2d(x, backbone.layers[-1].weight)
+    assert torch.allclose(backbone(images(3, size))["map"], x, rtol=0, atol=1e-5)
+    assert torch.allclose(fold(backbone)(images(3, size))["map"], x, rtol=0, atol=1e-5)
 
 
 def test_residual_equals_the_papers_order_of_layers():
