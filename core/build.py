@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
             f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
             f"{node.METHOD} are not; choose another objective or a cosine method."
         )
+    objective.prepare(info.n_base if node.STREAM == "batches" else info.way)
     method.objective = objective
     return method
 
@@ -108,10 +110,9 @@ class Builder:
         return self._splits[name]
 
     def _with_words(self, split: Split) -> Split:
-        """The split with the word vectors that DATASET.SEMANTICS names, where a method asks for them."""
+        """The split with the word vectors that DATASET.SEMANTICS names, where a stage asks for them."""
         data = self.cfg.DATASET
-        methods = {self.cfg.METHOD.NAME, *(self.cfg.STAGE[stage].METHOD for stage in self.cfg.STAGES)}
-        asked = data.SEMANTICS or any("semantics" in METHODS[method].needs for method in methods)
+        asked = data.SEMANTICS or any(asks[split.name == "train"] for asks in self._stages_ask_for_words)
         if not asked or (split.vectors is not None and not data.SEMANTICS):
             return split
         instead = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}
@@ -120,6 +121,18 @@ class Builder:
         file = Path(data.SEMANTICS).expanduser() if data.SEMANTICS else OWN_FILE
         vectors = semantic_vectors(file, [called.get(name, name) for name in split.classes], instead)
         return replace(split, vectors=vectors, words_from=str(file))
+
+    @cached_property
+    def _stages_ask_for_words(self) -> list[tuple[bool, bool]]:
+        """Whether each stage's method wants word vectors, and whether it or its objective does, in training.
+
+        They are built to be asked, as either may depend on arguments; without memory, around made-up data.
+        """
+        task = self.cfg.TASK.TRAIN
+        info = DataInfo(2, self.image_size, task.WAY, task.SHOT, task.QUERY, torch.zeros(2, 1))
+        with torch.device("meta"):
+            methods = [make_method(self.cfg, stage, info) for stage in self.cfg.STAGES]
+        return [("semantics" in method.needs, _trains_on_words(method)) for method in methods]
 
     def pixels(self, name: str) -> Pixels:
         """The images of a split, on the device where they fit."""
@@ -215,15 +228,15 @@ class Builder:
         transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
         crops = self.views if "parts" in method.needs else None
         augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage), crops)
-        pixels, streams = self.pixels("train"), []
+        pixels, words, streams = self.pixels("train"), _trains_on_words(method), []
         if "episodes" in asked:
             sampler = self.sampler("train", random.key("training", self.cfg.SEED, stage))
-            builder = TaskBuilder(self.split("train"), sampler, self.device, 0, "semantics" in method.needs)
+            builder = TaskBuilder(self.split("train"), sampler, self.device, 0, words)
             count = self.cfg.TASK.TRAIN.BASE_QUERY
             base_queries = BaseQueries(self.split("train"), count) if count else None
             streams.append(EpisodeStream(pixels, builder, node.TASKS, augmentation, base_queries))
         if "batches" in asked:
-            streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation))
+            streams.append(BatchStream(pixels, self.split("train"), node.BATCH, augmentation, words))
         return streams
 
     def _stage(self, name: str, run: RunFolder, stem: str, pretrained: Path) -> Stage:
@@ -310,6 +323,11 @@ def _take_weights(method: Method, file: str) -> str:
     state = load_checkpoint(Path(file))["method"]
     backbone = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
     return load_matching(method.backbone, backbone, file)
+
+
+def _trains_on_words(method: Method) -> bool:
+    """Whether a training step needs the classes' word vectors."""
+    return "semantics" in method.needs or method.objective.needs_semantics
 
 
 def _plain(node: Any) -> Any:

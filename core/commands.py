@@ -169,7 +169,7 @@ def _open(loaded: Loaded, builder: Builder, path: Path) -> tuple[Examination, di
     """A checkpoint ready for questions, what it says about itself, and its hash."""
     method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
     digest = checkpoint.sha256(path)
-    checkpoint.restore(method, held["method"], path)
+    checkpoint.restore_for_test(method, held["method"], path)
     refuse_other_network(own, held["meta"], path)
     identity = {"checkpoint": digest, **{name: own[name] for name in ("method", "backbone")}}
     return Examination(builder, method, identity), held["meta"], digest

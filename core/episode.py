@@ -45,7 +45,7 @@ class Task:
     class_ids: Tensor  # [T, N] base classes 0..n_base-1, then val, then test; -1 for a user's own images
     seed: Tensor  # [T] int64, a function of the run's seed and the episode's index
     progress: float = 1.0  # 0..1 of the stage, for schedules inside a method
-    semantics: Tensor | None = None  # [T, N, D] word vectors of the task's classes, where the method asks for them
+    semantics: Tensor | None = None  # [T, N, D] word vectors of the task's classes, where asked for
     base: Features | None = None  # [n_base, ...] mean feature of each base class, at evaluation, where asked for
     base_query: Features | None = None  # [T, Q_b, ...] images of base classes, none of them a class of the task
     base_query_y: Tensor | None = None  # [T, Q_b] base classes 0..n_base-1
@@ -88,6 +88,7 @@ class Batch:
     inputs: Features  # [n, ...]
     labels: Tensor  # [n] base class ids
     progress: float = 1.0
+    semantics: Tensor | None = None  # [n_base, D] word vectors of the base classes, where asked for
 
     def encoded(self, encode: Encoder) -> Batch:
         """The same batch with features instead of pixels."""

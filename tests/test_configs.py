@@ -12,15 +12,16 @@ import pytest
 import torch
 import yaml
 
-from core.build import load_config, make_method
+from core.build import load_config, make_method, schemas
 from core.config.provenance import flatten
 from core.data.views import parse
 from core.episode import Batch, DataInfo, Features, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
-NAME = re.compile(r"(?P<method>[\w+]+)_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+)")
-BACKBONES = {"C4": "Conv4", "F64": "FourLayer_64F", "R12": "ResNet12"}
+NAME = re.compile(r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+))?_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>[A-Z0-9]+)")
+BACKBONES = {"C4": "Conv4", "F64": "FourLayer_64F", "R12": "ResNet12", "R12T": "ResNet12T"}
+OBJECTIVES = {"none": "ce"} | {name: name for name in schemas().objectives}
 
 
 @cache
@@ -30,7 +31,7 @@ def loaded(leaf: str):
 
 def info(cfg, *, way: int = 0) -> DataInfo:
     task = cfg.TASK.TRAIN
-    return DataInfo(n_base=8, image_size=32, way=way or task.WAY, shot=task.SHOT, query=task.QUERY)
+    return DataInfo(8, 32, way or task.WAY, task.SHOT, task.QUERY, torch.eye(8)[:, :6] + 1)
 
 
 def test_there_are_configs():
@@ -44,6 +45,8 @@ def test_the_name_agrees_with_the_content(leaf):
     assert name["method"] == cfg.METHOD.NAME
     assert (int(name["way"]), int(name["shot"])) == (cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT)
     assert BACKBONES[name["backbone"]] == cfg.BACKBONE.NAME
+    variant = (name["variant"] or "").split("_")[0].lower()
+    assert OBJECTIVES.get(variant, cfg.OBJECTIVE.NAME) == cfg.OBJECTIVE.NAME
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
@@ -116,12 +119,13 @@ def test_one_step_runs(leaf):
         shot=shot,
         class_ids=labels[None],
         seed=torch.zeros(1, dtype=torch.long),
+        semantics=torch.eye(2, 6)[None] + 1,
     )
-    batch = Batch({"image": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 3, 5, 7]))
+    batch = Batch({"image": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 3, 5, 7]), semantics=torch.eye(8)[:, :6] + 1)
     for stage in cfg.STAGES:
         method = make_method(cfg, stage, info(cfg, way=2))
-        item = {"episodes": task, "batches": batch}[cfg.STAGE[stage].STREAM]
-        loss = method.loss(item.encoded(method.encode))
+        items = {"episodes": [task], "batches": [batch], "both": [task, batch]}[cfg.STAGE[stage].STREAM]
+        loss = sum(method.loss(item.encoded(method.encode)) for item in items)
         loss.backward()
         assert loss.isfinite()
         with torch.no_grad():

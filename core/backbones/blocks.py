@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.errors import UserError
+
+# Gain and offset [n, C] for each conditioned convolution, in the order of `film_widths` (Perez et al., AAAI 2018).
+Film = Sequence[tuple[Tensor, Tensor]]
 
 NORMS = {
     "running": lambda channels: nn.BatchNorm2d(channels),
@@ -36,8 +40,11 @@ class ConvBN(nn.Sequential):
 class Backbone(nn.Module):
     """Images [n, 3, H, W] to {map: [n, C, h, w], vector: [n, D]}.
 
-    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`.
+    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`. One whose convolutions can be conditioned
+    names their widths in `film_widths`, and its `maps` takes a `Film` as well.
     """
+
+    film_widths: tuple[int, ...] = ()
 
     channels: int
     map_size: int
@@ -56,10 +63,19 @@ class Backbone(nn.Module):
         """[n, 3, H, W] to [n, C, h, w]."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, film: Film | None = None) -> dict[str, Tensor]:
         """Both features of each image; `vector` is the flattened or the averaged map (BACKBONE.VECTOR)."""
-        maps = self.maps(images.contiguous(memory_format=torch.channels_last))
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps = self.maps(images) if film is None else self.maps(images, film)
         return {"map": maps, "vector": maps.flatten(1) if self.vector == "flatten" else maps.mean((2, 3))}
+
+
+def modulate(x: Tensor, gain_and_offset: tuple[Tensor, Tensor] | None) -> Tensor:
+    """gain * x + offset for each image and channel of [n, C, h, w], after a convolution's batch-norm; None = as is."""
+    if gain_and_offset is None:
+        return x
+    gain, offset = gain_and_offset
+    return torch.addcmul(offset[..., None, None], gain[..., None, None], x)
 
 
 def fold(module: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN, size_after_pools
+from core.backbones.blocks import Backbone, ConvBN, Film, modulate, size_after_pools
 from core.errors import UserError
 from core.registry import BACKBONES
 
@@ -32,7 +32,15 @@ class Conv4(Backbone):
             halved = [nn.MaxPool2d(2)] if block < pools else []
             layers += [ConvBN(in_channels, width, 3, bias=True, norm=norm), *halved, nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
+        self.film_widths = (width,) * 4
 
-    def maps(self, images: Tensor) -> Tensor:
+    def maps(self, images: Tensor, film: Film | None = None) -> Tensor:
         """[n, 3, H, W] to [n, width, H / 2^pools, W / 2^pools]."""
-        return self.layers(images)
+        if film is None:
+            return self.layers(images)
+        changes = iter(film)
+        for layer in self.layers:
+            images = layer(images)
+            if isinstance(layer, ConvBN):
+                images = modulate(images, next(changes))
+        return images

@@ -82,7 +82,7 @@ def class_vectors(split: Split) -> Tensor:
     """
     if split.vectors is None:
         raise UserError(
-            f"METHOD.NAME asks for word vectors, but {split.dataset} has none; name a file of them in "
+            f"METHOD or OBJECTIVE asks for word vectors, but {split.dataset} has none; name a file of them in "
             "DATASET.SEMANTICS, or choose a data set that brings them, such as Glyphs."
         )
     return torch.from_numpy(split.vectors)
@@ -152,8 +152,11 @@ class EpisodeStream:
 class BatchStream:
     """Mini-batches of base images: every epoch a permutation of its own, the last batch possibly smaller."""
 
-    def __init__(self, pixels: Pixels, split: Split, size: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self, pixels: Pixels, split: Split, size: int, augmentation: Augmentation, semantics: bool = False
+    ) -> None:
         self._pixels, self._size, self._augmentation = pixels, size, augmentation
+        self._vectors = class_vectors(split).to(pixels.device) if semantics else None
         self._labels = torch.from_numpy(split.labels).to(pixels.device)
         self._epoch, self._order = -1, torch.empty(0)
 
@@ -166,7 +169,7 @@ class BatchStream:
         epoch, position = divmod(step, len(self))
         ids = self._permutation(epoch)[position * self._size : (position + 1) * self._size]
         seen = self._augmentation.look(self._pixels, ids, step)
-        return Batch(seen, self._labels[ids.to(self._labels.device)], progress)
+        return Batch(seen, self._labels[ids.to(self._labels.device)], progress, self._vectors)
 
     def _permutation(self, epoch: int) -> Tensor:
         """The order of an epoch, kept until the next one begins."""

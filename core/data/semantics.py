@@ -26,7 +26,7 @@ def semantic_vectors(file: Path, names: list[str], instead: dict[str, str] | Non
     """Vectors of class names, [names, D] float32; `instead` says what to look up for some of them.
 
     Raises:
-        UserError: where the file cannot be read, or has no word of a name.
+        UserError: where the file cannot be read, has no word of a name, or only zeros for it.
     """
     asked = [phrase((instead or {}).get(name, name)) for name in names]
     wanted = {key for words in asked for key in _keys(words)}
@@ -38,6 +38,12 @@ def semantic_vectors(file: Path, names: list[str], instead: dict[str, str] | Non
         raise UserError(
             f"DATASET.SEMANTICS is '{file}', which has no word of {', '.join(map(repr, unknown[:10]))}{rest}; "
             "name other words for them in DATASET.SEMANTICS_NAMES, or use vectors of more words."
+        )
+    zero = [name for name, vector in zip(names, found, strict=True) if not vector.any()]
+    if zero:
+        raise UserError(
+            f"DATASET.SEMANTICS is '{file}', where the vector of {zero[0]!r} is zero and so like no other; name other "
+            "words for it in DATASET.SEMANTICS_NAMES."
         )
     return np.stack(found).astype(np.float32)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.methods.base import Method
+from core.objectives.base import Objective
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -73,3 +74,9 @@ def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:
             f"{unexpected} unexpected); use the BACKBONE, METHOD and DATASET it was trained with."
         )
     method.load_state_dict(state)
+
+
+def restore_for_test(method: Method, state: dict[str, Tensor], source: Path) -> None:
+    """As `restore`, without the objective: no answer depends on it, and its size may on the training way."""
+    method.objective = Objective()
+    restore(method, {name: value for name, value in state.items() if not name.startswith("objective.")}, source)

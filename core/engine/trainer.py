@@ -144,6 +144,7 @@ class Trainer:
             "loss": loss,
             "lr": optimizer.param_groups[0]["lr"],
             "steps_per_second": stage.steps / (time.perf_counter() - began),
+            **stage.method.scalars(),
         }
         progress.epoch += 1
         last = progress.epoch == stage.epochs
@@ -192,10 +193,10 @@ class Trainer:
 
 
 def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
-    """Training mode; with `frozen_bn` batch-norm keeps the statistics it came with, without `dropout` nothing drops."""
+    """Training mode; the backbone's batch-norm keeps the statistics it came with, or it drops nothing, where asked."""
     method.train()
     if frozen_bn:
-        for module in method.modules():
+        for module in method.backbone.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
     if not dropout:

@@ -84,28 +84,30 @@ class Method(nn.Module):
     def loss(self, item: Task | Batch) -> Tensor:
         """The objective on an encoded task or batch."""
         if isinstance(item, Batch):
-            return self.objective(self.batch_logits(item), item.labels, self.logit_scale)
-        return self.objective(self(item), item.query_y, self.logit_scale, _per_query(item))
+            return self.objective(self.batch_logits(item), item.labels, self.logit_scale, item.semantics)
+        return self.objective(self(item), item.query_y, self.logit_scale, item.semantics)
 
     def start_from(self, previous: nn.Module) -> str:
         """Take over what the previous stage learned (default: its backbone); returns a line for the log."""
         return load_matching(self.backbone, previous.backbone.state_dict(), "the previous stage's backbone")
 
     def param_groups(self, lr: float) -> list[dict]:
-        """Groups for the optimiser (default: everything that learns, at `lr`)."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
+        """Groups for the optimiser (default: everything that learns, at `lr`; the objective's as it says)."""
+        return [{"params": self._own_parameters(), "lr": lr}, *self.objective.param_groups(lr)]
+
+    def _own_parameters(self) -> list[nn.Parameter]:
+        """What learns, but for the objective's."""
+        return [p for name, p in self.named_parameters() if p.requires_grad and not name.startswith("objective.")]
+
+    def scalars(self) -> dict[str, float]:
+        """What the training curves show beside loss and accuracy, since the last call (default: the objective's)."""
+        return self.objective.scalars()
 
 
 def _apply(backbone: Backbone, images: Tensor) -> Features:
     """A backbone's features of images with any leading axes."""
     leading = images.shape[:-3]
     return {name: value.unflatten(0, leading) for name, value in backbone(images.flatten(0, -4)).items()}
-
-
-def _per_query(task: Task) -> Tensor | None:
-    """Word vectors of a task's classes for each query, [T, Q, N, D]."""
-    vectors = task.semantics
-    return None if vectors is None else vectors[:, None].expand(-1, task.query_y.shape[1], -1, -1)
 
 
 def load_matching(module: nn.Module, state: dict[str, Tensor], source: str) -> str:

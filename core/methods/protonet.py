@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from core.backbones.blocks import Backbone
 from core.episode import DataInfo, Task
+from core.errors import UserError
 from core.methods.base import Method
-from core.ops.distances import squared_euclidean
+from core.ops.distances import SIMILARITIES
 from core.ops.groups import class_mean
 from core.registry import METHODS
 
 
+class Prototypical(Method):
+    """Logits scale * similarity(query, prototype); a subclass says what the prototypes are.
+
+    Args:
+        metric: squared, minus the squared distance; euclidean, minus the distance itself; or cosine.
+        scale: inverse temperature.
+        learn_scale: train it too.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        info: DataInfo,
+        *,
+        metric: str = "squared",
+        scale: float = 1.0,
+        learn_scale: bool = False,
+    ) -> None:
+        super().__init__(backbone, info)
+        if metric not in SIMILARITIES:
+            raise UserError(f"METHOD.ARGS.metric is {metric!r}, which is not one of: {', '.join(SIMILARITIES)}.")
+        self.similarity, self.cosine_logits = SIMILARITIES[metric], metric == "cosine"
+        self.scale = nn.Parameter(torch.tensor(scale)) if learn_scale else scale
+
+    @property
+    def logit_scale(self) -> float | Tensor:
+        """What the similarity is multiplied by."""
+        return self.scale
+
+    def scalars(self) -> dict[str, float]:
+        """The objective's, and the scale where it is learned."""
+        learned = {"scale": self.scale.item()} if isinstance(self.scale, nn.Parameter) else {}
+        return super().scalars() | learned
+
+
 @METHODS.register("ProtoNet")
-class ProtoNet(Method):
+class ProtoNet(Prototypical):
     """Nearest class mean: prototypes c_n are mean support vectors (eq. 1), logits -scale * |f(q) - c_n|^2 (eq. 2).
 
     Args:
+        metric: the paper's is squared; it also tries cosine.
         scale: inverse temperature. 1 is the paper's; FEAT and M2L use 1/64.
+        learn_scale: train it too.
 
     CIFAR-FS, Conv4, 5-way: 55.5 +- 0.7 at 1 shot and 72.0 +- 0.6 at 5 shots (MetaOptNet's table 2).
     Works best when trained with the shot it is tested with, and more ways than that.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: float = 1.0) -> None:
-        super().__init__(backbone, info)
-        self.logit_scale = scale
+    def __init__(self, backbone: Backbone, info: DataInfo, **metric) -> None:
+        super().__init__(backbone, info, **metric)
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
-        return -self.logit_scale * squared_euclidean(task.query["vector"], class_mean(task, "vector"))
+        return self.logit_scale * self.similarity(task.query["vector"], class_mean(task, "vector"))

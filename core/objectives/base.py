@@ -16,12 +16,27 @@ class Objective(nn.Module):
         logits         [..., N], scale times a similarity
         y              [...] in 0..N-1
         scale          what the method multiplied its similarities by, so that margins can be given in their units
-        class_vectors  [..., N, D] word vectors of the classes, or None
+        class_vectors  word vectors of the classes: [T, N, D] for logits [T, Q, N] of T tasks, [N, D] for logits
+                       [n, N] of a batch, or None
 
-    and returns the mean loss. `needs_cosine` says that logits / scale must be cosines.
+    and returns the mean loss. `needs_cosine` says that logits / scale must be cosines; `needs_semantics`, which may
+    be set in `__init__`, that class vectors must be given.
     """
 
     needs_cosine = False
+    needs_semantics = False
+
+    def prepare(self, classes: int) -> None:
+        """Make what depends on the number of classes that the logits of a training step have."""
+
+    def scalars(self) -> dict[str, float]:
+        """What the training curves show of the objective, since the last call."""
+        return {}
+
+    def param_groups(self, lr: float) -> list[dict]:
+        """Groups for the optimiser; no weight decay, which would pull margins to zero."""
+        learned = [p for p in self.parameters() if p.requires_grad]
+        return [{"params": learned, "lr": lr, "weight_decay": 0.0}] if learned else []
 
 
 @OBJECTIVES.register("ce")

@@ -20,7 +20,8 @@ def test_checkpoint_of_another_backbone_with_counts(unfit, trained):
 
 def test_checkpoint_of_other_arguments_with_the_same_tensors(unfit, trained):
     said = unfit(best(trained[1]), "METHOD.ARGS.scale=2")
-    assert 'was trained with METHOD {"NAME": "ProtoNet", "ARGS": {"scale": 1.0}}, but the config asks for ' in said
+    arguments = '{"metric": "squared", "scale": 1.0, "learn_scale": false}'
+    assert f'was trained with METHOD {{"NAME": "ProtoNet", "ARGS": {arguments}}}, but the config asks for ' in said
     assert 'was trained with BACKBONE {"NAME": "Conv4", ' in unfit(best(trained[1]), "BACKBONE.VECTOR=mean")
 
 

@@ -85,13 +85,13 @@ def heads():
     known = dict(METHODS._classes)
 
     @METHODS.register("Learned")
-    class Learned(Method):
+    class Learned(METHODS["ProtoNet"]):
         def __init__(self, backbone, info):
             super().__init__(backbone, info)
             self.temperature = torch.nn.Parameter(torch.ones(()))
 
         def forward(self, task):
-            return self.temperature * METHODS["ProtoNet"].forward(self, task)
+            return self.temperature * super().forward(task)
 
     @METHODS.register("Mapped")
     class Mapped(Method):

@@ -229,7 +229,7 @@ def test_print_config_trains_nothing(space):
     code, full, _ = space.trainer(cfg, "--print-config", "full", "EVAL.EPISODES=50")
     assert code == 0
     assert yaml.safe_load(full)["EVAL"]["EPISODES"] == 50
-    assert yaml.safe_load(full)["METHOD"]["ARGS"] == {"scale": 1.0}
+    assert yaml.safe_load(full)["METHOD"]["ARGS"] == {"metric": "squared", "scale": 1.0, "learn_scale": False}
     code, diff, _ = space.trainer(cfg, "--print-config", "diff", "EVAL.EPISODES=50")
     assert code == 0
     assert ["EVAL.EPISODES", "2000", "->", "50", "command", "line"] in [line.split() for line in diff.splitlines()]

@@ -117,7 +117,7 @@ def test_tasks_of_a_step_are_the_single_episodes():
 def test_word_vectors_only_where_asked_for():
     assert episodes(1).at(0, 0.0).semantics is None
     assert torch.equal(class_vectors(SPLIT), torch.from_numpy(SPLIT.vectors))
-    with pytest.raises(UserError, match=r"^METHOD\.NAME asks for word vectors, but Made has none; .*\.$"):
+    with pytest.raises(UserError, match=r"^METHOD or OBJECTIVE asks for word vectors, but Made has none; .*\.$"):
         class_vectors(make_split(2, 2, vectors=False))
 
 

@@ -62,6 +62,7 @@ def test_unknown_names_are_listed_or_mapped(tmp_path):
         (b"dog 1 2\nhouse 1 2 3\n", "line 2 has 3 finite numbers behind 'house', and another line 2"),
         (b"dog one 2\n", "line 1 does not hold numbers behind 'dog'"),
         (b"dog nan 2\n", "line 1 has 2 finite"),
+        (b"dog 1 2\nhouse 0 0\n", "where the vector of 'house' is zero and so like no other; name other words"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"", "has no word of 'dog'"),
     ],

@@ -1,0 +1,211 @@
+"""Additive margins: Li et al., "Boosting Few-Shot Learning with Adaptive Margin Loss", CVPR 2020.
+
+All are one cross-entropy, CE(z + M[y], y): the margin M[y, k] is added to the logit z_k of each wrong class k of a
+query of class y (eq. 1), in units of the logits, whatever scale is in them. Training alone has margins.
+
+Only the loss sees the margins, and its slope in each is positive: dL/dM[y, k] is the probability of k. Whoever learns
+M by this loss therefore lowers it, as far as M's form allows; see docs/margins.md.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.errors import UserError
+from core.objectives.base import CrossEntropy
+from core.registry import OBJECTIVES
+
+LEARN = ("fixed", "joint")
+ORDERS = ("class", "sorted")
+
+
+class MarginLoss(CrossEntropy):
+    """CE(z + M[y], y); a subclass says what M is.
+
+    The training curves show the mean, least and largest margin of an epoch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: list[Tensor] = []  # of each step: mean, least and largest margin
+
+    def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
+        """M without its diagonal, [..., N, N - 1], of `ways` classes with vectors [..., N, D]."""
+        raise NotImplementedError
+
+    def forward(
+        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
+    ) -> Tensor:
+        """As `Objective`."""
+        ways = logits.shape[-1]
+        rivals = self.margins(ways, class_vectors).to(logits)
+        if self.training:
+            seen = rivals.detach()
+            self._seen.append(torch.stack([seen.mean(), seen.amin(), seen.amax()]))
+        margins = with_diagonal(rivals).expand(*y.shape[:-1], ways, ways)
+        return super().forward(logits + margins.take_along_dim(y[..., None], -2), y)
+
+    def scalars(self) -> dict[str, float]:
+        """Margins since the last call."""
+        if not self._seen:
+            return {}
+        mean, least, largest = torch.stack(self._seen).unbind(1)
+        self._seen = []
+        return {
+            "margin_mean": float(mean.mean()),
+            "margin_min": float(least.min()),
+            "margin_max": float(largest.max()),
+        }
+
+
+@OBJECTIVES.register("naml")
+class NaiveMargin(MarginLoss):
+    """NAML: one margin for every pair of classes (eq. 2).
+
+    The paper does not give its margin. Equal to taking it from the target's logit, hence to CosFace on cosines, where
+    this margin is CosFace's times the scale.
+    """
+
+    def __init__(self, *, margin: float = 0.5) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
+        """A constant."""
+        return torch.full((ways, ways - 1), self.margin, dtype=torch.float64)
+
+
+class SemanticMargin(MarginLoss):
+    """A margin from the similarity of class names, the cosine of their word vectors.
+
+    Args:
+        learn: of alpha and beta: fixed, as given, or joint, learned by the margin loss itself.
+        rate: learning rate of what is learned here, as a multiple of the stage's.
+    """
+
+    needs_semantics = True
+
+    def __init__(self, *, learn: str = "fixed", rate: float = 1.0) -> None:
+        super().__init__()
+        if learn not in LEARN:
+            raise UserError(f"OBJECTIVE.ARGS.learn is {learn!r}, which is not one of: {', '.join(LEARN)}.")
+        self.joint, self.rate = learn == "joint", rate
+
+    def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
+        """From the similarities to the other classes."""
+        unit = F.normalize(class_vectors, dim=-1)
+        return self.from_similarities(without_diagonal(unit @ unit.transpose(-1, -2)))
+
+    def from_similarities(self, rows: Tensor) -> Tensor:
+        """Similarities to the other classes [..., N, N - 1] to margins of the same shape."""
+        raise NotImplementedError
+
+    def param_groups(self, lr: float) -> list[dict]:
+        """No weight decay, and a rate of their own."""
+        return super().param_groups(lr * self.rate)
+
+
+@OBJECTIVES.register("craml")
+class ClassRelevantMargin(SemanticMargin):
+    """CRAML: alpha * similarity(y, k) + beta (eq. 3 and 4).
+
+    Args:
+        alpha, beta: where they start, or stay. The paper does not give them.
+        learn: fixed, or joint as in the paper. Then nothing bounds the margins from below: beta falls without end.
+        rate: see `SemanticMargin`.
+    """
+
+    def __init__(self, *, alpha: float = 1.0, beta: float = 0.5, **more) -> None:
+        super().__init__(**more)
+        self.line = nn.Parameter(torch.tensor([alpha, beta]), requires_grad=self.joint)
+
+    def from_similarities(self, rows: Tensor) -> Tensor:
+        """The line."""
+        alpha, beta = self.line
+        return alpha * rows + beta
+
+    def scalars(self) -> dict[str, float]:
+        """Margins, alpha and beta."""
+        alpha, beta = self.line.tolist()
+        return super().scalars() | {"alpha": alpha, "beta": beta}
+
+
+@OBJECTIVES.register("traml")
+class TaskRelevantMargin(SemanticMargin):
+    """TRAML: a generator G makes the margins of class y from its similarities to the task's other classes (eq. 5, 6).
+
+    G is FC, batch-norm, ReLU, FC, batch-norm, ReLU (section 4.1.2), on the N - 1 similarities of each row; the rows of
+    all tasks of a step pass it together, and batch-norm sees T * N of them. Its size is that of the training task, so
+    training has one way; at test G is not used, and the way is free. In mini-batches of base images the task is all
+    base classes.
+
+    Args:
+        alpha, beta: gain and offset of the last batch-norm, so that margins start as max(0, alpha * x + beta) with x
+            of mean 0 and variance 1.
+        learn: G is always learned. fixed keeps alpha and beta: mean and spread of the margins then stay, and G only
+            decides which rivals get the larger ones. joint learns them too, for each slot, as in the paper; there the
+            margins can shrink to 0, where the ReLU keeps them.
+        hidden: width of the hidden layer; the paper does not give it.
+        order: of G's inputs: class, the order in the task, or sorted by similarity, which makes the margins
+            equivariant to permutations of the classes (but for ties).
+        rate: see `SemanticMargin`.
+    """
+
+    def __init__(
+        self, *, alpha: float = 1.0, beta: float = 0.0, hidden: int = 32, order: str = "class", **more
+    ) -> None:
+        super().__init__(**more)
+        if order not in ORDERS:
+            raise UserError(f"OBJECTIVE.ARGS.order is {order!r}, which is not one of: {', '.join(ORDERS)}.")
+        self.alpha, self.beta, self.hidden, self.sorted = alpha, beta, hidden, order == "sorted"
+
+    def prepare(self, classes: int) -> None:
+        """Make G for tasks of so many classes."""
+        rivals, last = classes - 1, nn.BatchNorm1d(classes - 1).requires_grad_(self.joint)
+        nn.init.constant_(last.weight, self.alpha)
+        nn.init.constant_(last.bias, self.beta)
+        self.generator = nn.Sequential(
+            nn.Linear(rivals, self.hidden, bias=False),
+            nn.BatchNorm1d(self.hidden),
+            nn.ReLU(),
+            nn.Linear(self.hidden, rivals, bias=False),
+            last,
+            nn.ReLU(),
+        )
+
+    def from_similarities(self, rows: Tensor) -> Tensor:
+        """Every row through G."""
+        built = self.generator[0].in_features
+        if rows.shape[-1] != built:
+            raise UserError(
+                f"OBJECTIVE.NAME is traml, whose generator was built for {built + 1} classes, but a training step has "
+                f"{rows.shape[-1] + 1}; train with one TASK.TRAIN.WAY, on one kind of STREAM."
+            )
+        if not self.sorted:
+            return self._generate(rows)
+        rows, order = rows.sort(dim=-1, descending=True, stable=True)
+        return self._generate(rows).gather(-1, order.argsort(-1))
+
+    def _generate(self, rows: Tensor) -> Tensor:
+        return self.generator(rows.flatten(0, -2)).view(rows.shape)
+
+    def scalars(self) -> dict[str, float]:
+        """Margins, and the means of alpha and beta over the slots."""
+        last = self.generator[4]
+        return super().scalars() | {"alpha": last.weight.mean().item(), "beta": last.bias.mean().item()}
+
+
+def without_diagonal(square: Tensor) -> Tensor:
+    """[..., N, N] to [..., N, N - 1]: of each row what is off the diagonal, in order."""
+    ways = square.shape[-1]
+    flat = square.flatten(-2)[..., 1:].unflatten(-1, (ways - 1, ways + 1))
+    return flat[..., :-1].flatten(-2).unflatten(-1, (ways, ways - 1))
+
+
+def with_diagonal(rivals: Tensor) -> Tensor:
+    """[..., N, N - 1] to [..., N, N] with a diagonal of zeros; the inverse of `without_diagonal`."""
+    ways = rivals.shape[-2]
+    flat = F.pad(rivals.flatten(-2).unflatten(-1, (ways - 1, ways)), (0, 1))
+    return F.pad(flat.flatten(-2), (1, 0)).unflatten(-1, (ways, ways))
