@@ -103,13 +103,24 @@ class MML(Method):
             return self.fusion(list(scores.values()))
         return self._mixed(scores)
 
+    def base_logits(self, task: Task) -> Tensor:
+        """Refused: the levels' softmaxes run over the classes of a task.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "MML mixes softmaxes over the classes of a task, so it cannot score base classes apart from them; leave "
+            "--generalized out."
+        )
+
     def loss(self, item: Task | Batch) -> Tensor:
         """The weighted sum of the levels' losses; with a learned fusion, the loss of what it gives."""
         if self.fusion is not None:
             return super().loss(item)
         scale = {"part": 1.0, "pixel": 1.0, "distribution": 1 / self.temperature}
         losses = [
-            self.weights[level] * self.objective(scale[level] * score, item.query_y)
+            self.weights[level] * self.objective(scale[level] * score, item.query_y, class_vectors=item.semantics)
             for level, score in self.scores(item).items()
         ]
         return torch.stack(losses).sum()

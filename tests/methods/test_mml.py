@@ -205,6 +205,11 @@ def test_learned_fusion_knows_one_way():
         method(task_of())
 
 
+def test_base_classes_are_not_scored_apart():
+    with pytest.raises(UserError, match="leave --generalized out"):
+        made().base_logits(task_of())
+
+
 def test_the_graph_of_resnet12_has_the_published_size():
     with torch.device("meta"):
         method = MML(ResNet12(84, "native"), INFO)
