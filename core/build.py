@@ -180,14 +180,18 @@ class Builder:
         held = hold_out(whole, count)[1]
         return held, Pixels(held, self.device)
 
-    def sampler(self, name: str, seed: int) -> EpisodeSampler:
-        """Episodes of a split, in the shape that TASK gives it."""
-        return EpisodeSampler(self.split(name), task_shape(self.cfg, name), seed, f"TASK.{name.upper()}")
+    def sampler(self, name: str, seed: int, stage: str | None = None) -> EpisodeSampler:
+        """Episodes of a split, in the shape that TASK gives it, or a stage's VAL."""
+        key, shape = f"TASK.{name.upper()}", task_shape(self.cfg, name)
+        val = self.cfg.STAGE[stage].VAL if stage else None
+        if val and (own := Shape(val.WAY, val.SHOT, val.QUERY)) != shape:
+            key, shape = f"STAGE.{stage}.VAL", own
+        return EpisodeSampler(self.split(name), shape, seed, key)
 
-    def evaluator(self, name: str) -> Evaluator:
-        """An evaluator of the val or the test split."""
+    def evaluator(self, name: str, stage: str | None = None) -> Evaluator:
+        """An evaluator of the val or the test split, on the episodes of TASK or of a stage's VAL."""
         before = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
-        sampler = self.sampler(name, self.cfg.EVAL.SEED)
+        sampler = self.sampler(name, self.cfg.EVAL.SEED, stage)
         first_class = sum(len(self.split(other).classes) for other in before)
         return self.evaluator_on(self.split(name), self.pixels(name), sampler, first_class)
 
@@ -213,8 +217,9 @@ class Builder:
 
     def method(self, stage: str | None = None) -> Method:
         """A freshly initialised method: that of a stage, or of the last one."""
-        made = make_method(self.cfg, stage or self.cfg.STAGES[-1], self._info())
-        self._refuse_views(made, final=stage in (None, self.cfg.STAGES[-1]))
+        stage = stage or self.cfg.STAGES[-1]
+        made = make_method(self.cfg, stage, self._info(stage))
+        self._refuse_views(made, final=stage == self.cfg.STAGES[-1])
         return made.to(self.device).to(memory_format=torch.channels_last)
 
     def _refuse_views(self, method: Method, final: bool) -> None:
@@ -229,7 +234,7 @@ class Builder:
 
     def head(self, name: str) -> Method:
         """Another registered method around this backbone, with its default arguments, untrained."""
-        info = self._info()
+        info = self._info(self.cfg.STAGES[-1])
         return METHODS[name](make_backbone(self.cfg, info, name), info).to(self.device)
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
@@ -280,11 +285,12 @@ class Builder:
             recipe=Recipe(**{key.lower(): value for key, value in node.OPTIM.items()}),
             epochs=node.EPOCHS,
             steps=node.STEPS or len(streams[-1]),
-            evaluator=self.evaluator("val"),
+            evaluator=self.evaluator("val", name),
             val_episodes=node.VAL.EPISODES,
             val_every=node.VAL.EVERY,
             select=node.SELECT,
             frozen_bn=node.BN == "frozen",
+            dropout=node.DROPOUT,
             seed=cfg.SEED,
             best=run.best(test.WAY, test.SHOT) if final else run.path / f"best_{name}.pth",
             shared=None if final else pretrained / f"{self.split('train').dataset}_{node.METHOD}_{self._key(name)}.pth",
@@ -306,10 +312,14 @@ class Builder:
             "backbone": _plain(self.cfg.BACKBONE),
         }
 
-    def _info(self) -> DataInfo:
+    def _info(self, stage: str) -> DataInfo:
         train, task = self.split("train"), self.cfg.TASK.TRAIN
         vectors = None if train.vectors is None else class_vectors(train)
-        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors, train.features)
+        shape = (task.WAY, task.SHOT, task.QUERY) if self._draws_episodes(stage) else (0, 0, 0)
+        return DataInfo(len(train.classes), self.image_size, *shape, vectors, train.features)
+
+    def _draws_episodes(self, stage: str) -> bool:
+        return self.cfg.STAGE[stage].STREAM != "batches"
 
     def _key(self, stage: str) -> str:
         """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it."""
@@ -318,14 +328,14 @@ class Builder:
         shaped_by = {
             "stages": [[name, _plain(cfg.STAGE[name])] for name in earlier],
             "backbone": _plain(cfg.BACKBONE),
-            "task": [_plain(cfg.TASK[split]) for split in ("TRAIN", "VAL")],
+            "task": _plain(cfg.TASK.TRAIN) if any(map(self._draws_episodes, earlier)) else {},
             "data": [
                 self.split(name).manifest[key] for name in ("train", "val") for key in ("pixels_sha256", "fingerprint")
             ],
             "seeds": [cfg.SEED, cfg.EVAL.SEED],
             "precision": cfg.EVAL.PRECISION,
             **self._words_key(),
-            **self.views_key(any("parts" in make_method(cfg, name, self._info()).needs for name in earlier)),
+            **self.views_key(any("parts" in make_method(cfg, name, self._info(name)).needs for name in earlier)),
             "init": [
                 hashlib.sha256(Path(cfg.STAGE[n].INIT).read_bytes()).hexdigest() for n in earlier if cfg.STAGE[n].INIT
             ],

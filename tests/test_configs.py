@@ -14,7 +14,8 @@ import yaml
 
 from core.build import load_config, make_method, schemas
 from core.config.provenance import flatten
-from core.episode import Batch, DataInfo, Task
+from core.data.views import parse
+from core.episode import Batch, DataInfo, Features, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
@@ -113,10 +114,12 @@ def steps() -> list:
     return cases
 
 
-def pixels(cfg, *leading: int) -> dict[str, torch.Tensor]:
-    """Images, and two crops of each; or features where the config is for such."""
+def pixels(cfg, *leading: int) -> Features:
+    """Random images, and as many crops of each as the config asks for; or features where it is for such."""
+    views = parse(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
     image = [LENGTH] if cfg.BACKBONE.NAME == "Features" else [3, SIDE, SIDE]
-    return {"image": torch.randn(*leading, *image), "crops": torch.randn(*leading, 2, *image)}
+    found = {"image": torch.randn(*leading, *image)}
+    return found | ({"crops": torch.randn(*leading, views.count, *image)} if views else {})
 
 
 @pytest.mark.parametrize("leaf", steps())

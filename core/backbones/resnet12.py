@@ -82,7 +82,7 @@ class Residual(nn.Module):
         return self.tail(self.body(x) + self.shortcut(x))
 
 
-class DropBlock(nn.Module):
+class DropBlock(nn.modules.dropout._DropoutNd):
     """Drop squares of `size` x `size` pixels, each channel for itself, and rescale what is left.
 
     The keep rate falls linearly from 1 to 1 - rate over `ramp` training calls, so it depends on the number of steps,
@@ -94,19 +94,19 @@ class DropBlock(nn.Module):
     """
 
     def __init__(self, rate: float, size: int, ramp: int) -> None:
-        super().__init__()
-        self.rate, self.size, self.ramp = rate, size, ramp
+        super().__init__(rate)
+        self.size, self.ramp = size, ramp
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, C, f, f] to the same shape; the identity in eval mode."""
-        if not self.training or self.rate == 0:
+        if not self.training or self.p == 0:
             return x
         self.calls += 1
         side = x.shape[-1]
         size = min(self.size, side)
         interior = side - size + 1
-        rate = self.rate * (self.calls / self.ramp).clamp(max=1)
+        rate = self.p * (self.calls / self.ramp).clamp(max=1)
         gamma = rate / size**2 * side**2 / interior**2
         seeds = (torch.rand(*x.shape[:2], interior, interior, device=x.device) < gamma).to(x.dtype)
         kept = 1 - F.max_pool2d(F.pad(seeds, [size - 1] * 4), size, stride=1)

@@ -48,6 +48,7 @@ class Stage:
     val_every: int  # epochs
     select: str  # val: the best epoch on the val split; last: the last one
     frozen_bn: bool
+    dropout: bool  # of the backbone
     seed: int
     best: Path  # where the selected checkpoint goes
     shared: Path | None  # where other configs look for it once the stage is complete
@@ -164,7 +165,7 @@ class Trainer:
     def _steps(self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: Progress) -> float:
         """The steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
-        _train_mode(method, stage.frozen_bn)
+        _train_mode(method, stage.frozen_bn, stage.dropout)
         total = torch.zeros((), device=self._device)
         for step in range(epoch * stage.steps, (epoch + 1) * stage.steps):
             # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
@@ -216,10 +217,14 @@ class _Answers:
         return {"train_accuracy": 100 * int(self._right) / self._all} if self._all else {}
 
 
-def _train_mode(method: Method, frozen_bn: bool) -> None:
-    """Training mode; with `frozen_bn` the backbone's batch-norm keeps the statistics it came with."""
+def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
+    """Training mode; the backbone's batch-norm keeps the statistics it came with, or it drops nothing, where asked."""
     method.train()
     if frozen_bn:
         for module in method.backbone.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+    if not dropout:
+        for module in method.backbone.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.eval()

@@ -268,14 +268,14 @@ def test_resnet18_weights_load_from_the_layout_of_torchvision():
 def test_resnet18_drops_after_every_block():
     drops = [block.tail[1] for block in ResNet18(32, "native", drop_rate=0.2, drop_size=3).layers[3:]]
     assert [type(drop).__name__ for drop in drops] == ["Dropout"] * 4 + ["DropBlock"] * 4
-    assert {(drop.rate, drop.size, drop.ramp) for drop in drops[4:]} == {(0.2, 3, 40000)}
+    assert {(drop.p, drop.size, drop.ramp) for drop in drops[4:]} == {(0.2, 3, 40000)}
 
 
 def test_resnet12_drops_elements_then_squares():
     drops = [block.tail[2] for block in ResNet12(32, "native", drop_rate=0.1, drop_size=2, drop_ramp=7).blocks]
     assert [type(drop).__name__ for drop in drops] == ["Dropout", "Dropout", "DropBlock", "DropBlock"]
     assert [drop.p for drop in drops[:2]] == [0.1, 0.1]
-    assert [(drop.rate, drop.size, drop.ramp) for drop in drops[2:]] == [(0.1, 2, 7)] * 2
+    assert [(drop.p, drop.size, drop.ramp) for drop in drops[2:]] == [(0.1, 2, 7)] * 2
 
 
 def test_stored_features_pass_unchanged():

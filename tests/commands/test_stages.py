@@ -86,6 +86,10 @@ def test_reused_first_stage_gives_the_same_second(space):
         ("BACKBONE.ARGS.width=4", False),
         ("SEED=1", False),
         ("TASK.VAL.SHOT=2", False),
+        ("STAGE.base.VAL.SHOT=2", False),
+        ("STAGE.base.DROPOUT=false", False),
+        ("TASK.TRAIN.SHOT=2", True),
+        ("STAGE.meta.VAL.SHOT=2", True),
         ("STAGE.meta.OPTIM.LR=0.01", True),
         ("EVAL.EPISODES=30", True),
         ("EVAL.BATCH=8", True),
@@ -99,6 +103,20 @@ def test_everything_that_shapes_a_stage_and_nothing_else_names_it(space, overrid
     code, out, _ = space.trainer(cfg, "-e", "0", "--tag", "other", override)
     assert code == 0
     assert ("reusing" in out) == reused
+
+
+def test_stages_with_validations_of_their_own_share_the_first_between_shots(space):
+    own = TWO_STAGES["STAGE"]["base"] | {"VAL": {"EPISODES": 20, "WAY": 4, "SHOT": 1, "QUERY": 3}}
+    tree = TWO_STAGES | {"STAGE": TWO_STAGES["STAGE"] | {"base": own}}
+    space.train(space.config(tree, "One.yaml"))
+    code, out, _ = space.trainer(space.config(tree, "Five.yaml"), "-e", "0", "TASK.TEST.SHOT=5", "TASK.TEST.QUERY=2")
+    assert (code, "stage base: reusing" in out) == (0, True)
+
+
+def test_a_validation_that_the_split_cannot_give_is_refused_by_its_key(space):
+    code, _, err = space.trainer(space.config(TWO_STAGES, "Two.yaml"), "STAGE.base.VAL.WAY=16")
+    assert code == 2
+    assert "STAGE.base.VAL.WAY is 16" in err
 
 
 def test_renamed_stage_draws_other_images_and_so_is_another(space):
