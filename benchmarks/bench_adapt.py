@@ -4,7 +4,7 @@
 
 Prints one JSON line a row: medians of interleaved rounds, and the ratio plain / ours. The plain loop for heads
 is torch.optim.SGD on an nn.Parameter, one task after another, on features that are normalised once. For MAML the
-question is whether `vmap` over tasks beats our loop.
+question is whether `vmap` over tasks beats our loop. Logistic regression stands against scikit-learn, task by task.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from core.episode import DataInfo, Task
 from core.methods.maml import MAML
 from core.ops import random
 from core.ops.adapt import HeadSGD, fit_cosine_head
+from core.ops.logistic import fit_logistic
 
 PLAIN_TASKS = 4  # the plain loop is linear in the number of tasks
 
@@ -68,6 +69,32 @@ def heads(width: int, shot: int, rounds: int) -> dict:
         "what": "fine-tuned cosine head",
         "d": width,
         "shot": shot,
+        "plain_tasks_per_s": round(PLAIN_TASKS / plain_s, 1),
+        "ours_tasks_per_s": round(tasks / ours_s, 1),
+        "ratio": round(plain_s / PLAIN_TASKS / (ours_s / tasks), 1),
+        "largest_difference": float(f"{error:.1e}"),
+    }
+
+
+def logistic(width: int, supports: int, rounds: int) -> dict:
+    """Tasks a second of logistic regression at the same answers: ours, and scikit-learn's L-BFGS with its defaults."""
+    from sklearn.linear_model import LogisticRegression
+
+    tasks, way = 64, 5
+    seed = torch.arange(tasks)
+    common = random.normal(seed, "common", (1, width))
+    support = F.normalize((common + 0.7 * random.normal(seed, "support", (supports, width))).relu(), dim=-1)
+    labels = torch.arange(way).repeat_interleave(supports // way).expand(tasks, -1)
+    arrays = [(z.double().numpy(), y.numpy()) for z, y in zip(support, labels, strict=True)][:PLAIN_TASKS]
+    ours = timed(lambda: fit_logistic(support, labels, way).logits(support))
+    plain = timed(lambda: [LogisticRegression(max_iter=1000).fit(*pair).predict_proba(pair[0]) for pair in arrays])
+    ours_s, plain_s, ours_found, plain_found = interleaved(ours, plain, rounds)
+    theirs = torch.stack([torch.from_numpy(p) for p in plain_found])
+    error = (ours_found[:PLAIN_TASKS].double().softmax(-1) - theirs).abs().max()
+    return {
+        "what": "logistic regression",
+        "d": width,
+        "supports": supports,
         "plain_tasks_per_s": round(PLAIN_TASKS / plain_s, 1),
         "ours_tasks_per_s": round(tasks / ours_s, 1),
         "ratio": round(plain_s / PLAIN_TASKS / (ours_s / tasks), 1),
@@ -151,6 +178,8 @@ def main() -> None:
     for width in (256, 640, 1600):
         for shot in (1, 5):
             print(json.dumps(heads(width, shot, args.rounds)), flush=True)
+    for supports in (5, 25, 125):
+        print(json.dumps(logistic(640, supports, args.rounds)), flush=True)
     print(json.dumps(maml(args.rounds)), flush=True)
     print(json.dumps({"torch": torch.__version__, "threads": args.threads, "load": os.getloadavg()}))
 

@@ -27,13 +27,13 @@ from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, 
 from core.data.semantics import OWN_FILE, read_names, semantic_vectors
 from core.data.store import Split
 from core.data.views import WHOLE
-from core.engine.checkpoint import load as load_checkpoint
 from core.engine.evaluator import Evaluator
 from core.engine.optim import Recipe
 from core.engine.trainer import Stage, Trainer
+from core.engine.weights import take_weights
 from core.episode import DataInfo
 from core.errors import UserError
-from core.methods.base import Method, load_matching
+from core.methods.base import Method
 from core.ops import random
 from core.registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
 from core.report.run import RunFolder
@@ -75,6 +75,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
             f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
             f"{node.METHOD} are not; choose another objective or a cosine method."
         )
+    objective.refuse(method.logit_scale)
     objective.prepare(info.n_base if node.STREAM == "batches" or method.loss_over_base else info.way)
     method.objective = objective
     return method
@@ -179,18 +180,27 @@ class Builder:
         held = hold_out(whole, count)[1]
         return held, Pixels(held, self.device)
 
-    def sampler(self, name: str, seed: int) -> EpisodeSampler:
-        """Episodes of a split, in the shape that TASK gives it."""
-        return EpisodeSampler(self.split(name), task_shape(self.cfg, name), seed, f"TASK.{name.upper()}")
+    def sampler(self, name: str, seed: int, stage: str | None = None) -> EpisodeSampler:
+        """Episodes of a split, in the shape that TASK gives it, or a stage's VAL."""
+        key, shape = f"TASK.{name.upper()}", task_shape(self.cfg, name)
+        val = self.cfg.STAGE[stage].VAL if stage else None
+        if val and (own := Shape(val.WAY, val.SHOT, val.QUERY)) != shape:
+            key, shape = f"STAGE.{stage}.VAL", own
+        return EpisodeSampler(self.split(name), shape, seed, key)
 
-    def evaluator(self, name: str) -> Evaluator:
-        """An evaluator of the val or the test split."""
+    def evaluator(self, name: str, stage: str | None = None) -> Evaluator:
+        """An evaluator of the val or the test split, on the episodes of TASK or of a stage's VAL."""
+        sampler = self.sampler(name, self.cfg.EVAL.SEED, stage)
+        return self.evaluator_on(self.split(name), self.pixels(name), sampler, self.first_class(name))
+
+    def evaluator_on(self, split: Split, pixels: Pixels, sampler: EpisodeSampler, first_class: int = 0) -> Evaluator:
+        """An evaluator of any images; `first_class` is the global id of the split's first class."""
         return Evaluator(
-            self.split(name),
-            self.sampler(name, self.cfg.EVAL.SEED),
-            self.pixels(name),
+            split,
+            sampler,
+            pixels,
             base=lambda: (self.split("train"), self.pixels("train")),
-            first_class=self.first_class(name),
+            first_class=first_class,
             memory_mb=self.cfg.EVAL.MEMORY_MB,
             batch=self.cfg.EVAL.BATCH,
             bf16=self.cfg.EVAL.PRECISION == "bf16",
@@ -210,8 +220,9 @@ class Builder:
 
     def method(self, stage: str | None = None) -> Method:
         """A freshly initialised method: that of a stage, or of the last one."""
-        made = make_method(self.cfg, stage or self.cfg.STAGES[-1], self._info())
-        self._refuse_views(made, final=stage in (None, self.cfg.STAGES[-1]))
+        stage = stage or self.cfg.STAGES[-1]
+        made = make_method(self.cfg, stage, self._info(stage))
+        self._refuse_views(made, final=stage == self.cfg.STAGES[-1])
         return made.to(self.device).to(memory_format=torch.channels_last)
 
     def _refuse_views(self, method: Method, final: bool) -> None:
@@ -226,7 +237,7 @@ class Builder:
 
     def head(self, name: str) -> Method:
         """Another registered method around this backbone, with its default arguments, untrained."""
-        info = self._info()
+        info = self._info(self.cfg.STAGES[-1])
         return METHODS[name](make_backbone(self.cfg, info, name), info).to(self.device)
 
     def trainer(self, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
@@ -247,7 +258,7 @@ class Builder:
         transforms = augment.parse(node.AUGMENT, f"STAGE.{stage}.AUGMENT")
         if transforms and self.split("train").features:
             raise UserError(f"STAGE.{stage}.AUGMENT is {node.AUGMENT}, but features cannot be augmented; set it to [].")
-        crops = self.views if "parts" in method.needs else None
+        crops = self.views if "parts" in method.needed(training=True) else None
         augmentation = Augmentation(transforms, random.key(self.cfg.SEED, stage), crops)
         pixels, words, streams = self.pixels("train"), _trains_on_words(method), []
         if "episodes" in asked:
@@ -277,16 +288,17 @@ class Builder:
             recipe=Recipe(**{key.lower(): value for key, value in node.OPTIM.items()}),
             epochs=node.EPOCHS,
             steps=node.STEPS or len(streams[-1]),
-            evaluator=self.evaluator("val"),
+            evaluator=self.evaluator("val", name),
             val_episodes=node.VAL.EPISODES,
             val_every=node.VAL.EVERY,
             select=node.SELECT,
             frozen_bn=node.BN == "frozen",
+            dropout=node.DROPOUT,
             seed=cfg.SEED,
             best=run.best(test.WAY, test.SHOT) if final else run.path / f"best_{name}.pth",
             shared=None if final else pretrained / f"{self.split('train').dataset}_{node.METHOD}_{self._key(name)}.pth",
             meta=self.meta(name) | {"stem": stem, "run": run.path.name},
-            init=_take_weights(method, node.INIT) if node.INIT else "",
+            init=take_weights(method.backbone, Path(node.INIT)) if node.INIT else "",
         )
 
     def meta(self, stage: str) -> dict[str, Any]:
@@ -303,10 +315,14 @@ class Builder:
             "backbone": _plain(self.cfg.BACKBONE),
         }
 
-    def _info(self) -> DataInfo:
+    def _info(self, stage: str) -> DataInfo:
         train, task = self.split("train"), self.cfg.TASK.TRAIN
         vectors = None if train.vectors is None else class_vectors(train)
-        return DataInfo(len(train.classes), self.image_size, task.WAY, task.SHOT, task.QUERY, vectors, train.features)
+        shape = (task.WAY, task.SHOT, task.QUERY) if self._draws_episodes(stage) else (0, 0, 0)
+        return DataInfo(len(train.classes), self.image_size, *shape, vectors, train.features)
+
+    def _draws_episodes(self, stage: str) -> bool:
+        return self.cfg.STAGE[stage].STREAM != "batches"
 
     def _key(self, stage: str) -> str:
         """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it."""
@@ -315,14 +331,14 @@ class Builder:
         shaped_by = {
             "stages": [[name, _plain(cfg.STAGE[name])] for name in earlier],
             "backbone": _plain(cfg.BACKBONE),
-            "task": [_plain(cfg.TASK[split]) for split in ("TRAIN", "VAL")],
+            "task": _plain(cfg.TASK.TRAIN) if any(map(self._draws_episodes, earlier)) else {},
             "data": [
                 self.split(name).manifest[key] for name in ("train", "val") for key in ("pixels_sha256", "fingerprint")
             ],
             "seeds": [cfg.SEED, cfg.EVAL.SEED],
             "precision": cfg.EVAL.PRECISION,
             **self._words_key(),
-            **self.views_key(any("parts" in make_method(cfg, name, self._info()).needs for name in earlier)),
+            **self.views_key(any("parts" in make_method(cfg, name, self._info(name)).needs for name in earlier)),
             "init": [
                 hashlib.sha256(Path(cfg.STAGE[n].INIT).read_bytes()).hexdigest() for n in earlier if cfg.STAGE[n].INIT
             ],
@@ -342,13 +358,6 @@ class Builder:
 def _held(split: Split) -> str:
     """What the store of a split holds."""
     return f"features of length {split.features}" if split.features else "images"
-
-
-def _take_weights(method: Method, file: str) -> str:
-    """Start a stage's backbone from the checkpoint in STAGE.x.INIT."""
-    state = load_checkpoint(Path(file))["method"]
-    backbone = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
-    return load_matching(method.backbone, backbone, file)
 
 
 def _trains_on_words(method: Method) -> bool:

@@ -11,6 +11,12 @@ from pathlib import Path
 
 from core.errors import UserError
 
+# What a number looks like, how it is called, an example.
+NUMBERS = {
+    int: (r"\d+", "a whole number", "1 5"),
+    float: (r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", "a number", "-0.1 0"),
+}
+
 
 def run_command(main: Callable[[], None]) -> None:
     """Run a command; what the user can fix is printed as one sentence, with exit code 2."""
@@ -48,13 +54,14 @@ def split_options(values: list[str]) -> tuple[list[str], list[str]]:
     return values[:first], values[first:]
 
 
-def numbers(option: str, values: list[str]) -> tuple[list[int], list[str]]:
-    """The whole numbers that an option lists, and the config keys behind them."""
+def numbers(option: str, values: list[str], kind: type = int) -> tuple[list, list[str]]:
+    """The numbers that an option lists, whole ones or floats, and the config keys behind them."""
     listed, keys = split_options(values)
+    pattern, called, example = NUMBERS[kind]
     for value in listed:
-        if not value.isdecimal():
-            raise UserError(f"{option} lists {value!r}, which is not a whole number; write {option} 1 5, for example.")
-    return [int(value) for value in listed], keys
+        if not re.fullmatch(pattern, value):
+            raise UserError(f"{option} lists {value!r}, which is not {called}; write {option} {example}, for example.")
+    return [kind(value) for value in listed], keys
 
 
 def start_log(file: Path | None = None) -> logging.Logger:

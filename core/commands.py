@@ -38,18 +38,24 @@ def train(
     device_name: str = "0",
     threads: int = 0,
     base: str = "checkpoint",
+    folder: str = "",
     tag: str = "",
     resume: bool = False,
     overwrite: bool = False,
     evaluate_after: bool = True,
 ) -> Path:
-    """Train the stages of a config, evaluate the selected checkpoint on the test split, return the run folder."""
+    """Train the stages of a config, evaluate the selected checkpoint on the test split, return the run folder.
+
+    It lies in `base`, named after the config, the seed and the `tag`, unless `folder` names it.
+    """
     loaded = load_config(cfg_file, overrides)
     check_files(loaded.cfg)
     where, note = prepare_machine(device_name, threads)
     builder = Builder(loaded.cfg, where)
+    if folder and tag:
+        raise UserError(f"--tag is {tag}, but --checkpoint_dir names the run folder already; leave one of them out.")
     name = run_name(builder.split("train").dataset, loaded.stem, loaded.cfg.SEED, tag)
-    run = RunFolder(Path(base) / name)
+    run = RunFolder(Path(folder) if folder else Path(base) / name)
     trainer = builder.trainer(run, loaded.stem, Path(base) / "pretrained")
     trainer.rehearse()
     builder.evaluator("test")  # what the test split cannot give is said now, not after training

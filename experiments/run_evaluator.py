@@ -28,6 +28,9 @@ def main() -> None:
     chosen.add_argument(
         "--checkpoint", "-c", nargs="+", metavar="FILE", help="checkpoint, or what a glob makes of several"
     )
+    chosen.add_argument(
+        "--checkpoint_base", "-b", metavar="DIR", help="folder of run folders: the same as -c DIR/*/*.pth"
+    )
     chosen.add_argument("--untrained", action="store_true", help="the network as initialised: the floor to beat")
     asked = cli.add_argument_group("several questions from one encoding, one result each")
     asked.add_argument("--shots", nargs="+", default=[], metavar="K", help="instead of TASK.TEST.SHOT")
@@ -53,6 +56,9 @@ def main() -> None:
     )
     args = cli.parse_intermixed_args()
     checkpoints, overrides = split_options(args.checkpoint or [])
+    if args.checkpoint_base:
+        found = sorted(Path(args.checkpoint_base).glob("*/*.pth"))
+        checkpoints = [str(path) for path in found] or [f"{args.checkpoint_base}/*/*.pth"]
     shots, after_shots = numbers("--shots", args.shots)
     ways, after_ways = numbers("--ways", args.ways)
 

@@ -18,6 +18,7 @@ def main() -> None:
     """Parse the command line and train."""
     cli = parser(__doc__, EXAMPLES)
     cli.add_argument("--checkpoint_base", "-c", default="checkpoint", metavar="DIR", help="where run folders go")
+    cli.add_argument("--checkpoint_dir", "-p", default="", metavar="DIR", help="the run folder itself")
     cli.add_argument("--eval_after_train", "-e", type=int, default=1, choices=(0, 1), help="evaluate on test when done")
     cli.add_argument("--seed", type=int, help="training seed, the same as SEED=N")
     cli.add_argument("--tag", default="", help="suffix of the run folder's name")
@@ -43,6 +44,7 @@ def main() -> None:
         device_name=args.device,
         threads=args.threads,
         base=args.checkpoint_base,
+        folder=args.checkpoint_dir,
         tag=args.tag,
         resume=args.resume,
         overwrite=args.overwrite,

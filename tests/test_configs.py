@@ -14,15 +14,15 @@ import yaml
 
 from core.build import load_config, make_method, schemas
 from core.config.provenance import flatten
-from core.episode import Batch, DataInfo, Task
+from core.data.views import parse
+from core.episode import Batch, DataInfo, Features, Task
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")
 SIDE, LENGTH = 32, 64  # of images, and of stored features
-NAME = re.compile(
-    r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+?))??(_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>[A-Z0-9]+|Features))?"
-)
-BACKBONES = {"C4": "Conv4", "C128": "Conv4", "R12": "ResNet12", "R12T": "ResNet12T", "Features": "Features"}
+NAME = re.compile(r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+?))??(_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+))?")
+BACKBONES = {"C4": "Conv4", "F64": "FourLayer_64F", "R12": "ResNet12", "R12T": "ResNet12T", "R18": "ResNet18"}
+BACKBONES |= {"C128": "Conv4", "Features": "Features"}
 OBJECTIVES = {"none": "ce"} | {name: name for name in schemas().objectives}
 
 
@@ -35,12 +35,8 @@ def info(cfg, *, way: int = 0) -> DataInfo:
     task = cfg.TASK.TRAIN
     features = LENGTH if cfg.BACKBONE.NAME == "Features" else 0
     side = 0 if features else SIDE
-    return DataInfo(8, side, way or task.WAY, task.SHOT, task.QUERY, torch.eye(8)[:, :6] + 1, features)
-
-
-def inputs(cfg, *leading: int) -> torch.Tensor:
-    """Images, or features where the config is for such."""
-    return torch.randn(*leading, *([LENGTH] if cfg.BACKBONE.NAME == "Features" else [3, SIDE, SIDE]))
+    vectors = torch.eye(8)[:, :6] + 1
+    return DataInfo(8, side, way or task.WAY, task.SHOT, task.QUERY, vectors, features)
 
 
 def test_there_are_configs():
@@ -51,7 +47,9 @@ def test_there_are_configs():
 def test_the_name_agrees_with_the_content(leaf):
     cfg, name = loaded(leaf).cfg, NAME.fullmatch(Path(leaf).stem)
     assert Path(leaf).parent.name == cfg.DATASET.NAME
-    assert name["method"] == cfg.METHOD.NAME
+    method, _, variant = name["method"].partition("_")
+    assert method == cfg.METHOD.NAME
+    assert variant.lower() == cfg.METHOD.ARGS.get("variant", "") or not variant
     if name["way"]:
         assert (int(name["way"]), int(name["shot"])) == (cfg.TASK.TEST.WAY, cfg.TASK.TEST.SHOT)
         assert BACKBONES[name["backbone"]] == cfg.BACKBONE.NAME
@@ -94,10 +92,19 @@ def test_a_reference_is_complete(leaf):
 
 
 def network(leaf: str) -> str:
-    """What decides how a step runs: the stages' methods with their arguments, and the backbone."""
+    """What decides how a step runs: the stages' methods and the backbone, whatever the value of a real number."""
     cfg = loaded(leaf).cfg
     stages = [[node.METHOD, node.ARGS, node.OBJECTIVE, node.STREAM] for node in cfg.STAGE.values()]
-    return json.dumps([stages, cfg.BACKBONE])
+    return json.dumps(without_floats([stages, cfg.BACKBONE]))
+
+
+def without_floats(node):
+    """A tree whose floats are all the same."""
+    if isinstance(node, dict):
+        return {key: without_floats(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_floats(value) for value in node]
+    return 0.0 if isinstance(node, float) else node
 
 
 def steps() -> list:
@@ -110,15 +117,22 @@ def steps() -> list:
     return cases
 
 
+def pixels(cfg, *leading: int) -> Features:
+    """Random images, and as many crops of each as the config asks for; or features where it is for such."""
+    views = parse(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
+    image = [LENGTH] if cfg.BACKBONE.NAME == "Features" else [3, SIDE, SIDE]
+    found = {"image": torch.randn(*leading, *image)}
+    return found | ({"crops": torch.randn(*leading, views.count, *image)} if views else {})
+
+
 @pytest.mark.parametrize("leaf", steps())
 def test_one_step_runs(leaf):
     cfg = loaded(leaf).cfg
     shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
-    image = inputs(cfg, 1, 2 * (shot + 1))
     task = Task(
-        support={"image": image[:, : 2 * shot]},
+        support=pixels(cfg, 1, 2 * shot),
         support_y=labels.repeat_interleave(shot)[None],
-        query={"image": image[:, 2 * shot :]},
+        query=pixels(cfg, 1, 2),
         query_y=labels[None],
         way=2,
         shot=shot,
@@ -126,7 +140,7 @@ def test_one_step_runs(leaf):
         seed=torch.zeros(1, dtype=torch.long),
         semantics=torch.eye(2, 6)[None] + 1,
     )
-    batch = Batch({"image": inputs(cfg, 4)}, torch.tensor([0, 3, 5, 7]), semantics=torch.eye(8)[:, :6] + 1)
+    batch = Batch(pixels(cfg, 4), torch.tensor([0, 3, 5, 7]), semantics=torch.eye(8)[:, :6] + 1)
     for stage in cfg.STAGES:
         method = make_method(cfg, stage, info(cfg, way=2))
         items = {"episodes": [task], "batches": [batch], "both": [task, batch]}[cfg.STAGE[stage].STREAM]
@@ -135,5 +149,5 @@ def test_one_step_runs(leaf):
         assert loss.isfinite()
         with torch.no_grad():
             method.eval()
-            encoded = replace(task.encoded(method.encode), base=method.encode({"image": inputs(cfg, 8)}))
+            encoded = replace(task.encoded(method.encode), base=method.encode(pixels(cfg, 8)))
             assert method(encoded).shape == (1, 2, 2)

@@ -19,18 +19,35 @@ NORMS = {
     "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
 }
 
+VECTORS = {
+    "flatten": lambda maps: maps.flatten(1),
+    "mean": lambda maps: maps.mean((2, 3)),
+    "max": lambda maps: maps.amax((2, 3)),
+}
+
 
 class ConvBN(nn.Sequential):
-    """A convolution and its batch-norm, the pair that `fold` merges.
+    """A convolution and its batch-norm, the pair that `fold` merges; `padding` None keeps the size.
 
     `norm` is "running" (statistics of the training set at evaluation) or "batch" (statistics of the batch, always:
     what methods that adapt the whole network need, and what makes them transductive).
     """
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, *, bias: bool, norm: str) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        *,
+        bias: bool,
+        norm: str,
+        stride: int = 1,
+        padding: int | None = None,
+    ) -> None:
         if norm not in NORMS:
             raise UserError(f"BACKBONE.ARGS.norm is {norm!r}, which is not one of: {', '.join(NORMS)}.")
-        conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias)
+        padding = kernel // 2 if padding is None else padding
+        conv = nn.Conv2d(in_channels, channels, kernel, stride, padding, bias=bias)
         super().__init__(conv, NORMS[norm](channels))
 
 
@@ -63,10 +80,10 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor, film: Film | None = None) -> dict[str, Tensor]:
-        """Both features of each image; `vector` is the flattened or the averaged map (BACKBONE.VECTOR)."""
+        """Both features of each image; `vector` is made of the map as BACKBONE.VECTOR says."""
         images = images.contiguous(memory_format=torch.channels_last)
         maps = self.maps(images) if film is None else self.maps(images, film)
-        return {"map": maps, "vector": maps.flatten(1) if self.vector == "flatten" else maps.mean((2, 3))}
+        return {"map": maps, "vector": VECTORS[self.vector](maps)}
 
 
 def modulate(x: Tensor, gain_and_offset: tuple[Tensor, Tensor] | None) -> Tensor:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.backbones.blocks import Backbone, ConvBN, size_after_pools
+from core.errors import UserError
 from core.registry import BACKBONES
 
 WIDTHS = (64, 160, 320, 640)
@@ -17,6 +18,7 @@ class ResNet12(Backbone):
     """Four residual blocks of three 3x3 convolutions, each followed by a 2x2 max-pool: 12,424,320 parameters.
 
     84 px give maps of 640x5x5, 32 px of 640x2x2; `native` vectors are averaged (MetaOptNet flattens).
+    `pools`: only the first so many blocks halve the image; DeepBDC's network has 3.
     `drop_rate` drops elements in the first two blocks and squares of `drop_size` pixels in the last two (DropBlock,
     Ghiasi et al., NeurIPS 2018). Papers use 0.1 with size 5 at 84 px and size 2 at 32 px.
     """
@@ -31,22 +33,28 @@ class ResNet12(Backbone):
         drop_rate: float = 0.0,
         drop_size: int = 5,
         drop_ramp: int = 40000,
+        pools: int = 4,
         norm: str = "running",
     ) -> None:
         super().__init__(vector)
-        self.channels, self.map_size = WIDTHS[-1], size_after_pools(image_size, 4, "ResNet12")
+        if not 0 <= pools <= 4:
+            raise UserError(f"BACKBONE.ARGS.pools is {pools}, but ResNet12 has four blocks; choose 0 to 4.")
+        self.channels, self.map_size = WIDTHS[-1], size_after_pools(image_size, pools, "ResNet12")
         drops = [nn.Dropout(drop_rate), nn.Dropout(drop_rate)]
         drops += [DropBlock(drop_rate, drop_size, drop_ramp), DropBlock(drop_rate, drop_size, drop_ramp)]
         inputs = (3, *WIDTHS[:-1])
         self.blocks = nn.Sequential(
-            *(Residual(i, width, drop, norm) for i, width, drop in zip(inputs, WIDTHS, drops, strict=True))
+            *(
+                Residual(inputs[block], width, drops[block], norm, pool=block < pools)
+                for block, width in enumerate(WIDTHS)
+            )
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
 
     def maps(self, images: Tensor) -> Tensor:
-        """[n, 3, H, W] to [n, 640, H // 16, W // 16]."""
+        """[n, 3, H, W] to [n, 640, H // 2^pools, W // 2^pools]."""
         return self.blocks(images)
 
 
@@ -56,7 +64,7 @@ class Residual(nn.Module):
     Differs from the authors' code: the last pooling comes before the last LeakyReLU, with which it commutes.
     """
 
-    def __init__(self, in_channels: int, channels: int, drop: nn.Module, norm: str) -> None:
+    def __init__(self, in_channels: int, channels: int, drop: nn.Module, norm: str, pool: bool = True) -> None:
         super().__init__()
         activation = nn.LeakyReLU(0.1, inplace=True)
         self.body = nn.Sequential(
@@ -67,14 +75,14 @@ class Residual(nn.Module):
             ConvBN(channels, channels, 3, bias=False, norm=norm),
         )
         self.shortcut = ConvBN(in_channels, channels, 1, bias=False, norm=norm)
-        self.tail = nn.Sequential(nn.MaxPool2d(2), activation, drop)
+        self.tail = nn.Sequential(nn.MaxPool2d(2) if pool else nn.Identity(), activation, drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[n, C_in, H, W] to [n, C, H // 2, W // 2]."""
+        """[n, C_in, H, W] to [n, C, H // 2, W // 2], or [n, C, H, W] without pooling."""
         return self.tail(self.body(x) + self.shortcut(x))
 
 
-class DropBlock(nn.Module):
+class DropBlock(nn.modules.dropout._DropoutNd):
     """Drop squares of `size` x `size` pixels, each channel for itself, and rescale what is left.
 
     The keep rate falls linearly from 1 to 1 - rate over `ramp` training calls, so it depends on the number of steps,
@@ -86,19 +94,19 @@ class DropBlock(nn.Module):
     """
 
     def __init__(self, rate: float, size: int, ramp: int) -> None:
-        super().__init__()
-        self.rate, self.size, self.ramp = rate, size, ramp
+        super().__init__(rate)
+        self.size, self.ramp = size, ramp
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, C, f, f] to the same shape; the identity in eval mode."""
-        if not self.training or self.rate == 0:
+        if not self.training or self.p == 0:
             return x
         self.calls += 1
         side = x.shape[-1]
         size = min(self.size, side)
         interior = side - size + 1
-        rate = self.rate * (self.calls / self.ramp).clamp(max=1)
+        rate = self.p * (self.calls / self.ramp).clamp(max=1)
         gamma = rate / size**2 * side**2 / interior**2
         seeds = (torch.rand(*x.shape[:2], interior, interior, device=x.device) < gamma).to(x.dtype)
         kept = 1 - F.max_pool2d(F.pad(seeds, [size - 1] * 4), size, stride=1)

@@ -45,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "BACKBONE": {
         "NAME": "Conv4",  # a registered backbone, in any case
         "ARGS": {},  # its arguments
-        "VECTOR": "native",  # how the last map becomes a vector: flattened, averaged, or as its paper does
+        "VECTOR": "native",  # how the last map becomes a vector: flattened, its mean or maximum, or as its paper does
     },
     "METHOD": {
         "NAME": "ProtoNet",  # a registered method, in any case: what is trained last and evaluated
@@ -92,8 +92,9 @@ STAGE: dict[str, Any] = {
     "BATCH": 64,  # images of a batch
     "AUGMENT": [],  # augmentation of training images, in order, e.g. [crop-4, flip]
     "BN": "joint",  # batch norm: statistics of the step, or frozen ones
+    "DROPOUT": True,  # whether the backbone's dropout and DropBlock act
     "SELECT": "val",  # checkpoint kept: the best on the validation episodes, or the last
-    "INIT": "",  # file of pretrained weights to start from; "" = none
+    "INIT": "",  # file of pretrained weights to start from, ours or another project's; "" = none
     "OPTIM": {
         "NAME": "adam",  # optimiser
         "LR": 1e-3,  # learning rate
@@ -112,12 +113,15 @@ STAGE: dict[str, Any] = {
     "VAL": {
         "EVERY": 1,  # epochs between validations
         "EPISODES": 500,  # episodes of a validation
+        "WAY": 0,  # their classes; 0 = as TASK.VAL, and so for the next two
+        "SHOT": 0,  # support images of a class
+        "QUERY": 0,  # query images of a class
     },
 }
 
 # The words a key may hold; `*` stands for a stage's name.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "BACKBONE.VECTOR": ("flatten", "mean", "native"),
+    "BACKBONE.VECTOR": ("flatten", "max", "mean", "native"),
     "STAGE.*.STREAM": ("episodes", "batches", "both"),
     "STAGE.*.BN": ("joint", "frozen"),
     "STAGE.*.SELECT": ("val", "last"),
@@ -152,6 +156,9 @@ LEAST: dict[str, float] = {
     "STAGE.*.OPTIM.LR_MIN": 0,
     "STAGE.*.VAL.EVERY": 1,
     "STAGE.*.VAL.EPISODES": 2,
+    "STAGE.*.VAL.WAY": 2,
+    "STAGE.*.VAL.SHOT": 1,
+    "STAGE.*.VAL.QUERY": 1,
     "EVAL.EPISODES": 2,  # a confidence interval needs two
     "EVAL.SEED": 0,
     "EVAL.MEMORY_MB": 1,

@@ -75,6 +75,7 @@ def inherit(tree: dict[str, Any]) -> dict[str, Any]:
             stage["METHOD"], stage["ARGS"] = out["METHOD"]["NAME"], copy.deepcopy(out["METHOD"]["ARGS"])
         if not stage["OBJECTIVE"]["NAME"]:
             stage["OBJECTIVE"] = copy.deepcopy(out["OBJECTIVE"])
+        stage["VAL"] |= {key: stage["VAL"][key] or number for key, number in task["VAL"].items()}
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import zipfile
@@ -36,19 +37,30 @@ def refuse_missing(path: Path) -> None:
         raise UserError(f"{path} does not exist; give -c a checkpoint file (.pth) of a run folder.")
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; nothing in it is executed."""
+def read(path: Path, *, foreign: bool = False) -> Any:
+    """What a file holds; nothing in it is executed.
+
+    `foreign` files may be of torch's older format, which has no check sums, and may hold options of a command line
+    (`argparse.Namespace`) beside the weights.
+    """
     refuse_missing(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():
-                raise zipfile.BadZipFile("check sums do not match")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not foreign or zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip():
+                    raise zipfile.BadZipFile("check sums do not match")
+        with torch.serialization.safe_globals([argparse.Namespace] if foreign else []):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler stumbles over, the file is at fault
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} is not a readable checkpoint ({reason}); it may be truncated, train or copy it again."
         ) from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of ours."""
+    content = read(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in ("method", "meta")):
         raise UserError(f"{path} is not a checkpoint of FiveWay: it lacks the entries 'method' and 'meta'.")
     return content

@@ -48,6 +48,7 @@ class Stage:
     val_every: int  # epochs
     select: str  # val: the best epoch on the val split; last: the last one
     frozen_bn: bool
+    dropout: bool  # of the backbone
     seed: int
     best: Path  # where the selected checkpoint goes
     shared: Path | None  # where other configs look for it once the stage is complete
@@ -134,12 +135,14 @@ class Trainer:
     ) -> None:
         """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
         began = time.perf_counter()
-        loss = self._steps(stage, optimizer, progress.epoch, bar)
+        with _Answers(stage.method.objective, self._device) as answers:
+            loss = self._steps(stage, optimizer, progress.epoch, bar)
         record: dict[str, Any] = {
             "stage": stage.name,
             "epoch": progress.epoch + 1,
             "step": (progress.epoch + 1) * stage.steps,
             "loss": loss,
+            **answers.scalars(),
             "lr": optimizer.param_groups[0]["lr"],
             "steps_per_second": stage.steps / (time.perf_counter() - began),
             **stage.method.scalars(),
@@ -162,7 +165,7 @@ class Trainer:
     def _steps(self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: Progress) -> float:
         """The steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
-        _train_mode(method, stage.frozen_bn)
+        _train_mode(method, stage.frozen_bn, stage.dropout)
         total = torch.zeros((), device=self._device)
         for step in range(epoch * stage.steps, (epoch + 1) * stage.steps):
             # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
@@ -170,7 +173,8 @@ class Trainer:
             factor = recipe.factor(step / stage.steps, stage.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-            items = [stream.at(step, step / (stage.epochs * stage.steps)) for stream in stage.streams]
+            method.objective.progress = step / (stage.epochs * stage.steps)
+            items = [stream.at(step, method.objective.progress) for stream in stage.streams]
             loss = torch.stack([method.loss(item.encoded(method.encode)) for item in items]).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -190,10 +194,37 @@ class Trainer:
         checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
 
 
-def _train_mode(method: Method, frozen_bn: bool) -> None:
-    """Training mode; with `frozen_bn` the backbone's batch-norm keeps the statistics it came with."""
+class _Answers:
+    """Counts right answers among the logits that an objective is given: before any margin changes them."""
+
+    def __init__(self, objective: nn.Module, device: torch.device) -> None:
+        self._objective, self._right, self._all = objective, torch.zeros((), dtype=torch.long, device=device), 0
+
+    def __enter__(self) -> _Answers:
+        self._hook = self._objective.register_forward_hook(self._count)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._hook.remove()
+
+    def _count(self, objective: nn.Module, given: tuple[Any, ...], loss: torch.Tensor) -> None:
+        logits, y = given[:2]
+        self._right += (logits.detach().argmax(-1) == y).sum()
+        self._all += y.numel()
+
+    def scalars(self) -> dict[str, float]:
+        """Percent of right answers; nothing where the method did without its objective."""
+        return {"train_accuracy": 100 * int(self._right) / self._all} if self._all else {}
+
+
+def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
+    """Training mode; the backbone's batch-norm keeps the statistics it came with, or it drops nothing, where asked."""
     method.train()
     if frozen_bn:
         for module in method.backbone.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+    if not dropout:
+        for module in method.backbone.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.eval()

@@ -23,6 +23,7 @@ class Method(nn.Module):
     Declarations (class attributes, or set in `__init__`); they are reported and tested, never dispatched on:
 
         needs            features handed to `forward`: image | vector | map | parts, and semantics | base
+        train_needs      what `encode` gives in training, where that is less or more than `needs`
         streams          what `loss` accepts: episodes | batches
         transductive     a query's logits depend on the other queries
         class_symmetric  permuting the classes permutes the logits
@@ -35,6 +36,7 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     needs: tuple[str, ...] = ("vector",)
+    train_needs: tuple[str, ...] | None = None
     streams: tuple[str, ...] = ("episodes",)
     transductive = False
     class_symmetric = True
@@ -50,14 +52,19 @@ class Method(nn.Module):
         self.backbone = backbone
         self.objective: Objective = CrossEntropy()
 
+    def needed(self, training: bool) -> tuple[str, ...]:
+        """What `encode` gives: `needs`, or `train_needs` in training where they differ."""
+        return self.needs if not training or self.train_needs is None else self.train_needs
+
     def encode(self, pixels: Features) -> Features:
-        """What `needs` names, from `image` [..., 3, H, W] and `crops`; in eval mode a pure function of each image."""
-        features = {"image": pixels["image"]} if "image" in self.needs else {}
-        if "vector" in self.needs or "map" in self.needs:
+        """What is needed, from `image` [..., 3, H, W] and `crops`; in eval mode a pure function of each image."""
+        needs = self.needed(self.training)
+        features = {"image": pixels["image"]} if "image" in needs else {}
+        if "vector" in needs or "map" in needs:
             features |= _apply(self.backbone, pixels["image"])
-        if "parts" in self.needs:
+        if "parts" in needs:
             features["parts"] = _apply(self.backbone, pixels["crops"])["vector"]
-        return {name: features[name] for name in self.needs if name in features}
+        return {name: features[name] for name in needs if name in features}
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of an encoded task."""
@@ -103,7 +110,7 @@ class Method(nn.Module):
 
     def scalars(self) -> dict[str, float]:
         """What the training curves show beside loss and accuracy, since the last call (default: the objective's)."""
-        return self.objective.scalars()
+        return self.objective.scalars(self.logit_scale)
 
 
 def _apply(backbone: Backbone, images: Tensor) -> Features:

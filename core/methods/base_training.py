@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from core.backbones.blocks import Backbone
 from core.episode import Batch, DataInfo, Task
+from core.errors import UserError
 from core.methods.base import Method
 from core.ops import random
 from core.ops.adapt import Head, HeadSGD
@@ -41,7 +44,8 @@ class FineTuned(BaseTrained):
 
     Args:
         head_passes: passes over the supports.
-        head_steps: stop after so many steps, whatever the passes; 0 = the passes decide.
+        head_steps: pairs of a shot and its number of steps, in place of passes, e.g. [[1, 150], [5, 600]]; the last
+            pass is cut short. Shots that it does not list are refused: the steps are part of a recipe.
         head_batch, head_lr, head_momentum, head_dampening, head_weight_decay: the head's SGD.
 
     Differs from the authors' code: initial rows and mini-batches follow the episode's seed, and all episodes are
@@ -59,7 +63,7 @@ class FineTuned(BaseTrained):
         classifier: nn.Module,
         *,
         head_passes: int = 100,
-        head_steps: int = 0,
+        head_steps: Sequence[Sequence[int]] = [],
         head_batch: int = 4,
         head_lr: float = 0.01,
         head_momentum: float = 0.9,
@@ -67,11 +71,16 @@ class FineTuned(BaseTrained):
         head_weight_decay: float = 1e-3,
     ) -> None:
         super().__init__(backbone, info, classifier)
-        self.sgd = HeadSGD(
-            head_passes, head_steps, head_batch, head_lr, head_momentum, head_dampening, head_weight_decay
-        )
+        self.steps = _steps_by_shot(head_steps)
+        if not self.steps and head_passes < 1:
+            raise UserError(
+                f"METHOD.ARGS.head_passes is {head_passes}, which leaves the head untrained; give 1 or more."
+            )
+        if head_batch < 1:
+            raise UserError(f"METHOD.ARGS.head_batch is {head_batch}; a mini-batch has 1 support or more.")
+        self.sgd = HeadSGD(head_passes, 0, head_batch, head_lr, head_momentum, head_dampening, head_weight_decay)
 
-    def fit(self, task: Task, support: Tensor, start: Tensor) -> Head:
+    def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
         """Train heads on supports [T, n_s, d] from rows [T, N, d]."""
         raise NotImplementedError
 
@@ -79,10 +88,40 @@ class FineTuned(BaseTrained):
         """Logits [T, Q, N] of heads fine-tuned on each task's supports."""
         support = task.support["vector"]
         start = self.uniform(task, "head", (task.way, support.shape[-1]), support)
-        return self.fit(task, support, start).logits(task.query["vector"])
+        return self.fit(task, support, start, self._recipe(task)).logits(task.query["vector"])
+
+    def _recipe(self, task: Task) -> HeadSGD:
+        """The head's SGD for a task's shot."""
+        if not self.steps:
+            return self.sgd
+        if task.shot not in self.steps:
+            asked = "unequal" if task.shot is None else task.shot
+            raise UserError(
+                f"METHOD.ARGS.head_steps has no steps for {asked} shots, only for {', '.join(map(str, self.steps))}; "
+                "add a pair of shot and steps, or empty it to train for METHOD.ARGS.head_passes."
+            )
+        return replace(self.sgd, steps=self.steps[task.shot])
 
     @staticmethod
     def uniform(task: Task, tag: str, shape: tuple[int, ...], support: Tensor) -> Tensor:
         """Initial values as torch's layers draw them, uniform in +-1/sqrt(d), from the episodes' seeds."""
         drawn = random.uniform(task.seed, tag, shape) * 2 - 1
         return (drawn / math.sqrt(support.shape[-1])).to(support.dtype)
+
+
+def _steps_by_shot(pairs: Sequence[Sequence[int]]) -> dict[int, int]:
+    """{shot: steps} of METHOD.ARGS.head_steps.
+
+    Raises:
+        UserError: where they are no pairs of positive numbers, or name a shot twice.
+    """
+    numbers = [pair for pair in pairs if isinstance(pair, Sequence) and len(pair) == 2]
+    if len(numbers) < len(pairs) or not all(type(n) is int and n >= 1 for pair in numbers for n in pair):
+        raise UserError(
+            f"METHOD.ARGS.head_steps is {list(pairs)}, which must be pairs of a shot and a number of steps, each 1 or "
+            "more, e.g. [[1, 150], [5, 600]]."
+        )
+    found = dict(numbers)
+    if len(found) < len(pairs):
+        raise UserError(f"METHOD.ARGS.head_steps is {list(pairs)}, which names a shot twice; give it one pair.")
+    return found

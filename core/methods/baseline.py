@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from core.backbones.blocks import Backbone
 from core.episode import DataInfo, Task
 from core.methods.base_training import FineTuned
-from core.ops.adapt import Head, fit_cosine_head, fit_linear_head
+from core.ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
 from core.ops.classifiers import CosineClassifier
 from core.registry import METHODS
 
@@ -28,10 +28,10 @@ class Baseline(FineTuned):
     def __init__(self, backbone: Backbone, info: DataInfo, **head) -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base), **head)
 
-    def fit(self, task: Task, support: Tensor, start: Tensor) -> Head:
+    def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
         """A linear head whose bias starts at random too, as torch's layers do."""
         bias = self.uniform(task, "bias", (task.way,), support)
-        return fit_linear_head(support, task.support_y, start, task.seed, 1.0, self.sgd, bias)
+        return fit_linear_head(support, task.support_y, start, task.seed, 1.0, sgd, bias)
 
 
 @METHODS.register("Baseline++")
@@ -55,8 +55,8 @@ class BaselinePlusPlus(FineTuned):
         self.logit_scale, self.learn_norm = scale, learn_norm
         self.cosine_logits = not learn_norm
 
-    def fit(self, task: Task, support: Tensor, start: Tensor) -> Head:
+    def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
         """A cosine head of the same kind."""
         return fit_cosine_head(
-            support, task.support_y, start, task.seed, self.logit_scale, self.sgd, learn_norm=self.learn_norm
+            support, task.support_y, start, task.seed, self.logit_scale, sgd, learn_norm=self.learn_norm
         )

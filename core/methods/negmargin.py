@@ -11,7 +11,7 @@ from core.backbones.blocks import Backbone
 from core.episode import DataInfo, Task
 from core.errors import UserError
 from core.methods.base_training import FineTuned
-from core.ops.adapt import Head, fit_cosine_head, fit_linear_head
+from core.ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
 from core.ops.classifiers import CosineClassifier, DotClassifier
 from core.registry import METHODS
 
@@ -28,6 +28,7 @@ class NegMargin(FineTuned):
             which changes neither loss nor gradient nor argmax; we do not.
         scale: of the training logits; 30 in the paper's cosine form, 10 in mmfewshot and for Conv4, 5 or 10 in the
             softmax form.
+        learn_scale: the scale is where a learned one starts; margins then act on the learned one.
         head_scale: of the fine-tuned head.
         head_*: the head's SGD, see `FineTuned`.
 
@@ -41,18 +42,24 @@ class NegMargin(FineTuned):
         *,
         metric: str = "cosine",
         scale: float = 10.0,
+        learn_scale: bool = False,
         head_scale: float = 5.0,
         **head,
     ) -> None:
         classifiers = {"cosine": CosineClassifier, "softmax": DotClassifier}
         if metric not in classifiers:
             raise UserError(f"METHOD.ARGS.metric is {metric!r}, which is not one of: {', '.join(classifiers)}.")
-        super().__init__(backbone, info, classifiers[metric](backbone.vector_dim, info.n_base, scale), **head)
-        self.logit_scale = scale
+        classifier = classifiers[metric](backbone.vector_dim, info.n_base, scale, learn_scale=learn_scale)
+        super().__init__(backbone, info, classifier, **head)
         self.head_scale = head_scale
         self.cosine_logits = metric == "cosine"
 
-    def fit(self, task: Task, support: Tensor, start: Tensor) -> Head:
+    @property
+    def logit_scale(self) -> float | Tensor:
+        """The classifier's scale, learned or not."""
+        return self.classifier.scale
+
+    def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
         """A head of the same metric."""
         fit = fit_cosine_head if self.cosine_logits else fit_linear_head
-        return fit(support, task.support_y, start, task.seed, self.head_scale, self.sgd)
+        return fit(support, task.support_y, start, task.seed, self.head_scale, sgd)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.objectives.base import CrossEntropy
+from core.objectives.base import Margin
 from core.objectives.negmargin import NegMarginLoss
 from core.registry import OBJECTIVES
 
@@ -19,12 +19,12 @@ class CosFace(NegMarginLoss):
 
     needs_cosine = True
 
-    def __init__(self, *, margin: float = 0.35) -> None:
-        super().__init__(margin=margin)
+    def __init__(self, *, margin: float = 0.35, **more) -> None:
+        super().__init__(margin=margin, **more)
 
 
 @OBJECTIVES.register("arcface")
-class ArcFace(CrossEntropy):
+class ArcFace(Margin):
     """Deng et al., "ArcFace", CVPR 2019: the target's logit becomes scale * cos(theta + margin) (eq. 3).
 
     Beyond theta = pi - margin, where cos(theta + margin) would rise again, it continues as cos(theta) - margin *
@@ -34,18 +34,17 @@ class ArcFace(CrossEntropy):
 
     needs_cosine = True
 
-    def __init__(self, *, margin: float = 0.5) -> None:
-        super().__init__()
-        self.margin = margin
+    def __init__(self, *, margin: float = 0.5, **more) -> None:
+        super().__init__(margin=margin, **more)
 
     def forward(
         self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
     ) -> Tensor:
         """As `Objective`."""
-        cosine = logits / scale
+        cosine, margin = logits / scale, self.margin_now
         sine = (1 - cosine.square()).clamp(min=1e-12).sqrt()
-        moved = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
-        straight = cosine - self.margin * math.sin(self.margin)
-        moved = torch.where(cosine > -math.cos(self.margin), moved, straight)
+        moved = cosine * math.cos(margin) - sine * math.sin(margin)
+        straight = cosine - margin * math.sin(margin)
+        moved = torch.where(cosine > -math.cos(margin), moved, straight)
         target = F.one_hot(y, logits.shape[-1]).bool()
         return super().forward(torch.where(target, scale * moved, logits), y)

@@ -47,7 +47,7 @@ class MarginLoss(CrossEntropy):
         margins = with_diagonal(rivals).expand(*y.shape[:-1], ways, ways)
         return super().forward(logits + margins.take_along_dim(y[..., None], -2), y)
 
-    def scalars(self) -> dict[str, float]:
+    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
         """Margins since the last call."""
         if not self._seen:
             return {}
@@ -126,10 +126,10 @@ class ClassRelevantMargin(SemanticMargin):
         alpha, beta = self.line
         return alpha * rows + beta
 
-    def scalars(self) -> dict[str, float]:
+    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
         """Margins, alpha and beta."""
         alpha, beta = self.line.tolist()
-        return super().scalars() | {"alpha": alpha, "beta": beta}
+        return super().scalars(scale) | {"alpha": alpha, "beta": beta}
 
 
 @OBJECTIVES.register("traml")
@@ -191,10 +191,10 @@ class TaskRelevantMargin(SemanticMargin):
     def _generate(self, rows: Tensor) -> Tensor:
         return self.generator(rows.flatten(0, -2)).view(rows.shape)
 
-    def scalars(self) -> dict[str, float]:
+    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
         """Margins, and the means of alpha and beta over the slots."""
         last = self.generator[4]
-        return super().scalars() | {"alpha": last.weight.mean().item(), "beta": last.bias.mean().item()}
+        return super().scalars(scale) | {"alpha": last.weight.mean().item(), "beta": last.bias.mean().item()}
 
 
 def without_diagonal(square: Tensor) -> Tensor:

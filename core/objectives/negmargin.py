@@ -5,25 +5,29 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.objectives.base import CrossEntropy
+from core.objectives.base import Margin, number
 from core.registry import OBJECTIVES
 
 
 @OBJECTIVES.register("negmargin")
-class NegMarginLoss(CrossEntropy):
+class NegMarginLoss(Margin):
     """Cross-entropy with scale * margin taken from the target's logit (the paper's equations 1 and 2).
 
     With a = logits / scale: -log( exp(s (a_y - m)) / (exp(s (a_y - m)) + sum_{j != y} exp(s a_j)) ). A negative
-    margin m raises the target's logit by -s m and so relaxes the constraint; m = 0 is cross-entropy, m > 0 CosFace.
+    margin m raises the target's logit by delta = -s m and so relaxes the constraint; m = 0 is cross-entropy, m > 0
+    CosFace. Delta is what compares margins across scales: every epoch notes it.
     """
 
-    def __init__(self, *, margin: float = -0.02) -> None:
-        super().__init__()
-        self.margin = margin
+    def __init__(self, *, margin: float = -0.02, **more) -> None:
+        super().__init__(margin=margin, **more)
 
     def forward(
         self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
     ) -> Tensor:
         """As `Objective`."""
         target = F.one_hot(y, logits.shape[-1]).to(logits.dtype)
-        return super().forward(logits - scale * self.margin * target, y)
+        return super().forward(logits - scale * self.margin_now * target, y)
+
+    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
+        """The margin, and the bonus that it gives the target's logit."""
+        return super().scalars(scale) | {"delta": 0.0 - number(scale) * self.margin_now}

@@ -10,11 +10,16 @@ from torch import Tensor, nn
 
 
 class CosineClassifier(nn.Module):
-    """Logits scale * norm_j * cos(z, w_j); the norm is 1, or learned for each class (weight normalisation)."""
+    """Logits scale * norm_j * cos(z, w_j); the norm is 1, or learned for each class (weight normalisation).
 
-    def __init__(self, width: int, classes: int, scale: float, learn_norm: bool = False) -> None:
+    `learn_scale` makes the scale a parameter, too.
+    """
+
+    def __init__(
+        self, width: int, classes: int, scale: float, learn_norm: bool = False, learn_scale: bool = False
+    ) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale = nn.Parameter(torch.tensor(scale)) if learn_scale else scale
         self.weight = nn.Parameter(torch.empty(classes, width))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         self.norm = nn.Parameter(self.weight.detach().norm(dim=1)) if learn_norm else None
@@ -26,11 +31,11 @@ class CosineClassifier(nn.Module):
 
 
 class DotClassifier(nn.Module):
-    """Logits scale * <z, w_j>, without a bias."""
+    """Logits scale * <z, w_j>, without a bias; `learn_scale` makes the scale a parameter."""
 
-    def __init__(self, width: int, classes: int, scale: float) -> None:
+    def __init__(self, width: int, classes: int, scale: float, learn_scale: bool = False) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale = nn.Parameter(torch.tensor(scale)) if learn_scale else scale
         self.weight = nn.Parameter(torch.empty(classes, width))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from core.ops.adapt import Head
 
+BIAS_HOLD = 1e-6  # holds the common shift of the biases, which changes nothing
+
 
 def fit_logistic(
-    support: Tensor, labels: Tensor, way: int, inverse_penalty: float = 1.0, steps: int = 30, tolerance: float = 1e-8
+    support: Tensor, labels: Tensor, way: int, inverse_penalty: float = 1.0, steps: int = 50, tolerance: float = 1e-8
 ) -> Head:
     """Minimise |W|^2 / 2 + C * sum_i CE(W z_i + b, y_i) for each task; the bias b is not penalised.
 
     This is what scikit-learn's LogisticRegression(C=C) solves. The rows of the minimiser are combinations of the
-    supports, so with K = Z Z^T = L L^T the rows of L stand for the supports, and the system has N (n + 1) unknowns
-    whatever the width. Computed in float64.
+    supports, so with K = Z Z^T = L L^T the rows of L stand for the supports, and there are N (n + 1) unknowns whatever
+    the width. Newton's equations are solved by conjugate gradients, preconditioned by the bound C X^T X / 2 + penalty
+    on the Hessian (Boehning 1992). Computed in float64.
 
     Args:
         support: [T, n, d].
@@ -34,26 +39,57 @@ def fit_logistic(
     target = F.one_hot(labels, way).to(z.dtype)
     penalty = torch.ones(inputs.shape[2], dtype=z.dtype, device=z.device)
     penalty[-1] = 0
+    bound = inverse_penalty / 2 * inputs.transpose(1, 2) @ inputs
+    bound.diagonal(dim1=1, dim2=2).add_(penalty + BIAS_HOLD * (penalty == 0))
+    bound = torch.linalg.cholesky(bound)
     rows = z.new_zeros(len(z), way, inputs.shape[2])
     for _ in range(steps):
         probability = (inputs @ rows.transpose(1, 2)).softmax(-1)
         gradient = inverse_penalty * (probability - target).transpose(1, 2) @ inputs + penalty * rows
         if gradient.abs().max() < tolerance:
             break
-        rows = rows - _newton_step(gradient, probability, inputs, penalty, inverse_penalty)
+        rows = rows - _Curvature(probability, inputs, penalty, inverse_penalty, bound).solve(gradient)
     coefficients = torch.linalg.solve_triangular(root.transpose(1, 2), rows[..., :-1].transpose(1, 2), upper=True)
     weight = coefficients.transpose(1, 2) @ z
     return Head(weight.to(support.dtype), 1.0, cosine=False, bias=rows[..., -1].to(support.dtype))
 
 
-def _newton_step(
-    gradient: Tensor, probability: Tensor, inputs: Tensor, penalty: Tensor, inverse_penalty: float
-) -> Tensor:
-    """Hessian^-1 gradient, [T, N, n + 1]; a common shift of the biases, which changes nothing, is held by 1e-6."""
-    tasks, way, width = gradient.shape
-    curvature = torch.diag_embed(probability) - probability[..., :, None] * probability[..., None, :]
-    weighted = torch.einsum("tijk,tia->tjkia", inverse_penalty * curvature, inputs)
-    hessian = torch.einsum("tjkia,tib->tjakb", weighted, inputs).reshape(tasks, way * width, way * width)
-    hessian.diagonal(dim1=1, dim2=2).add_((penalty + 1e-6 * (penalty == 0)).repeat(way))
-    factor = torch.linalg.cholesky(hessian)
-    return torch.cholesky_solve(gradient.reshape(tasks, -1, 1), factor).view_as(gradient)
+@dataclass(frozen=True)
+class _Curvature:
+    """The Hessian at probabilities [T, n, N], as a map of rows [T, N, n + 1]."""
+
+    probability: Tensor
+    inputs: Tensor
+    penalty: Tensor
+    inverse_penalty: float
+    bound: Tensor  # Cholesky factor [T, n + 1, n + 1] of the preconditioner
+
+    def times(self, rows: Tensor) -> Tensor:
+        """Hessian @ rows."""
+        p, moved = self.probability, self.inputs @ rows.transpose(1, 2)
+        curved = p * (moved - (p * moved).sum(-1, keepdim=True))
+        hold = self.penalty + BIAS_HOLD * (self.penalty == 0)
+        return self.inverse_penalty * curved.transpose(1, 2) @ self.inputs + hold * rows
+
+    def solve(self, gradient: Tensor, iterations: int = 60) -> Tensor:
+        """Hessian^-1 gradient, the more exact the smaller the gradient: Newton then converges quadratically."""
+        size = gradient.abs().amax((1, 2))
+        enough = size * size.sqrt().clamp(max=0.1)
+        residual, found = gradient, torch.zeros_like(gradient)
+        direction = better = self._precondition(residual)
+        product = (residual * better).sum((1, 2))
+        for _ in range(iterations):
+            curved = self.times(direction)
+            length = product / (direction * curved).sum((1, 2)).clamp(min=1e-300)
+            found = found + length[:, None, None] * direction
+            residual = residual - length[:, None, None] * curved
+            if (residual.abs().amax((1, 2)) <= enough).all():
+                break
+            better = self._precondition(residual)
+            before, product = product, (residual * better).sum((1, 2))
+            direction = better + (product / before.clamp(min=1e-300))[:, None, None] * direction
+        return found
+
+    def _precondition(self, rows: Tensor) -> Tensor:
+        """The bound's inverse on rows, the same for every class."""
+        return torch.cholesky_solve(rows.transpose(1, 2), self.bound).transpose(1, 2)

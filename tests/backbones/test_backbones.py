@@ -3,15 +3,19 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 from core.backbones.blocks import ConvBN, fold, size_after_pools
 from core.backbones.conv4 import Conv4
 from core.backbones.features import Features
+from core.backbones.four_layer import FourLayer64F, FourLayer64F4x
 from core.backbones.resnet12 import Residual, ResNet12
+from core.backbones.resnet18 import BasicBlock, ResNet18
 from core.errors import UserError
 
-BOTH = pytest.mark.parametrize("network", [Conv4, ResNet12])
+HALVING = pytest.mark.parametrize("network", [Conv4, ResNet12])
+ALL = pytest.mark.parametrize("network", [Conv4, ResNet12, ResNet18])
 
 
 def images(n, size, seed=0):
@@ -39,8 +43,21 @@ def trained(module, *shape, calls=3):
         (lambda: Conv4(32, "native", width=32), 28_896),
         (lambda: Conv4(84, "native", widen=2), 260_928),
         (lambda: ResNet12(84, "native"), 12_424_320),
+        (lambda: FourLayer64F(84, "native"), 112_704),
+        (lambda: FourLayer64F4x(84, "native"), 112_832),
+        (lambda: ResNet18(224, "native"), 11_176_512),
+        (lambda: ResNet18(84, "native", stem=3), 11_168_832),
     ],
-    ids=["Conv4-64", "Conv4-32", "Conv4-64-64-128-128", "ResNet12"],
+    ids=[
+        "Conv4-64",
+        "Conv4-32",
+        "Conv4-64-64-128-128",
+        "ResNet12",
+        "FourLayer_64F",
+        "FourLayer_64F_4x",
+        "ResNet18",
+        "ResNet18-3x3",
+    ],
 )
 def test_parameter_count(build, count):
     assert sum(p.numel() for p in build().parameters()) == count
@@ -48,9 +65,18 @@ def test_parameter_count(build, count):
 
 @pytest.mark.parametrize(
     ("network", "size", "channels", "side"),
-    [(Conv4, 32, 64, 2), (Conv4, 84, 64, 5), (ResNet12, 32, 640, 2), (ResNet12, 84, 640, 5)],
+    [
+        (Conv4, 32, 64, 2),
+        (Conv4, 84, 64, 5),
+        (ResNet12, 32, 640, 2),
+        (ResNet12, 84, 640, 5),
+        (FourLayer64F, 32, 64, 6),
+        (FourLayer64F, 84, 64, 19),
+        (FourLayer64F4x, 32, 64, 2),
+        (FourLayer64F4x, 84, 64, 5),
+    ],
 )
-@pytest.mark.parametrize("vector", ["flatten", "mean", "native"])
+@pytest.mark.parametrize("vector", ["flatten", "max", "mean", "native"])
 def test_feature_sizes(network, size, channels, side, vector):
     backbone = network(size, vector).eval()
     with torch.no_grad():
@@ -58,8 +84,10 @@ def test_feature_sizes(network, size, channels, side, vector):
     maps = found["map"]
     assert maps.shape == (2, channels, side, side)
     assert (backbone.channels, backbone.map_size) == (channels, side)
-    flattened = (network.native_vector if vector == "native" else vector) == "flatten"
-    assert torch.equal(found["vector"], maps.flatten(1) if flattened else maps.mean((2, 3)))
+    kind = network.native_vector if vector == "native" else vector
+    flattened = kind == "flatten"
+    expected = {"flatten": maps.flatten(1), "mean": maps.mean((2, 3)), "max": maps.flatten(2).max(2).values}[kind]
+    assert torch.equal(found["vector"], expected)
     assert found["vector"].shape == (2, backbone.vector_dim)
     assert backbone.vector_dim == (channels * side**2 if flattened else channels)
 
@@ -74,11 +102,48 @@ def test_conv4_widened_and_without_its_last_relu():
     assert torch.equal(found.relu(), cut)
 
 
+@HALVING
+def test_fewer_pools_leave_larger_maps(network):
+    backbone = network(32, "native", pools=3).eval()
+    with torch.no_grad():
+        found = backbone(images(2, 32))["map"]
+    assert found.shape == (2, backbone.channels, 4, 4)
+    assert backbone.map_size == 4
+    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, but \w+ has four blocks; choose 0 to 4\.$"):
+        network(32, "native", pools=5)
+
+
+def test_resnet12_without_the_last_pool_is_the_same_network_before_it():
+    whole, larger = trained(ResNet12(32, "native"), 4, 3, 32, 32), ResNet12(32, "native", pools=3).eval()
+    larger.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        pooled = F.max_pool2d(larger(images(2, 32))["map"], 2)
+        torch.testing.assert_close(pooled, whole(images(2, 32))["map"], rtol=1e-5, atol=1e-5)
+
+
 def test_native_vectors():
-    assert (Conv4.native_vector, ResNet12.native_vector) == ("flatten", "mean")
+    assert (Conv4.native_vector, ResNet12.native_vector, ResNet18.native_vector) == ("flatten", "mean", "mean")
 
 
-@BOTH
+@pytest.mark.parametrize(
+    ("stem", "size", "side"), [(7, 224, 7), (7, 84, 3), (7, 33, 2), (3, 84, 11), (3, 32, 4), (3, 33, 5)]
+)
+def test_resnet18_sizes(stem, size, side):
+    backbone = ResNet18(size, "native", stem=stem).eval()
+    with torch.no_grad():
+        found = backbone(images(2, size))
+    assert found["map"].shape == (2, 512, side, side)
+    assert backbone.map_size == side
+    assert found["vector"].shape == (2, backbone.vector_dim) == (2, 512)
+
+
+def test_resnet18_has_two_stems():
+    with pytest.raises(UserError) as caught:
+        ResNet18(84, "native", stem=5)
+    assert str(caught.value) == "BACKBONE.ARGS.stem is 5, which is not one of: 3, 7."
+
+
+@HALVING
 def test_too_small_an_image_is_one_sentence(network):
     with pytest.raises(UserError) as caught:
         network(15, "native")
@@ -89,7 +154,15 @@ def test_too_small_an_image_is_one_sentence(network):
     assert size_after_pools(16, 4, "any") == 1
 
 
-@BOTH
+def test_too_small_an_image_for_a_four_layer_network():
+    with pytest.raises(UserError, match=r"^DATASET\.SIZE is 11, but BACKBONE\.NAME FourLayer_64F needs 12 pixels"):
+        FourLayer64F(11, "native")
+    assert FourLayer64F(12, "native").map_size == 1
+    with pytest.raises(UserError, match=r"^DATASET\.SIZE is 15, but BACKBONE\.NAME FourLayer_64F_4x halves"):
+        FourLayer64F4x(15, "native")
+
+
+@ALL
 def test_unknown_norm_is_one_sentence(network):
     with pytest.raises(UserError) as caught:
         network(32, "native", norm="layer")
@@ -117,7 +190,7 @@ def test_fold_equals_the_evaluation_forward(bias):
     assert torch.allclose(folded(x), block(x), rtol=0, atol=1e-5)
 
 
-@BOTH
+@ALL
 def test_fold_of_a_network(network):
     backbone = trained(network(16, "native"), 4, 3, 16, 16).train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
@@ -151,6 +224,22 @@ def test_conv4_equals_the_papers_order_of_layers(size):
     assert torch.allclose(backbone(images(3, size))["map"], x, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [33, 42])
+@pytest.mark.parametrize(("network", "pools"), [(FourLayer64F, 2), (FourLayer64F4x, 4)])
+def test_four_layers_equal_m2ls_order(network, pools, size):
+    backbone = trained(network(size, "native", width=8), 8, 3, size, size)
+    x, pairs = images(3, size), [layer for layer in backbone.layers if isinstance(layer, ConvBN)]
+    for number, (conv, norm) in enumerate(pairs):
+        assert conv.bias is None
+        x = F.conv2d(x, conv.weight, padding=1)
+        x = F.leaky_relu(F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias), 0.2)
+        x = F.max_pool2d(x, 2) if number < pools else x
+    if pools == 2:
+        x = F.conv2d(x, backbone.layers[-1].weight)
+    assert torch.allclose(backbone(images(3, size))["map"], x, rtol=0, atol=1e-5)
+    assert torch.allclose(fold(backbone)(images(3, size))["map"], x, rtol=0, atol=1e-5)
+
+
 def test_residual_equals_the_papers_order_of_layers():
     block = trained(Residual(3, 6, nn.Identity(), "running"), 8, 3, 9, 9)
 
@@ -168,11 +257,45 @@ def test_residual_equals_the_papers_order_of_layers():
     assert torch.allclose(block(x), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("width", "stride"), [(3, 1), (6, 2)])
+def test_basic_block_equals_the_papers_order_of_layers(width, stride):
+    block = trained(BasicBlock(3, width, stride, nn.Identity(), "running"), 8, 3, 9, 9)
+
+    def normed(x, pair, padding, stride=1):
+        conv, norm = pair
+        assert conv.bias is None
+        x = F.conv2d(x, conv.weight, padding=padding, stride=stride)
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+    x = images(4, 9)
+    out = normed(F.relu(normed(x, block.body[0], 1, stride)), block.body[2], 1)
+    shortcut = x if width == 3 else normed(x, block.shortcut, 0, stride)
+    assert torch.allclose(block(x), F.relu(out + shortcut), rtol=0, atol=1e-5)
+
+
+def test_resnet18_weights_load_from_the_layout_of_torchvision():
+    theirs = torchvision.models.resnet18().eval()
+    ours = ResNet18(64, "native").eval()
+    values = [value for name, value in theirs.state_dict().items() if not name.startswith("fc.")]
+    names = [name for name in ours.state_dict() if not name.endswith("calls")]
+    ours.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+    theirs.fc = nn.Identity()
+    x = images(2, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)["vector"], theirs(x), rtol=1e-4, atol=1e-4)
+
+
+def test_resnet18_drops_after_every_block():
+    drops = [block.tail[1] for block in ResNet18(32, "native", drop_rate=0.2, drop_size=3).layers[3:]]
+    assert [type(drop).__name__ for drop in drops] == ["Dropout"] * 4 + ["DropBlock"] * 4
+    assert {(drop.p, drop.size, drop.ramp) for drop in drops[4:]} == {(0.2, 3, 40000)}
+
+
 def test_resnet12_drops_elements_then_squares():
     drops = [block.tail[2] for block in ResNet12(32, "native", drop_rate=0.1, drop_size=2, drop_ramp=7).blocks]
     assert [type(drop).__name__ for drop in drops] == ["Dropout", "Dropout", "DropBlock", "DropBlock"]
     assert [drop.p for drop in drops[:2]] == [0.1, 0.1]
-    assert [(drop.rate, drop.size, drop.ramp) for drop in drops[2:]] == [(0.1, 2, 7)] * 2
+    assert [(drop.p, drop.size, drop.ramp) for drop in drops[2:]] == [(0.1, 2, 7)] * 2
 
 
 def test_stored_features_pass_unchanged():

@@ -5,6 +5,7 @@ import yaml
 
 from tests.workspace import PROTONET, best
 
+NEGMARGIN = ("METHOD.NAME=NegMargin", "STAGE.meta.STREAM=batches", "OBJECTIVE.NAME=negmargin")
 BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
 
 
@@ -27,6 +28,16 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
         (["OBJECTIVE.NAME=cee"], "OBJECTIVE.NAME is 'cee', which is not one of: "),
         (["OBJECTIVE.NAME=negmargin", "OBJECTIVE.ARGS.marge=1"], "unknown key OBJECTIVE.ARGS.marge"),
         (["STAGE.meta.STREAM=batches"], "STAGE.meta.STREAM is batches, but ProtoNet does not learn from batches; set"),
+        (
+            [*NEGMARGIN, "OBJECTIVE.ARGS.margin=-50"],
+            "OBJECTIVE.ARGS.margin is -50.0, which at scale 10 moves the",
+        ),
+        ([*NEGMARGIN, "OBJECTIVE.ARGS.ramp=2"], "OBJECTIVE.ARGS.ramp is 2.0; it is a share of the stage, from 0 to 1."),
+        ([*NEGMARGIN, "METHOD.ARGS.head_passes=0"], "METHOD.ARGS.head_passes is 0, which leaves the head untrained"),
+        (
+            [*NEGMARGIN, "METHOD.ARGS.head_steps=[[5, 600]]"],
+            "METHOD.ARGS.head_steps has no steps for 1 shots, only for",
+        ),
         (["METHOD.NAME=MAML"], "BACKBONE.ARGS.norm keeps running statistics"),
         (
             ["METHOD.NAME=MAML", "BACKBONE.ARGS.norm=batch", "TASK.TRAIN.WAY=4"],
@@ -111,7 +122,7 @@ def test_way_and_shot_that_the_test_split_cannot_give(unfit, trained):
 def test_evaluating_without_saying_what(space):
     code, _, err = space.evaluator(space.config())
     assert code == 2
-    assert "one of the arguments --checkpoint/-c --untrained is required" in err
+    assert "one of the arguments --checkpoint/-c --checkpoint_base/-b --untrained is required" in err
 
 
 def test_config_of_another_run_is_refused_and_the_run_stays(refused, space):

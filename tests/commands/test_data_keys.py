@@ -30,7 +30,7 @@ def test_word_vectors_come_from_the_file_if_a_method_asks(space, tmp_path, monke
     assert builder(cfg).split("train").vectors is None
     asked = builder(cfg, f"DATASET.SEMANTICS={file}")
     assert asked.split("test").vectors[:, 0].tolist() == [14, 15, 16, 17, 18, 19]
-    assert asked._info().word_dim == 3
+    assert asked._info("meta").word_dim == 3
     monkeypatch.setattr(ProtoNet, "needs", ("vector", "semantics"))
     with pytest.raises(UserError, match=r"class_vectors\.tsv', which has no word of 'train0'"):
         builder(cfg).split("train")

@@ -86,6 +86,10 @@ def test_reused_first_stage_gives_the_same_second(space):
         ("BACKBONE.ARGS.width=4", False),
         ("SEED=1", False),
         ("TASK.VAL.SHOT=2", False),
+        ("STAGE.base.VAL.SHOT=2", False),
+        ("STAGE.base.DROPOUT=false", False),
+        ("TASK.TRAIN.SHOT=2", True),
+        ("STAGE.meta.VAL.SHOT=2", True),
         ("STAGE.meta.OPTIM.LR=0.01", True),
         ("EVAL.EPISODES=30", True),
         ("EVAL.BATCH=8", True),
@@ -99,6 +103,20 @@ def test_everything_that_shapes_a_stage_and_nothing_else_names_it(space, overrid
     code, out, _ = space.trainer(cfg, "-e", "0", "--tag", "other", override)
     assert code == 0
     assert ("reusing" in out) == reused
+
+
+def test_stages_with_validations_of_their_own_share_the_first_between_shots(space):
+    own = TWO_STAGES["STAGE"]["base"] | {"VAL": {"EPISODES": 20, "WAY": 4, "SHOT": 1, "QUERY": 3}}
+    tree = TWO_STAGES | {"STAGE": TWO_STAGES["STAGE"] | {"base": own}}
+    space.train(space.config(tree, "One.yaml"))
+    code, out, _ = space.trainer(space.config(tree, "Five.yaml"), "-e", "0", "TASK.TEST.SHOT=5", "TASK.TEST.QUERY=2")
+    assert (code, "stage base: reusing" in out) == (0, True)
+
+
+def test_a_validation_that_the_split_cannot_give_is_refused_by_its_key(space):
+    code, _, err = space.trainer(space.config(TWO_STAGES, "Two.yaml"), "STAGE.base.VAL.WAY=16")
+    assert code == 2
+    assert "STAGE.base.VAL.WAY is 16" in err
 
 
 def test_renamed_stage_draws_other_images_and_so_is_another(space):
@@ -128,6 +146,24 @@ def test_init_takes_the_backbone_of_a_checkpoint(space):
     taken = torch.load(space.base / "Glyphs_Proto" / "last.pth", weights_only=True)["method"]
     for name in (name for name in taken if name.endswith("weight")):
         assert torch.allclose(given[name], taken[name], atol=1e-6)
+
+
+def test_init_takes_the_names_of_others(space, tmp_path):
+    source = best(space.train(space.config(), tag="source"))
+    ours, theirs = torch.load(source, weights_only=True)["method"], {}
+    for name, value in ours.items():
+        layer, part, entry = name.removeprefix("backbone.layers.").split(".")
+        theirs[f"encoder.layer{int(layer) // 3 + 1}.{part}.{entry}"] = value
+    torch.save({"params": theirs}, tmp_path / "theirs.pth")
+    override = f"STAGE.meta.INIT={tmp_path / 'theirs.pth'}"
+    code, out, _ = space.trainer(space.config(), "-e", "0", override, "STAGE.meta.OPTIM.LR=1e-12")
+    assert code == 0
+    told = f"stage meta: {tmp_path / 'theirs.pth'} (Conv4 in layers): 28 matched, 0 not of the backbone"
+    assert told in out
+    assert told in (space.base / "Glyphs_Proto" / "train.log").read_text()
+    taken = torch.load(space.base / "Glyphs_Proto" / "last.pth", weights_only=True)["method"]
+    for name in (name for name in taken if name.endswith("weight")):
+        assert torch.allclose(ours[name], taken[name], atol=1e-6)
 
 
 def test_init_that_fits_in_part_says_how_much(space):

@@ -90,7 +90,7 @@ def test_what_the_rules_allow(read, overrides):
 
 def test_all_broken_rules_at_once(refused):
     message = refused("", "TASK.TEST.WAY=1", "EVAL.EPISODES=1", "DATASET.SIZE=8", "STAGE.meta.BN=off-ish")
-    assert len(message.splitlines()) == 6  # TRAIN and VAL inherit the way
+    assert len(message.splitlines()) == 7  # TRAIN, VAL and the stage inherit the way
 
 
 def test_missing_weights_matter_only_to_training(read, tmp_path):

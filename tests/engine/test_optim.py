@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.build import load_config
 from core.engine.optim import Recipe
 
 LR = 0.003
@@ -22,6 +23,23 @@ def test_warmup_starts_at_a_sixteenth_and_ends_at_one():
     assert NEGMARGIN.factor(0, 200) == 1 / 16
     assert NEGMARGIN.factor(50, 200) == 1
     assert NEGMARGIN.factor(50 - 1e-9, 200) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "start", "risen", "end"),
+    [
+        ("miniImagenet/NegMargin_N5K1_R12", 3e-3 / 16, (100, 3e-3), (400, 1e-6)),
+        ("CUB/NegMargin_N5K5_R18", 3e-3 / 16, (50, 3e-3), (200, 1e-6)),
+        ("CUB/NegMargin_N5K1_C4", 0.05 / 16, (5, 0.05), (200, 5e-4)),
+        ("tieredImagenet/NegMargin_N5K1_C4", 0.05 / 16, (5, 0.05), (100, 5e-4)),
+    ],
+)
+def test_the_named_recipes_of_negmargin(leaf, start, risen, end):
+    stage = load_config(f"configs/{leaf}.yaml").cfg.STAGE.base
+    recipe = Recipe(**{key.lower(): value for key, value in stage.OPTIM.items()})
+    assert end[0] == stage.EPOCHS
+    for epoch, rate in ((0, start), risen, end):
+        assert recipe.lr * recipe.factor(epoch, stage.EPOCHS) == pytest.approx(rate, rel=1e-9)
 
 
 @given(st.floats(50, 200))

@@ -21,6 +21,7 @@ from core.report.stats import t_interval
 
 METHODS = sorted(schemas().methods)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+STEPS = {"CovaMNet": 60, "RelationNet": 60}  # these heads are learned from nothing; elsewhere 12 steps are enough
 
 
 @pytest.fixture(params=METHODS)
@@ -205,12 +206,15 @@ def test_a_few_steps_lower_the_loss_and_beat_chance(case):
     def loss(step: int) -> Tensor:
         return sum(method.loss(stream.at(step, 0.0).encoded(method.encode)) for stream in streams)
 
-    before = float(loss(100).detach())
-    for step in range(12):
+    def unseen() -> float:
+        return sum(float(loss(step).detach()) for step in range(100, 104))
+
+    before = unseen()
+    for step in range(STEPS.get(method.name, 12)):
         optimizer.zero_grad()
         loss(step).backward()
         optimizer.step()
-    assert float(loss(100).detach()) < before
+    assert unseen() < before
     found = builder.evaluator("val").run(method, 60).interval
     assert found.mean - found.ci95 > 20
 

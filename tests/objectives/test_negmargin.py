@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import UserError
+from core.objectives.angular import ArcFace, CosFace
 from core.objectives.base import CrossEntropy
 from core.objectives.negmargin import NegMarginLoss
 
@@ -77,6 +79,52 @@ def test_gradients():
     cosines, y = made(4)
     loss = NegMarginLoss(margin=-0.3)
     assert torch.autograd.gradcheck(lambda a: loss(SCALE * a, y, SCALE), cosines.requires_grad_())
+
+
+@pytest.mark.parametrize("objective", [NegMarginLoss, CosFace, ArcFace])
+def test_a_ramp_reaches_the_margin_linearly(objective):
+    cosines, y = made(20)
+    cosines = 0.9 * cosines
+    ramped = objective(margin=0.3, ramp=0.5)
+    for progress, margin in ((0.0, 0.0), (0.125, 0.075), (0.25, 0.15), (0.5, 0.3), (0.75, 0.3), (1.0, 0.3)):
+        ramped.progress = progress
+        assert ramped.margin_now == pytest.approx(margin)
+        expected = objective(margin=margin)(SCALE * cosines, y, SCALE)
+        assert ramped(SCALE * cosines, y, SCALE).item() == pytest.approx(expected.item(), abs=1e-12)
+        assert ramped.scalars(SCALE)["margin"] == pytest.approx(margin)
+    assert objective(margin=0.3, ramp=0.5).margin_now == 0.3
+
+
+def test_the_bonus_of_the_target_is_reported():
+    cosines, y = made(20)
+    loss = NegMarginLoss(margin=-0.3)
+    assert loss.scalars(SCALE) == {"margin": -0.3, "delta": pytest.approx(3.0)}
+    assert loss.scalars(torch.tensor(5.0))["delta"] == pytest.approx(1.5)
+    bonus = loss.scalars(SCALE)["delta"] * F.one_hot(y, 6)
+    assert loss(SCALE * cosines, y, SCALE).item() == pytest.approx(
+        F.cross_entropy(SCALE * cosines + bonus, y).item(), abs=1e-12
+    )
+    assert CrossEntropy().scalars(SCALE) == {}
+
+
+@pytest.mark.parametrize("margin", [-8.81, 9.0, 1e30, float("inf"), float("nan")])
+def test_a_margin_that_overflows_is_refused(margin):
+    loss = NegMarginLoss(margin=margin)
+    with pytest.raises(UserError) as caught:
+        loss.refuse(SCALE)
+    assert str(caught.value) == (
+        f"OBJECTIVE.ARGS.margin is {margin}, which at scale 10 moves the target's logit by {abs(10 * margin):g} and "
+        "overflows its exponential; choose a margin between -8.8 and 8.8."
+    )
+    NegMarginLoss(margin=-8.8).refuse(SCALE)
+    assert torch.tensor(math.exp(88)).isfinite()
+    assert not torch.tensor(math.exp(89)).isfinite()
+
+
+@pytest.mark.parametrize("ramp", [-0.1, 1.5, float("nan")])
+def test_a_ramp_is_a_share(ramp):
+    with pytest.raises(UserError, match=r"^OBJECTIVE\.ARGS\.ramp is .*; it is a share of the stage, from 0 to 1\.$"):
+        NegMarginLoss(ramp=ramp)
 
 
 def test_margin_has_no_parameters():

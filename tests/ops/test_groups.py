@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.ops.groups import class_mean
+from core.ops.groups import class_mean, stacked_by_class
 from tests.helpers import make_task
 
 
@@ -50,3 +50,16 @@ def test_unequal_path_equals_equal_path():
     equal = make_task({"x": support}, {"x": support}, 4, 3)
     unequal = make_task({"x": support}, {"x": support}, 4, None, equal.support_y)
     assert torch.allclose(class_mean(equal, "x"), class_mean(unequal, "x"), atol=1e-12)
+
+
+@pytest.mark.parametrize("counts", [[2, 2, 2], [1, 3, 2], [4, 1, 1]])
+def test_stacked_by_class(counts):
+    labels = torch.arange(3).repeat_interleave(torch.tensor(counts))[None]
+    support = random_features(1, sum(counts), 4, 2)
+    task = make_task({"map": support}, {"map": support}, 3, 2 if len(set(counts)) == 1 else None, labels)
+    stacked, shots = stacked_by_class(support, task)
+    assert shots.tolist() == [counts]
+    assert stacked.shape == (1, 3, max(counts), 4, 2)
+    for n, count in enumerate(counts):
+        assert torch.equal(stacked[0, n, :count], support[0, labels[0] == n])
+        assert not stacked[0, n, count:].any()

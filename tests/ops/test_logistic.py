@@ -47,6 +47,22 @@ def test_finds_the_minimum(shot, inverse_penalty, width):
         np.testing.assert_allclose(head.logits(query)[t].softmax(-1), torch.from_numpy(expected).softmax(-1), atol=2e-5)
 
 
+@pytest.mark.parametrize("inverse_penalty", [0.1, 1.0, 30.0])
+def test_equals_scikit_learn(inverse_penalty):
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    generator = torch.Generator().manual_seed(1)
+    support = torch.nn.functional.normalize(torch.randn(3, 25, 64, generator=generator), dim=-1)
+    query = torch.nn.functional.normalize(torch.randn(3, 30, 64, generator=generator), dim=-1)
+    labels = torch.arange(5).repeat_interleave(5).expand(3, -1)
+    head = fit_logistic(support, labels, 5, inverse_penalty)
+    for t in range(3):
+        theirs = linear_model.LogisticRegression(C=inverse_penalty, tol=1e-10, max_iter=10000)
+        theirs.fit(support[t].double().numpy(), labels[t].numpy())
+        expected = torch.from_numpy(theirs.predict_proba(query[t].double().numpy()))
+        torch.testing.assert_close(head.logits(query)[t].softmax(-1).double(), expected, rtol=0, atol=2e-6)
+        assert torch.equal(head.logits(query)[t].argmax(-1), expected.argmax(-1))
+
+
 def test_equal_supports_are_no_trouble():
     support = torch.ones(1, 6, 4, dtype=torch.float64)
     labels = torch.arange(3).repeat_interleave(2)[None]

@@ -1,0 +1,204 @@
+"""What a margin does to accuracy and to features, on base and on novel classes.
+
+The question of Liu et al., "Negative Margin Matters", ECCV 2020, section 4, for any objective with a margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.build import Builder, load_config, task_shape
+from core.cli import start_log
+from core.commands import prepare_machine, train
+from core.config import Loaded
+from core.data.benchmarks import benchmark
+from core.data.episodes import EpisodeSampler
+from core.engine import checkpoint
+from core.engine.evaluator import Evaluator
+from core.engine.features import Source
+from core.engine.selection import refuse_other_network
+from core.episode import Batch
+from core.errors import UserError
+from core.ops.spread import class_spread
+from core.registry import OBJECTIVES
+from core.report.plots import Panel, plot_table
+from core.report.run import RunFolder, run_name, write_text
+from core.report.stats import interval
+from core.report.tables import as_csv
+
+AT_ONCE = 4096  # images that a classifier of base classes answers together
+PANELS = (
+    Panel("base classes: accuracy of episodes, %", "base_accuracy", "base_ci95"),
+    Panel("novel classes: accuracy of episodes, %", "novel_accuracy", "novel_ci95"),
+    Panel("base classes: variance between / within", "base_ratio"),
+    Panel("novel classes: variance between / within", "novel_ratio"),
+    Panel("base classes: accuracy among all of them, %", "base_classifier"),
+)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A trained network and the config of its margin."""
+
+    margin: float
+    loaded: Loaded
+    file: Path
+
+
+def study_margins(
+    cfg_file: str,
+    overrides: Sequence[str],
+    margins: Sequence[float],
+    checkpoints: Sequence[str] = (),
+    *,
+    device_name: str = "0",
+    threads: int = 0,
+    base: str = "checkpoint",
+    tag: str = "",
+    out: str = "",
+) -> Path:
+    """Train a config at several margins, or take a checkpoint for each, and write margin.csv and margin.png.
+
+    Runs that are complete are taken as they are, others are resumed. Returns the folder of the two files.
+
+    Args:
+        cfg_file: YAML file.
+        overrides: of its keys.
+        margins: values of OBJECTIVE.ARGS.margin.
+        checkpoints: one file for each margin; none = train.
+        device_name: number of a GPU, or cpu.
+        threads: of the CPU; 0 = PyTorch's choice.
+        base: folder of the run folders.
+        tag: suffix of their names; the margin follows it.
+        out: folder of the two files; "" = beside the runs.
+    """
+    _refuse_without_margin(load_config(cfg_file, overrides), margins, checkpoints)
+    configs = [load_config(cfg_file, [*overrides, _override(m)]) for m in margins]
+    where, _ = prepare_machine(device_name, threads)
+    for loaded in configs:
+        _refuse_unfit(loaded, where)
+    files = [_of_margin(Path(file), margin) for file, margin in zip(checkpoints, margins, strict=False)]
+    machine = {"device_name": device_name, "threads": threads}
+    for margin, loaded in zip(margins, configs, strict=True) if not files else ():
+        name = f"{tag}_m{margin:g}".lstrip("_")
+        run = train(cfg_file, [*overrides, _override(margin)], base=base, tag=name, resume=True, **machine)
+        files.append(RunFolder(run).best(loaded.cfg.TASK.TEST.WAY, loaded.cfg.TASK.TEST.SHOT))
+    return _write(list(map(_Network, margins, configs, files)), where, Path(out or Path(base) / _name(configs[0], tag)))
+
+
+def _write(networks: Sequence[_Network], device: torch.device, folder: Path) -> Path:
+    """Measure the networks; write the table and the figure into a folder."""
+    log = start_log()
+    rows = []
+    for network in networks:
+        rows.append(_measure(network, device))
+        log.info("%s", "  ".join(f"{k} {v:.4g}" for k, v in rows[-1].items() if isinstance(v, float)))
+    table, figure = folder / "margin.csv", folder / "margin.png"
+    write_text(table, as_csv(list(rows[0]), [list(row.values()) for row in rows]) + "\n")
+    plot_table(table, figure, "margin", "margin", PANELS)
+    log.info("table  %s\nfigure  %s", table, figure)
+    return folder
+
+
+def _name(loaded: Loaded, tag: str) -> str:
+    """Of the folder of the table, as a run's with `margins` at its end."""
+    dataset = benchmark(loaded.cfg.DATASET.TRAIN.NAME).name
+    return run_name(dataset, loaded.stem, loaded.cfg.SEED, f"{tag}_margins".lstrip("_"))
+
+
+def _override(margin: float) -> str:
+    return f"OBJECTIVE.ARGS.margin={margin!r}"
+
+
+def _refuse_without_margin(loaded: Loaded, margins: Sequence[float], checkpoints: Sequence[str]) -> None:
+    """The objective has a margin, and there is a checkpoint for each value."""
+    name = loaded.cfg.OBJECTIVE.NAME
+    if "margin" not in OBJECTIVES.arguments(name):
+        able = ", ".join(other for other in OBJECTIVES if "margin" in OBJECTIVES.arguments(other))
+        raise UserError(f"OBJECTIVE.NAME is {name}, which has no margin; choose one of: {able}.")
+    if not margins or len(set(margins)) < len(margins):
+        raise UserError(f"--margins lists {list(margins)}; give each margin once.")
+    if checkpoints and len(checkpoints) != len(margins):
+        raise UserError(
+            f"--checkpoints names {len(checkpoints)} files for {len(margins)} margins; give one for each, in order."
+        )
+
+
+def _refuse_unfit(loaded: Loaded, device: torch.device) -> None:
+    """Some stage trains with the objective whose margin is changed, and the method has what is measured."""
+    stages = [loaded.cfg.STAGE[name].OBJECTIVE for name in loaded.cfg.STAGES]
+    if not any(stage == loaded.cfg.OBJECTIVE for stage in stages):
+        raise UserError(
+            "--margins changes OBJECTIVE.ARGS.margin, but every stage has an OBJECTIVE of its own; leave "
+            "STAGE.*.OBJECTIVE.NAME empty where the margin is meant."
+        )
+    method = Builder(loaded.cfg, device).method()
+    if "vector" not in method.needs:
+        raise UserError(f"The margin study measures the feature 'vector', which {method.name} does not encode.")
+
+
+def _of_margin(file: Path, margin: float) -> Path:
+    """A checkpoint, once its run's config does not contradict the margin."""
+    checkpoint.refuse_missing(file)
+    config = file.parent / "config.yaml"
+    if config.is_file():
+        trained = load_config(config).cfg.OBJECTIVE.ARGS.get("margin")
+        if trained != margin:
+            raise UserError(f"{file} was trained with margin {trained}, but --margins has {margin} in its place.")
+    return file
+
+
+def _measure(network: _Network, device: torch.device) -> dict[str, Any]:
+    """One line of the table."""
+    cfg = network.loaded.cfg
+    builder = Builder(cfg, device)
+    method, held = builder.method(), checkpoint.load(network.file)
+    checkpoint.restore(method, held["method"], network.file)
+    refuse_other_network(builder.meta(cfg.STAGES[-1]), held["meta"], network.file)
+    row = {"margin": network.margin} | method.scalars()
+    for part in ("base", "novel"):
+        evaluator = _evaluator(builder, part)
+        source = evaluator.source(method, show=True)
+        found = interval(evaluator.classify(source.method, source, evaluator.sampler, cfg.EVAL.EPISODES).accuracy)
+        row |= {f"{part}_accuracy": found.mean, f"{part}_ci95": found.ci95}
+        row |= _features(part, source, torch.from_numpy(evaluator.split.labels))
+    return row | {"checkpoint": str(network.file)}
+
+
+def _evaluator(builder: Builder, part: str) -> Evaluator:
+    """Test episodes of novel classes, or the same of base classes: images held out of training where there are any."""
+    cfg = builder.cfg
+    if part == "novel":
+        return builder.evaluator("test")
+    held_out = cfg.DATASET.BASE_HOLDOUT > 0
+    split, pixels = builder.held_out() if held_out else (builder.split("train"), builder.pixels("train"))
+    sampler = EpisodeSampler(split, task_shape(cfg, "test"), cfg.EVAL.SEED, "TASK.TEST")
+    return builder.evaluator_on(split, pixels, sampler)
+
+
+@torch.no_grad()
+def _features(part: str, source: Source, labels: torch.Tensor) -> dict[str, Any]:
+    """Spread of all features of a split, and what a classifier of base classes makes of them."""
+    everything = torch.arange(len(labels))
+    source.prepare(everything)
+    vectors = source.gather(everything[None])["vector"][0]
+    between, within = class_spread(vectors.cpu(), labels)
+    found = {f"{part}_between": between, f"{part}_within": within, f"{part}_ratio": between / within}
+    if part == "base" and "batches" in source.method.streams:
+        found["base_classifier"] = _classified(source, labels)
+    return found
+
+
+def _classified(source: Source, labels: torch.Tensor) -> float:
+    """Percent of base images that the classifier of all base classes puts right."""
+    right = 0
+    for ids in torch.arange(len(labels)).split(AT_ONCE):
+        features = {name: value[0] for name, value in source.gather(ids[None]).items()}
+        answers = source.method.batch_logits(Batch(features, labels[ids])).argmax(1)
+        right += int((answers.cpu() == labels[ids]).sum())
+    return 100 * right / len(labels)

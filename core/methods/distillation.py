@@ -1,0 +1,65 @@
+"""What methods share that are trained in generations, each taught by the one before it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.backbones.blocks import Backbone
+from core.episode import Batch, DataInfo, Features
+from core.methods.base_training import BaseTrained
+
+
+class Distilled(BaseTrained):
+    """A stage of such a method after another one of the same class is self-distillation.
+
+    A new network of the same form learns from the labels and from the frozen one before it,
+    (1 - distill) * CE + distill * T^2 * KL(teacher || student) at temperature T (Tian et al. 2020, eq. 8; Furlanello
+    et al., "Born Again Neural Networks", ICML 2018).
+
+    Args:
+        distill: weight of the teacher in a distillation stage.
+        temperature: of both softmaxes there.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        info: DataInfo,
+        classifier: nn.Module,
+        *,
+        distill: float = 0.5,
+        temperature: float = 4.0,
+    ) -> None:
+        super().__init__(backbone, info, classifier)
+        self.distill, self.temperature = distill, temperature
+        self._teacher: list[Distilled] = []  # in a list, so that it is no part of this network's state
+
+    def start_from(self, previous: nn.Module) -> str:
+        """Keep one of the same class as teacher and start anew; take the backbone of anything else."""
+        if not isinstance(previous, type(self)):
+            return super().start_from(previous)
+        teacher = copy.deepcopy(previous).eval().requires_grad_(False)
+        teacher.needs, teacher._teacher = previous.needed(training=True), []
+        self._teacher = [teacher]
+        return "a new initialisation, with the previous stage as its teacher"
+
+    def encode(self, pixels: Features) -> Features:
+        """What `needs` names, and in a distillation stage the pixels that the teacher looks at."""
+        features = super().encode(pixels)
+        return features | {"image": pixels["image"]} if self.training and self._teacher else features
+
+    def loss(self, item: Batch) -> Tensor:
+        """Cross-entropy, mixed with the teacher's answers where there is one."""
+        loss = super().loss(item)
+        for teacher in self._teacher:
+            with torch.no_grad():
+                taught = teacher.batch_logits(replace(item, inputs=teacher.encode(item.inputs)))
+            soft = [F.log_softmax(logits / self.temperature, dim=1) for logits in (self.batch_logits(item), taught)]
+            divergence = F.kl_div(*soft, reduction="batchmean", log_target=True)
+            loss = (1 - self.distill) * loss + self.distill * self.temperature**2 * divergence
+        return loss

@@ -1,0 +1,61 @@
+"""DN4: Li et al., "Revisiting Local Descriptor based Image-to-Class Measure for Few-shot Learning", CVPR 2019.
+
+https://arxiv.org/abs/1903.12290
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from core.backbones.blocks import Backbone
+from core.episode import DataInfo, Task
+from core.methods.base import Method
+from core.ops.local import descriptors, local_scores, pyramid
+from core.registry import METHODS
+
+
+@METHODS.register("DN4")
+class DN4(Method):
+    """Naive-Bayes nearest neighbour on local descriptors.
+
+    score(q, n) = sum over the descriptors x of the query of the k largest cos(x, y) among all descriptors y of the
+    class's supports (the paper's equations 2 and 3); logits are scores / temperature.
+
+    Args:
+        k: neighbours; 3 in the paper, 1 in M2L.
+        sides: empty for the h * w descriptors of the map; else the map is averaged to each of these sides and all
+            positions together are the descriptors (multi-scale; M2L's PyramidFCN-5,2,1 is [5, 2, 1]).
+        temperature: divides the scores.
+
+    A score adds up k * h * w cosines, so **the size of the map acts as a scale**: 441 positions in the paper, 25 for
+    Conv4 at 84 px, 4 for Conv4 at 32 px. For 32 px choose BACKBONE.ARGS.pools: 3 or 2, and another temperature where
+    the backbone changes.
+    Differs from the authors' code: similarities are made in blocks, for all tasks at once. M2L averages over the k
+    neighbours, which is a temperature of k.
+
+    Shapes: maps [T, n, C, h, w], descriptors [T, n, h * w, C], logits [T, Q, N].
+    """
+
+    needs = ("map",)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        info: DataInfo,
+        *,
+        k: int = 3,
+        sides: Sequence[int] = [],
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(backbone, info)
+        self.k, self.sides, self.temperature = k, list(sides), temperature
+
+    def forward(self, task: Task) -> Tensor:
+        """Logits [T, Q, N]."""
+        query, support = (self._descriptors(features["map"]) for features in (task.query, task.support))
+        return local_scores(query, support, task, self.k) / self.temperature
+
+    def _descriptors(self, maps: Tensor) -> Tensor:
+        return pyramid(maps, self.sides) if self.sides else descriptors(maps)

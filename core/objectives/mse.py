@@ -1,0 +1,23 @@
+"""Squared error of sigmoid scores."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.objectives.base import Objective
+from core.registry import OBJECTIVES
+
+
+@OBJECTIVES.register("mse")
+class MSE(Objective):
+    """RelationNet's loss (Sung et al., CVPR 2018, eq. 2).
+
+    The mean over queries and classes of (sigmoid(logit) - [y = n])^2.
+    """
+
+    def forward(
+        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
+    ) -> Tensor:
+        """As `Objective`."""
+        return F.mse_loss(logits.sigmoid(), F.one_hot(y, logits.shape[-1]).to(logits.dtype))

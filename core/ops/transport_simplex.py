@@ -1,0 +1,274 @@
+"""A network simplex for many small transportation problems, compiled by numba.
+
+Nodes are the n rows and, after them, the m columns. A basis is a spanning tree of n + m - 1 arcs hung from row 0: each
+node has a parent, the flow of the arc to it, and the set of nodes below it as bits, so that the join of two paths is a
+bit test and the duals of a moved subtree change in one vector operation. A node's potential is u_i for a row
+and -v_j for a column; the reduced cost of an arc is C_ij - u_i - v_j.
+
+The weights are perturbed by a part in 10^12, in proportions that no two sums share, so that pivots never stall on ties;
+the answer is computed from the final tree and the weights as they came.
+
+This module needs numba: import it lazily.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+PERTURBATION = 1e-12
+TOLERANCE = 1e-13  # of a reduced cost, relative to the largest cost
+BLOCK = 4  # rows priced before the best arc among them enters
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def solve_many(cost, a, b, flow, u, v, most_pivots):
+    """Solve problems [k, n, m] into `flow`, `u` and `v`; returns how many needed more than `most_pivots`.
+
+    All arrays are float64 and contiguous; `a` and `b` are non-negative with equal totals.
+    """
+    rows, nodes = cost.shape[1], cost.shape[1] + cost.shape[2]
+    parent, order = np.empty(nodes, np.int64), np.empty(nodes, np.int64)
+    first, after = np.empty(nodes, np.int64), np.empty(nodes, np.int64)
+    below = np.empty((nodes, (nodes + 63) // 64), np.int64)
+    amount, potential = np.empty(nodes), np.empty(nodes)
+    arcs, arc_flow = np.empty((nodes, 2), np.int64), np.empty(nodes)
+    failed = 0
+    for k in range(len(cost)):
+        _start(cost[k], a[k], b[k], arcs, arc_flow, amount, potential)
+        _hang(arcs, arc_flow, parent, amount, order)
+        _sets(parent, order, below)
+        _potentials(cost[k], parent, order, potential)
+        failed += not _optimise(cost[k], parent, below, amount, potential, most_pivots)
+        _order(parent, first, after, order)
+        _potentials(cost[k], parent, order, potential)
+        _flows(a[k], b[k], parent, order, amount)
+        flow[k] = 0
+        for node in order[1:]:
+            row, column = min(node, parent[node]), max(node, parent[node]) - rows
+            flow[k, row, column] = max(amount[node], 0.0)
+        u[k] = potential[:rows]
+        v[k] = -potential[rows:]
+    return failed
+
+
+@_compiled
+def _start(cost, a, b, arcs, arc_flow, left, least):
+    """A feasible tree by the modified row-minimum rule.
+
+    Rows take turns; each fills the column whose cost is lowest above that column's own minimum.
+    """
+    rows, columns = cost.shape
+    _perturb(a, b, left)
+    for j in range(columns):
+        least[j] = cost[0, j]
+    for i in range(1, rows):
+        for j in range(columns):
+            least[j] = min(least[j], cost[i, j])
+    open_rows, open_columns, i = rows, columns, 0
+    for arc in range(rows + columns - 1):
+        column, best = 0, np.inf
+        for j in range(columns):
+            if cost[i, j] - least[j] < best:  # a closed column has -inf for its minimum
+                column, best = j, cost[i, j] - least[j]
+        node = rows + column
+        close_row = open_columns == 1 or (open_rows > 1 and left[i] <= left[node])
+        moved = left[i] if close_row else left[node]
+        arcs[arc, 0], arcs[arc, 1], arc_flow[arc] = i, node, moved
+        left[i] -= moved
+        left[node] -= moved
+        if close_row:
+            left[i] = -1.0
+            open_rows -= 1
+        else:
+            least[column] = -np.inf
+            open_columns -= 1
+        if open_rows > 0:
+            i = (i + 1) % rows
+            while left[i] == -1.0:
+                i = (i + 1) % rows
+
+
+@_compiled
+def _perturb(a, b, left):
+    """Weights of all nodes, moved off every tie; the totals stay equal."""
+    rows, columns = len(a), len(b)
+    step = PERTURBATION * (a.sum() / rows + 1e-300)
+    rows_total, columns_total = 0.0, 0.0
+    for i in range(rows):
+        left[i] = a[i] + step * (1 + 0.6180339887498949 * (i + 1) % 1.0)
+        rows_total += left[i]
+    for j in range(columns):
+        left[rows + j] = b[j] + step * (1 + 0.7548776662466927 * (j + 1) % 1.0)
+        columns_total += left[rows + j]
+    for j in range(columns):
+        left[rows + j] *= rows_total / columns_total
+
+
+@_compiled
+def _hang(arcs, arc_flow, parent, amount, order):
+    """Hang a tree given by its arcs from row 0; `order` lists every node after its parent."""
+    nodes = len(parent)
+    head, link = np.full(nodes, -1), np.empty(2 * nodes, np.int64)  # the arcs at each node, as linked lists
+    for arc in range(nodes - 1):
+        for side in range(2):
+            node, half = arcs[arc, side], 2 * arc + side
+            link[half], head[node] = head[node], half
+    parent[0], order[0] = -1, 0
+    known = 1
+    for position in range(nodes):
+        node = order[position]
+        half = head[node]
+        while half >= 0:
+            other = arcs[half >> 1, 1 - (half & 1)]
+            if other != parent[node]:
+                parent[other], amount[other] = node, arc_flow[half >> 1]
+                order[known] = other
+                known += 1
+            half = link[half]
+
+
+@_compiled
+def _order(parent, first, after, order):
+    """List every node after its parent."""
+    first[:] = -1
+    for node in range(1, len(parent)):
+        after[node], first[parent[node]] = first[parent[node]], node
+    order[0], known = 0, 1
+    for position in range(len(parent)):
+        child = first[order[position]]
+        while child >= 0:
+            order[known] = child
+            known += 1
+            child = after[child]
+
+
+@_compiled
+def _sets(parent, order, below):
+    """The nodes at and below each node, as bits."""
+    below[:] = 0
+    for node in order[::-1]:
+        below[node, node >> 6] |= 1 << (node & 63)
+        if parent[node] >= 0:
+            for word in range(below.shape[1]):
+                below[parent[node], word] |= below[node, word]
+
+
+@_compiled
+def _potentials(cost, parent, order, potential):
+    """Potentials that make the reduced cost of every arc of the tree 0, and u_0 = 0."""
+    rows = cost.shape[0]
+    potential[0] = 0.0
+    for node in order[1:]:
+        above = parent[node]
+        if node < rows:
+            potential[node] = potential[above] + cost[node, above - rows]
+        else:
+            potential[node] = potential[above] - cost[above, node - rows]
+
+
+@_compiled
+def _flows(a, b, parent, order, amount):
+    """The flow that the weights imply on every arc of the tree, from the leaves up."""
+    amount[: len(a)] = a
+    amount[len(a) :] = b
+    for node in order[:0:-1]:
+        amount[parent[node]] -= amount[node]
+
+
+@_compiled
+def _least(cost, row, potential):
+    """Smallest C_ij - v_j of a row."""
+    rows, columns = cost.shape
+    least = cost[row, 0] + potential[rows]
+    for j in range(1, columns):
+        least = min(least, cost[row, j] + potential[rows + j])
+    return least
+
+
+@_compiled
+def _optimise(cost, parent, below, amount, potential, most_pivots):
+    """Pivot until no reduced cost is negative; False where that takes more than `most_pivots`."""
+    rows, columns = cost.shape
+    tolerance = -TOLERANCE * np.abs(cost).max()
+    row = 0
+    for _ in range(most_pivots + 1):
+        enters, reduced, priced = -1, tolerance, 0
+        while priced < rows and enters < 0:
+            for _ in range(min(BLOCK, rows - priced)):
+                found = _least(cost, row, potential) - potential[row]
+                if found < reduced:
+                    enters, reduced = row, found
+                row = row + 1 if row + 1 < rows else 0
+                priced += 1
+        if enters < 0:
+            return True
+        column = rows
+        least = cost[enters, 0] + potential[rows]
+        for j in range(1, columns):
+            if cost[enters, j] + potential[rows + j] < least:
+                column, least = rows + j, cost[enters, j] + potential[rows + j]
+        _exchange(enters, column, reduced, rows, parent, below, amount, potential)
+    return False
+
+
+@_compiled
+def _exchange(row, column, reduced, rows, parent, below, amount, potential):
+    """Let the arc between two nodes enter the tree; the first arc that the added flow empties leaves."""
+    word, bit = column >> 6, 1 << (column & 63)
+    leaving, least, row_side = -1, np.inf, True  # rows' arcs empty on the row's side of the join, columns' on the other
+    join = row
+    while not below[join, word] & bit:
+        if join < rows and amount[join] < least:
+            leaving, least = join, amount[join]
+        join = parent[join]
+    node = column
+    while node != join:
+        if node >= rows and amount[node] < least:
+            leaving, least, row_side = node, amount[node], False
+        node = parent[node]
+    top, hook = (row, column) if row_side else (column, row)
+    _move_sets(top, hook, leaving, join, parent, below)
+    node, change = hook, -least
+    while node != join:
+        amount[node] += change
+        node, change = parent[node], -change
+    node, change = parent[leaving], least
+    while node != join:
+        amount[node] += change
+        node, change = parent[node], -change
+    # From the entering arc to the leaving one, parents become children.
+    node, above, flow, change = top, hook, least, -least
+    while True:
+        kept, following = amount[node] + change, parent[node]
+        amount[node], parent[node] = flow, above
+        if node == leaving:
+            break
+        node, above, flow, change = following, node, kept, -change
+    shift = reduced if row_side else -reduced
+    for w in range(below.shape[1]):
+        moved = below[top, w]
+        for k in range(min(64, len(parent) - 64 * w)):
+            potential[64 * w + k] += shift if (moved >> k) & 1 else 0.0
+
+
+@_compiled
+def _move_sets(top, hook, leaving, join, parent, below):
+    """Sets after the subtree at `leaving` has been cut off and hung from `hook` by `top`; parents are still the old."""
+    for w in range(below.shape[1]):
+        moved, node = below[leaving, w], hook
+        while node != join:
+            below[node, w] |= moved
+            node = parent[node]
+        node = parent[leaving]
+        while node != join:
+            below[node, w] &= ~moved
+            node = parent[node]
+        node, inner = top, 0
+        while True:
+            inner, below[node, w] = below[node, w], moved & ~inner
+            if node == leaving:
+                break
+            node = parent[node]

@@ -1,0 +1,86 @@
+"""Solvers of many transportation problems: cost [k, n, m], a [k, n], b [k, m] to flow, u, v and a constant 0.
+
+All in float64, contiguous, with equal totals. See `core.ops.transport.solver_named` for what each is.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import UserError
+
+FEWEST = 8  # problems that are worth a thread
+Solution = tuple[Tensor, Tensor, Tensor, float]
+
+
+def simplex(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
+    """The network simplex of `core.ops.transport_simplex`, on as many threads as PyTorch has.
+
+    Every problem is solved by itself, so the answer does not depend on the threads.
+
+    Raises:
+        UserError: without numba, or where a problem is not solved within the most pivots allowed.
+    """
+    try:
+        from core.ops.transport_simplex import solve_many
+    except ImportError as error:
+        raise UserError(
+            f"METHOD.ARGS.solver is simplex, which needs numba ({error}); install numba, or set solver: interior_point."
+        ) from error
+    problem = [part.cpu().numpy() for part in (cost, a, b)]
+    answer = [np.empty_like(part) for part in problem]
+    most = 1000 + 100 * (cost.shape[1] + cost.shape[2])
+    count = len(cost)
+    threads = max(1, min(torch.get_num_threads(), count // FEWEST))
+    bounds = [count * part // threads for part in range(threads + 1)]
+
+    def part(number: int) -> int:
+        chunk = slice(bounds[number], bounds[number + 1])
+        return solve_many(*(array[chunk] for array in problem), *(array[chunk] for array in answer), most)
+
+    pending = [_pool(os.getpid()).submit(part, number) for number in range(1, threads)]
+    failed = part(0) + sum(future.result() for future in pending)
+    if failed:
+        raise UserError(
+            f"METHOD.ARGS.solver is simplex, which left {failed} of {count} problems unsolved after {most} pivots "
+            "each; set solver: interior_point."
+        )
+    return *(torch.from_numpy(array).to(cost.device) for array in answer), 0.0
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a fork has none of its parent's."""
+    return ThreadPoolExecutor(os.cpu_count(), "simplex")
+
+
+def opencv(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
+    """One call of OpenCV's solver after another, in float32; it gives no duals, so weights get no gradient."""
+    import cv2
+
+    costs, rows, columns = (part.float().cpu().numpy() for part in (cost, a, b))
+    flows = [
+        cv2.EMD(row[:, None], column[:, None], cv2.DIST_USER, np.ascontiguousarray(one))[2]
+        for one, row, column in zip(costs, rows, columns, strict=True)
+    ]
+    flow = torch.from_numpy(np.stack(flows)).to(cost).view_as(cost)
+    return flow * (a.sum(1) / flow.sum((1, 2)))[:, None, None], torch.zeros_like(a), torch.zeros_like(b), 0.0
+
+
+def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, epsilon: float = 0.02, rounds: int = 200) -> Solution:
+    """The flow of the problem with an entropy term (Cuturi, NeurIPS 2013), after `rounds` updates of each side.
+
+    Approximate: its rows are met only in the limit, and its cost lies above the optimum by a part that `epsilon` sets.
+    """
+    log_a, log_b = (weight.clamp(min=1e-300).log() for weight in (a, b))
+    u, v = torch.zeros_like(a), torch.zeros_like(b)
+    for _ in range(rounds):
+        u = epsilon * (log_a - ((v[:, None] - cost) / epsilon).logsumexp(2))
+        v = epsilon * (log_b - ((u[:, :, None] - cost) / epsilon).logsumexp(1))
+    return ((u[:, :, None] + v[:, None] - cost) / epsilon).exp(), u, v, 0.0

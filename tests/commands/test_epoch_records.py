@@ -1,0 +1,68 @@
+"""What an epoch's record says about margins and answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from core.build import Builder, load_config
+from core.objectives.base import Objective
+from tests.workspace import TWO_STAGES
+
+BASE = TWO_STAGES["STAGE"]["base"]
+KEYS = ("STREAM", "EPOCHS", "STEPS", "OPTIM", "VAL")
+TREE = TWO_STAGES | {
+    "METHOD": {"NAME": "NegMargin", "ARGS": {"head_passes": 2, "scale": 10.0}},
+    "OBJECTIVE": {"NAME": "negmargin", "ARGS": {"margin": -0.4, "ramp": 1.0}},
+    "STAGES": ["base"],
+    "STAGE": {"base": {key: BASE[key] for key in KEYS}},
+}
+
+
+def records(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_margin_of_each_epoch_and_its_bonus_are_in_the_log(space):
+    run = space.train(space.config(TREE), "STAGE.base.EPOCHS=4")
+    found = records(run)
+    steps = found[0]["step"]
+    last = [(epoch * steps - 1) / (4 * steps) for epoch in (1, 2, 3, 4)]  # progress at the last step of each epoch
+    assert [r["margin"] for r in found] == pytest.approx([-0.4 * p for p in last])
+    assert [r["delta"] for r in found] == pytest.approx([4 * p for p in last])
+    assert f"delta {found[-1]['delta']:.4g}" in (run / "train.log").read_text()
+
+
+def test_a_learned_scale_moves_the_bonus(space):
+    run = space.train(space.config(TREE), "METHOD.ARGS.learn_scale=true", "OBJECTIVE.ARGS.ramp=0")
+    scales = [-r["delta"] / r["margin"] for r in records(run)]
+    assert len({10.0, *scales}) == len(scales) + 1
+
+
+def test_training_accuracy_is_without_the_margin(space, monkeypatch):
+    """A bonus of 80 makes every shifted answer right; those that count are not shifted."""
+    right = []
+    real = Objective.__call__
+
+    def counted(self, logits, y, *rest):
+        right.append((logits.argmax(-1) == y).double().mean())
+        return real(self, logits, y, *rest)
+
+    monkeypatch.setattr(Objective, "__call__", counted)
+    run = space.train(space.config(TREE), "STAGE.base.EPOCHS=1", "OBJECTIVE.ARGS={margin: -8.0}")
+    (found,) = records(run)
+    batches = torch.stack(right)
+    assert batches.mean() < 0.9
+    builder = Builder(load_config(space.path / "Proto.yaml").cfg, torch.device("cpu"))
+    images, size = len(builder.split("train").labels), builder.cfg.STAGE.base.BATCH
+    sizes = torch.tensor([min(size, images - i * size) for i in range(len(batches))], dtype=torch.float64)
+    assert found["train_accuracy"] == pytest.approx(float(100 * (batches * sizes).sum() / images))
+
+
+def test_every_method_that_uses_its_objective_has_a_training_accuracy(space):
+    run = space.train(space.config())
+    for record in records(run):
+        assert 0 <= record["train_accuracy"] <= 100
+        assert "delta" not in record
