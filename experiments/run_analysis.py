@@ -1,4 +1,4 @@
-"""Studies over several networks: one table and one figure each."""
+"""Studies of trained networks: tables and pictures."""
 
 import argparse
 import sys
@@ -12,6 +12,10 @@ MARGIN = """\
   python experiments/run_analysis.py margin --cfg configs/CIFAR-FS/NegMargin_N5K1_C4.yaml --margins -0.3 -0.1 0 0.1 0.3
   python experiments/run_analysis.py margin --cfg configs/CIFAR-FS/NegMargin_N5K1_C4.yaml --margins -0.1 0 \\
       --checkpoints checkpoint/one/ebest_5way_1shot.pth checkpoint/other/ebest_5way_1shot.pth
+"""
+FLOW = """\
+  python experiments/run_analysis.py flow --cfg configs/CIFAR-FS/DeepEMD_FCN_N5K1_C4.yaml \\
+      -c checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4/ebest_5way_1shot.pth --episode 3 --query 20
 """
 
 
@@ -45,7 +49,31 @@ def margin(arguments: list[str]) -> None:
     )
 
 
-STUDIES = {"margin": margin}
+def flow(arguments: list[str]) -> None:
+    """Regions of a query and of a support that are matched with each other, as pictures."""
+    cli = parser(flow.__doc__, FLOW)
+    cli.prog = "run_analysis.py flow"
+    cli.add_argument("--checkpoint", "-c", required=True, metavar="FILE")
+    cli.add_argument("--episode", type=int, default=0, help="number of a test episode")
+    cli.add_argument("--query", type=int, default=0, help="number of a query in it")
+    cli.add_argument("--out", default="", metavar="DIR", help="folder of the pictures")
+    args = cli.parse_intermixed_args(arguments)
+
+    from core.analysis.flow import study_flow
+
+    study_flow(
+        args.cfg,
+        args.opts,
+        args.checkpoint,
+        episode=args.episode,
+        query=args.query,
+        device_name=args.device,
+        threads=args.threads,
+        out=args.out,
+    )
+
+
+STUDIES = {"margin": margin, "flow": flow}
 
 
 def main() -> None:

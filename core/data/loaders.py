@@ -42,7 +42,7 @@ class Pixels:
 
         `seed` [n] gives each image its own augmentation.
         """
-        pixels = self._raw(ids)
+        pixels = self.raw(ids)
         if self._are_features:
             return pixels
         for transform in transforms:
@@ -51,9 +51,9 @@ class Pixels:
 
     def crops(self, ids: Tensor, seed: Tensor, views: Views, train: bool) -> Tensor:
         """Normalised crops of `ids` [n] under their seeds [n], as [n, V, 3, H, W]."""
-        return (views(self._raw(ids), seed, train) * self._scale + self._shift).permute(0, 1, 4, 2, 3)
+        return (views(self.raw(ids), seed, train) * self._scale + self._shift).permute(0, 1, 4, 2, 3)
 
-    def _raw(self, ids: Tensor) -> Tensor:
+    def raw(self, ids: Tensor) -> Tensor:
         """Pixels in 0..1, [n, H, W, 3], or features [n, D]."""
         rows = ids if self._rows is None else self._rows[ids.cpu()]
         chosen = self._images[rows.to(self._images.device)].to(self.device).float()

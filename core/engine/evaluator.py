@@ -131,7 +131,12 @@ class Evaluator:
     @torch.no_grad()
     def example(self, method: Method, source: Source, sampler: Sampler) -> Task:
         """One task with features, to try a method on."""
-        drawn = sampler.draw(torch.arange(1))
+        return self.task(method, source, sampler.draw(torch.arange(1)), sampler)
+
+    @torch.no_grad()
+    def task(self, method: Method, source: Source, drawn: Episodes, sampler: Sampler | None = None) -> Task:
+        """Drawn episodes as one task with features; `sampler` drew them, by default the evaluator's own."""
+        sampler = sampler or self.sampler
         self._prepare(source, drawn)
         builder = TaskBuilder(self.split, sampler, self.pixels.device, self._first_class, "semantics" in method.needs)
         builder.base = source.base_means() if "base" in method.needs else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.engine import checkpoint
 from core.errors import UserError
+from core.registry import BACKBONES, METHODS, Registry
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,15 @@ def refuse_other_network(asked: dict[str, Any], held: dict[str, Any], path: Path
 
 def _other_network(asked: dict[str, Any], held: dict[str, Any]) -> str | None:
     """How the method or the backbone of a checkpoint differs from that of the config, or None."""
-    for part in ("method", "backbone"):
-        if asked[part] != held[part]:
+    for part, registry in (("method", METHODS), ("backbone", BACKBONES)):
+        if asked[part] != _completed(held[part], registry):
             trained, wanted = json.dumps(held[part]), json.dumps(asked[part])
             return f"trained with {part.upper()} {trained}, but the config asks for {wanted}"
     return None
+
+
+def _completed(held: dict[str, Any], registry: Registry) -> dict[str, Any]:
+    """A checkpoint's entry with the arguments that its class has learned since, at their defaults."""
+    defaults = registry.arguments(held["NAME"]) if held["NAME"] in registry else {}
+    since = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
+    return held | {"ARGS": since | held["ARGS"]}

@@ -90,6 +90,14 @@ class Method(nn.Module):
         """Logits [n, n_base] of an encoded batch, for methods with "batches" among their streams."""
         raise NotImplementedError
 
+    def flow(self, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+        """What moves between the positions of maps: flow [T, Q, N, P, R], weights [T, Q, N, P] and [T, Q, N, R].
+
+        Raises:
+            UserError: for methods that compare no regions.
+        """
+        raise UserError(f"METHOD.NAME is {self.name}, which has no flow between regions; choose DeepEMD.")
+
     def loss(self, item: Task | Batch) -> Tensor:
         """The objective on an encoded task or batch."""
         if isinstance(item, Batch):

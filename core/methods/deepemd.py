@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.methods.base import Method
 from core.ops.adapt import HeadSGD
 from core.ops.groups import mean_by_class
-from core.ops.transport import emd_logits, solver_named
+from core.ops.transport import emd, emd_logits, solver_named
 from core.registry import METHODS
 
 VARIANTS = {"fcn": "map", "grid": "parts", "sampling": "parts"}
@@ -109,6 +109,18 @@ class DeepEMD(Method):
         at_once = max(1, AT_ONCE // (query.shape[1] * classes.shape[1] * nodes[0] * nodes[1]))
         parts = zip(query.split(at_once), classes.split(at_once), strict=True)
         return torch.cat([self.logits(*part) for part in parts])
+
+    def flow(self, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+        """The optimal flow between the nodes of each query and class, and both sides' weights, scaled to n in total."""
+        support, query = (features[self.needs[0]] for features in (task.support, task.query))
+        if self.needs != ("map",) or self.pyramid or support.shape[1] > task.way:
+            raise UserError(
+                "A flow is drawn between the positions of two maps: choose METHOD.ARGS.variant fcn without a "
+                "feature_pyramid, at 1 shot."
+            )
+        similarity, weights = compare(self._nodes(query), self._nodes(support), self.centred)
+        scaled = [w * (w.shape[-1] / w.sum(-1, keepdim=True)) for w in weights]
+        return emd(1 - similarity, *scaled, self.solve)[1], *scaled
 
     def logits(self, query: Tensor, classes: Tensor) -> Tensor:
         """Maps, parts or nodes of queries [T, Q, ...] and classes [T, N, ...] to [T, Q, N]."""

@@ -120,3 +120,14 @@ def test_smallest_class_counts(untrainable, space, tiny_root):
     assert "1 + 5 = 6, but class 'test0' of the test split of Glyphs has 5 images" in untrainable(
         space.config(), f"DATASET.ROOT={root}"
     )
+
+
+def test_an_argument_younger_than_a_checkpoint_counts_as_its_default(trained, space, tmp_path):
+    older = tmp_path / "older.pth"
+    content = torch.load(best(trained[1]), weights_only=True)
+    del content["meta"]["method"]["ARGS"]["scale"]
+    torch.save(content, older)
+    assert space.evaluator(trained[0], "-c", older)[0] == 0
+    code, _, err = space.evaluator(trained[0], "-c", older, "METHOD.ARGS.scale=0.5")
+    assert code == 2
+    assert "was trained with METHOD" in err

@@ -1,0 +1,76 @@
+"""Which region of a query is matched with which of a support: the flow of a method, drawn over the two images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.build import Builder, load_config
+from core.cli import start_log
+from core.commands import prepare_machine
+from core.engine import checkpoint
+from core.engine.selection import refuse_other_network
+from core.errors import UserError
+from core.report.flow_plot import draw_flow, grid_boxes
+
+
+@torch.no_grad()
+def study_flow(
+    cfg_file: str,
+    overrides: Sequence[str],
+    file: str,
+    *,
+    episode: int = 0,
+    query: int = 0,
+    device_name: str = "0",
+    threads: int = 0,
+    out: str = "",
+) -> Path:
+    """Draw the flow between a query of a test episode and the supports of its own and of the predicted class.
+
+    Args:
+        cfg_file: YAML file.
+        overrides: of its keys.
+        file: checkpoint.
+        episode: number of the test episode.
+        query: number of the query in it.
+        device_name: number of a GPU, or cpu.
+        threads: of the CPU; 0 = PyTorch's choice.
+        out: folder of the pictures; "" = beside the checkpoint.
+
+    Returns:
+        The folder.
+    """
+    loaded, path = load_config(cfg_file, overrides), Path(file)
+    where, _ = prepare_machine(device_name, threads)
+    builder = Builder(loaded.cfg, where)
+    method, held = builder.method(), checkpoint.load(path)
+    checkpoint.restore_for_test(method, held["method"], path)
+    refuse_other_network(builder.meta(loaded.cfg.STAGES[-1]), held["meta"], path)
+    evaluator = builder.evaluator("test")
+    if not 0 <= query < evaluator.sampler.shape.n_query:
+        raise UserError(f"--query is {query}, but an episode has {evaluator.sampler.shape.n_query}, numbered from 0.")
+    source = evaluator.source(method)
+    drawn = evaluator.sampler.draw(torch.tensor([episode]))
+    task = evaluator.task(source.method, source, drawn)
+    flow, *weights = (value[0, query].cpu().numpy() for value in source.method.flow(task))
+    own, predicted = int(task.query_y[0, query]), int(source.method(task)[0, query].argmax())
+    folder, names, log = Path(out) if out else path.parent / "flow", evaluator.split.classes, start_log()
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, label in (("own", own), ("predicted", predicted)):
+        ids = torch.stack([drawn.query[0, query], drawn.support[0, label]])
+        called = [names[drawn.classes[0, number]] for number in (own, label)]
+        picture = folder / f"episode{episode}_query{query}_{kind}.png"
+        _draw(picture, evaluator.pixels.raw(ids).cpu().numpy(), flow[label], [w[label] for w in weights], called)
+        log.info("%s class  %s", kind, picture)
+    return folder
+
+
+def _draw(picture: Path, images: np.ndarray, flow: np.ndarray, weights: list[np.ndarray], called: list[str]) -> None:
+    """One picture of two images [2, H, W, 3] and the flow [P, R] between the positions of their maps."""
+    boxes = tuple(grid_boxes(int(len(weight) ** 0.5), images.shape[1]) for weight in weights)
+    titles = (f"query: {called[0]}", f"support: {called[1]}")
+    draw_flow(picture, tuple(images), boxes, flow, tuple(weights), titles)
