@@ -21,7 +21,8 @@ from core.report.stats import t_interval
 
 METHODS = sorted(schemas().methods)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
-STEPS = {"CovaMNet": 60, "RelationNet": 60}  # these heads are learned from nothing; elsewhere 12 steps are enough
+LEARNED_HEADS = ("Baseline", "Baseline++", "CovaMNet", "RelationNet", "STLDeepBDC")
+STEPS = dict.fromkeys(LEARNED_HEADS, 60)  # heads learned from nothing; elsewhere 12 steps are enough
 
 
 @pytest.fixture(params=METHODS)
