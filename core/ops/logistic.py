@@ -46,9 +46,11 @@ def fit_logistic(
     for _ in range(steps):
         probability = (inputs @ rows.transpose(1, 2)).softmax(-1)
         gradient = inverse_penalty * (probability - target).transpose(1, 2) @ inputs + penalty * rows
-        if gradient.abs().max() < tolerance:
+        going = gradient.abs().amax((1, 2)) >= tolerance  # each task stops by itself, whatever stands beside it
+        if not going.any():
             break
-        rows = rows - _Curvature(probability, inputs, penalty, inverse_penalty, bound).solve(gradient)
+        step = _Curvature(probability, inputs, penalty, inverse_penalty, bound).solve(gradient)
+        rows = rows - going[:, None, None] * step
     coefficients = torch.linalg.solve_triangular(root.transpose(1, 2), rows[..., :-1].transpose(1, 2), upper=True)
     weight = coefficients.transpose(1, 2) @ z
     return Head(weight.to(support.dtype), 1.0, cosine=False, bias=rows[..., -1].to(support.dtype))
@@ -78,12 +80,14 @@ class _Curvature:
         residual, found = gradient, torch.zeros_like(gradient)
         direction = better = self._precondition(residual)
         product = (residual * better).sum((1, 2))
+        going = torch.ones_like(product, dtype=torch.bool)
         for _ in range(iterations):
             curved = self.times(direction)
-            length = product / (direction * curved).sum((1, 2)).clamp(min=1e-300)
+            length = going * product / (direction * curved).sum((1, 2)).clamp(min=1e-300)
             found = found + length[:, None, None] * direction
             residual = residual - length[:, None, None] * curved
-            if (residual.abs().amax((1, 2)) <= enough).all():
+            going = going & (residual.abs().amax((1, 2)) > enough)
+            if not going.any():
                 break
             better = self._precondition(residual)
             before, product = product, (residual * better).sum((1, 2))

@@ -110,7 +110,7 @@ def test_tasks_in_parts_give_the_same(kind, shot, monkeypatch):
     seen = []
     real = method.pooling.forward
     monkeypatch.setattr(method.pooling, "forward", lambda maps: seen.append(len(maps)) or real(maps))
-    assert torch.allclose(method(task), expected, rtol=0, atol=1e-6)
+    assert torch.allclose(method(task), expected, rtol=0, atol=1e-12)
     assert max(seen) == 2
 
 
