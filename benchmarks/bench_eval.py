@@ -30,9 +30,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 import core  # noqa: F401  (sets OpenMP's wait policy before torch is imported)
-from core.build import Builder, load_config
+from core.build import Builder
 from core.data.loaders import Pixels
 from core.engine.device import tune_allocator
+from core.make import load_config
 
 CONFIG = "configs/CIFAR-FS/ProtoNet_N5K1_C4.yaml"
 EPISODES = 5000

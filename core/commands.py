@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torchvision
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.cli import start_log
 from core.config import Loaded, check_files
 from core.engine import checkpoint, device
@@ -22,6 +22,7 @@ from core.engine.selection import refuse_other_network, select
 from core.errors import UserError
 from core.examination import Examination, Question, questions
 from core.lowshot import SHOTS, LowShot
+from core.make import load_config
 from core.methods.base import Method
 from core.report.generalized import generalized_line, write_generalized
 from core.report.lowshot import Trials, lowshot_line, write_lowshot

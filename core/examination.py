@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.build import Builder, task_shape
+from core.build import Builder
 from core.config import Config
 from core.data.disjoint import DisjointSampler, count_tasks
 from core.data.episodes import EpisodeSampler, Shape
@@ -25,6 +25,7 @@ from core.engine.generalized import classify_generalized
 from core.engine.heads import refuse_unfit
 from core.engine.tally import Evaluation
 from core.errors import UserError
+from core.make import task_shape
 from core.methods.base import Method
 from core.registry import METHODS
 from core.report import intervals

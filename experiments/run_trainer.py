@@ -30,7 +30,7 @@ def main() -> None:
     overrides = args.opts + ([f"SEED={args.seed}"] if args.seed is not None else [])
 
     if args.print_config:
-        from core.build import load_config
+        from core.make import load_config
 
         loaded = load_config(args.cfg, overrides)
         print(loaded.full() if args.print_config == "full" else loaded.diff())

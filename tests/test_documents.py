@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from core.backbones.conv4 import Conv4
-from core.build import schemas
 from core.config.defaults import DEFAULTS, STAGE
 from core.config.provenance import flatten
 from core.episode import DataInfo, Task
+from core.make import schemas
 from core.methods.base import Method
 from core.ops.distances import squared_euclidean
 from core.registry import Registry

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.cli import start_log
 from core.commands import prepare_machine
 from core.engine import checkpoint
 from core.engine.selection import refuse_other_network
 from core.errors import UserError
+from core.make import load_config
 from core.report.flow_plot import draw_flow, grid_boxes
 
 

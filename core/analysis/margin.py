@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from core.build import Builder, load_config, task_shape
+from core.build import Builder
 from core.cli import start_log
 from core.commands import prepare_machine, train
 from core.config import Loaded
@@ -24,6 +24,7 @@ from core.engine.features import Source
 from core.engine.selection import refuse_other_network
 from core.episode import Batch
 from core.errors import UserError
+from core.make import load_config, task_shape
 from core.ops.spread import class_spread
 from core.registry import OBJECTIVES
 from core.report.plots import Panel, plot_table

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.errors import UserError
+from core.make import load_config
 from core.methods.protonet import ProtoNet
 from tests.workspace import TWO_STAGES
 

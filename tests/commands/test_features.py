@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.data.store import split_dir, write_split
+from core.make import load_config
 from core.registry import METHODS
 from tests.conftest import write_tiny_split
 from tests.workspace import PROTONET, Workspace, best, result

@@ -6,8 +6,9 @@ import json
 import pytest
 import torch
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.engine.checkpoint import load, restore
+from core.make import load_config
 from tests.workspace import PROTONET, TWO_STAGES, best
 
 HELD = "DATASET.BASE_HOLDOUT=4"

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.engine.trainer import Trainer
 from core.episode import Batch
+from core.make import load_config
 from tests.workspace import PROTONET, TWO_STAGES, best, files, result
 
 BASE = {key: TWO_STAGES["STAGE"]["base"][key] for key in ("STREAM", "EPOCHS", "STEPS", "OPTIM", "VAL")}

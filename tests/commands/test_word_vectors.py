@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.engine.checkpoint import load
 from core.errors import UserError
+from core.make import load_config
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
 from tests.workspace import META, PROTONET, best, interrupt_in, metrics, same_run

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, Encoder, LiveFeatures
 from core.errors import UserError
+from core.make import load_config
 from core.methods.base import Method
 from core.ops.distances import squared_euclidean
 from core.registry import METHODS

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from core.backbones.resnet12 import DropBlock
-from core.build import Builder, load_config
+from core.build import Builder
 from core.engine.trainer import _train_mode
+from core.make import load_config
 
 
 def builder(tiny_root, config="MML", *overrides):

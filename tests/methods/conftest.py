@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.build import Builder, load_config
+from core.build import Builder
 from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
 from core.data.views import Views
 from core.engine.features import Encoder
 from core.episode import Task
+from core.make import load_config
 from core.methods.base import Method
 
 SMALL = ["BACKBONE.ARGS.width=16", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "TASK.TEST.QUERY=4"]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.build import schemas
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, Encoder, LiveFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
+from core.make import schemas
 from core.report.run import RunFolder
 from core.report.stats import t_interval
 
