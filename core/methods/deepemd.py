@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -129,21 +130,36 @@ class DeepEMD(Method):
 
     def fine_tuned(self, classes: Tensor, support: Tensor, task: Task) -> Tensor:
         """Classes [T, N, ...] after SGD on the cross-entropy of supports [T, n_s, P, C], all tasks together."""
-        sgd, momentum = self.sgd, None
+        sgd, momentum, nodes = self.sgd, None, Centred.of(support, self.centred)
         episode = torch.arange(task.tasks, device=support.device)[:, None]
         for batch in sgd.batches(task.seed, support.shape[1]):
-            gradient = self._gradient(classes, support[episode, batch], task.support_y[episode, batch])
-            gradient = gradient.add(classes, alpha=sgd.weight_decay)
+            gradient = self._gradient(classes, nodes.at(episode, batch), task.support_y[episode, batch])
+            gradient = gradient.add_(classes, alpha=sgd.weight_decay)
             momentum = gradient if momentum is None else momentum * sgd.momentum + gradient * (1 - sgd.dampening)
             classes = classes - sgd.lr * momentum
         return classes
 
     @torch.enable_grad()
-    def _gradient(self, classes: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        """Of each task's mean cross-entropy by its classes."""
-        classes = classes.detach().requires_grad_()
-        loss = F.cross_entropy(self.logits(support, classes).flatten(0, 1), labels.flatten(), reduction="sum")
-        return torch.autograd.grad(loss / labels.shape[1], classes)[0]
+    def _gradient(self, classes: Tensor, support: Centred, labels: Tensor) -> Tensor:
+        """Of each task's mean cross-entropy by its classes.
+
+        The loss sees a class's nodes c through <unit, c>, sum(c) and |c|^2 alone, so autograd works on these small
+        tensors, and one matrix product takes their gradients to the nodes.
+        """
+        leaf = classes.detach().requires_grad_()
+        nodes = self._nodes(leaf)
+        c, unit = nodes.detach().flatten(1, 2), support.unit.flatten(1, 2)
+        seen = [unit @ c.transpose(1, 2), c.sum(-1), c.square().sum(-1)]
+        seen = [value.requires_grad_() for value in seen]
+        similarity, weights = support.compared(*seen, nodes.shape[1], c.shape[2] if self.centred else 0)
+        logits = emd_logits(similarity, weights, self.logit_scale, self.solve, self.weight_grad)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]
+        by_product, by_sum, by_square = torch.autograd.grad(loss, seen, materialize_grads=True)
+        found = torch.baddbmm(by_sum[..., None], by_product.transpose(1, 2), unit).addcmul_(
+            by_square[..., None], c, value=2
+        )
+        found = found.view_as(nodes)
+        return found if nodes is leaf else torch.autograd.grad(nodes, leaf, found)[0]
 
     def _nodes(self, features: Tensor) -> Tensor:
         """Maps [T, n, C, h, w], with their pyramid, or parts [T, n, V, C] to nodes [T, n, P, C]."""
@@ -152,6 +168,41 @@ class DeepEMD(Method):
         pooled = [F.adaptive_avg_pool2d(features.flatten(0, 1), side).flatten(2) for side in self.pyramid]
         maps = features.flatten(3)
         return torch.cat([*(level.unflatten(0, maps.shape[:2]) for level in pooled), maps], 3).transpose(2, 3)
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Nodes [T, Q, P, C] as length * unit + mean, with unit vectors; the mean over channels is 0 if not centred."""
+
+    unit: Tensor  # [T, Q, P, C]
+    length: Tensor  # [T, Q, P]
+    mean: Tensor  # [T, Q, P]
+
+    @classmethod
+    def of(cls, nodes: Tensor, centred: bool) -> Centred:
+        """Take nodes apart."""
+        mean = nodes.mean(-1) if centred else nodes.new_zeros(nodes.shape[:-1])
+        moved = nodes - mean[..., None]
+        length = moved.square().sum(-1).clamp(min=1e-12).sqrt()
+        return cls(moved / length[..., None], length, mean)
+
+    def at(self, episode: Tensor, number: Tensor) -> Centred:
+        """Images `number` [T, b] of each episode [T, 1]."""
+        return Centred(self.unit[episode, number], self.length[episode, number], self.mean[episode, number])
+
+    def compared(
+        self, products: Tensor, sums: Tensor, squares: Tensor, way: int, channels: int
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As `compare`, from <unit, c> [T, Q * P, N * R], sum(c) and |c|^2 [T, N * R] of class nodes c.
+
+        `channels` is 0 where nothing is centred.
+        """
+        products = products.unflatten(2, (way, -1)).unflatten(1, self.length.shape[1:]).transpose(2, 3)
+        sums, squares = sums.unflatten(1, (way, 1, -1))[:, None], squares.unflatten(1, (way, 1, -1))[:, None]
+        square = squares - sums.square() / channels if channels else squares
+        cosines = products * square.clamp(min=1e-12).rsqrt()
+        inner = products * self.length[:, :, None, :, None] + self.mean[:, :, None, :, None] * sums
+        return cosines, (inner.mean(-1).relu() + LEAST_WEIGHT, inner.mean(-2).relu() + LEAST_WEIGHT)
 
 
 def compare(query: Tensor, classes: Tensor, centred: bool) -> tuple[Tensor, tuple[Tensor, Tensor]]:
