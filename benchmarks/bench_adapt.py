@@ -19,12 +19,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import core  # noqa: F401, I001  (sets OpenMP's wait policy before torch is imported)
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-import core  # noqa: F401  (sets OpenMP's wait policy before torch is imported)
 from core.backbones.conv4 import Conv4
 from core.episode import DataInfo, Task
 from core.methods.maml import MAML

@@ -25,11 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import core  # noqa: F401, I001  (sets OpenMP's wait policy before torch is imported)
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-import core  # noqa: F401  (sets OpenMP's wait policy before torch is imported)
 from core.build import Builder
 from core.data.loaders import Pixels
 from core.engine.device import tune_allocator

@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import core  # noqa: F401, I001  (sets OpenMP's wait policy before torch is imported)
 import torch
 
 from core.backbones.conv4 import Conv4
