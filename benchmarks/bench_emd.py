@@ -290,7 +290,7 @@ def main() -> None:
     show(qpth())
     for channels in (640, 64):
         show(episodes(channels, 1, args.rounds, tasks=16))
-        show(episodes(channels, 5, 1, tasks=8))
+        show(episodes(channels, 5, 1, tasks=16))
     show(plain_episodes(64, args.rounds))
     show({"torch": torch.__version__, "opencv": cv2.__version__, "threads": args.threads, "load": load})
 

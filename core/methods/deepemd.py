@@ -134,9 +134,13 @@ class DeepEMD(Method):
         episode = torch.arange(task.tasks, device=support.device)[:, None]
         for batch in sgd.batches(task.seed, support.shape[1]):
             gradient = self._gradient(classes, nodes.at(episode, batch), task.support_y[episode, batch])
-            gradient = gradient.add_(classes, alpha=sgd.weight_decay)
-            momentum = gradient if momentum is None else momentum * sgd.momentum + gradient * (1 - sgd.dampening)
-            classes = classes - sgd.lr * momentum
+            if sgd.weight_decay:
+                gradient = gradient.add_(classes, alpha=sgd.weight_decay)
+            if momentum is None:
+                momentum, classes = gradient, classes.clone()
+            else:
+                momentum.mul_(sgd.momentum).add_(gradient, alpha=1 - sgd.dampening)
+            classes.sub_(momentum, alpha=sgd.lr)
         return classes
 
     @torch.enable_grad()
