@@ -254,10 +254,14 @@ def row(what: str, found: dict[str, float], target: int | None) -> dict:
 
 
 def interleaved(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
-    """Median seconds of each, measured in turn after a round of warm-up."""
+    """Median seconds of each, measured in turn after a round of warm-up.
+
+    Each runs once more before it is timed: the naive head leaves gigabytes that the system clears during the next run.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
+            run()
             began = time.perf_counter()
             run()
             if number:
