@@ -102,12 +102,10 @@ class AM3(Prototypical):
         """A network on the last axis; batch-norm sees the classes of all tasks."""
         return network(values.flatten(0, -2)).unflatten(0, values.shape[:-1])
 
-    def param_groups(self, lr: float) -> list[dict]:
+    def special_groups(self, lr: float) -> list[dict]:
         """g and h with a weight decay of their own."""
         words = [*self.transform.parameters(), *self.weigh.parameters()]
-        rest = [p for p in self._own_parameters() if all(p is not word for word in words)]
-        own = [{"params": rest, "lr": lr}, {"params": words, "lr": lr, "weight_decay": self.word_decay}]
-        return [*own, *self.objective.param_groups(lr)]
+        return [{"params": words, "lr": lr, "weight_decay": self.word_decay}]
 
     def scalars(self) -> dict[str, float]:
         """With the mean weight of the visual prototypes in the last step."""

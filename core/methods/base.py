@@ -20,7 +20,8 @@ class Method(nn.Module):
     A new method is a subclass with `forward`, entered by `@METHODS.register("Name")`. Its keyword-only arguments of
     `__init__` are its hyper-parameters: names, defaults and types of METHOD.ARGS come from the signature.
 
-    Declarations (class attributes, or set in `__init__`); they are reported and tested, never dispatched on:
+    Declarations (class attributes, or set in `__init__`): what a method is handed, and what it promises, which is
+    reported and tested:
 
         needs            features handed to `forward`: image | vector | map | parts, and semantics | base
         train_needs      what `encode` gives in training, where that is less or more than `needs`
@@ -96,7 +97,7 @@ class Method(nn.Module):
         Raises:
             UserError: for methods that compare no regions.
         """
-        raise UserError(f"METHOD.NAME is {self.name}, which has no flow between regions; choose DeepEMD.")
+        raise UserError(f"METHOD.NAME is {self.name}, which has no flow between regions; choose one that has.")
 
     def loss(self, item: Task | Batch) -> Tensor:
         """The objective on an encoded task or batch."""
@@ -108,13 +109,16 @@ class Method(nn.Module):
         """Take over what the previous stage learned (default: its backbone); returns a line for the log."""
         return load_matching(self.backbone, previous.backbone.state_dict(), "the previous stage's backbone")
 
-    def param_groups(self, lr: float) -> list[dict]:
-        """Groups for the optimiser (default: everything that learns, at `lr`; the objective's as it says)."""
-        return [{"params": self._own_parameters(), "lr": lr}, *self.objective.param_groups(lr)]
+    def special_groups(self, lr: float) -> list[dict]:
+        """What learns with a rate or a weight decay of its own (default: nothing)."""
+        return []
 
-    def _own_parameters(self) -> list[nn.Parameter]:
-        """What learns, but for the objective's."""
-        return [p for name, p in self.named_parameters() if p.requires_grad and not name.startswith("objective.")]
+    def param_groups(self, lr: float) -> list[dict]:
+        """Groups for the optimiser: what learns at `lr`, then the special ones, then the objective's as it says."""
+        groups = [*self.special_groups(lr), *self.objective.param_groups(lr)]
+        grouped = {id(p) for group in groups for p in group["params"]}
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in grouped]
+        return [{"params": rest, "lr": lr}, *groups]
 
     def scalars(self) -> dict[str, float]:
         """What the training curves show beside loss and accuracy, since the last call (default: the objective's)."""

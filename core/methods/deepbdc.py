@@ -113,11 +113,9 @@ class STLDeepBDC(Distilled):
         support, query = (F.normalize(self.pooling(side["map"]), dim=-1) for side in (task.support, task.query))
         return fit_logistic(support, task.support_y, task.way, self.inverse_penalty).logits(query)
 
-    def param_groups(self, lr: float) -> list[dict]:
-        """Everything at `lr`, and t at `scale_factor` times that."""
-        t = self.pooling.log_scale
-        others = [p for p in self.parameters() if p is not t]
-        return [{"params": others, "lr": lr}, {"params": [t], "lr": self.scale_factor * lr}]
+    def special_groups(self, lr: float) -> list[dict]:
+        """t at `scale_factor` times the rate of the rest."""
+        return [{"params": [self.pooling.log_scale], "lr": self.scale_factor * lr}]
 
 
 @METHODS.register("MetaDeepBDC")

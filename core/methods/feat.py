@@ -76,12 +76,9 @@ class FEAT(Method):
         labels = torch.arange(task.way, device=logits.device).repeat_interleave(instances.shape[2])
         return F.cross_entropy(logits.flatten(0, 1), labels.repeat(task.tasks))
 
-    def param_groups(self, lr: float) -> list[dict]:
-        """The backbone at `lr`, the attention at `head_factor` times that."""
-        return [
-            {"params": list(self.backbone.parameters()), "lr": lr},
-            {"params": list(self.attention.parameters()), "lr": self.head_factor * lr},
-        ]
+    def special_groups(self, lr: float) -> list[dict]:
+        """The attention at `head_factor` times the backbone's rate."""
+        return [{"params": list(self.attention.parameters()), "lr": self.head_factor * lr}]
 
 
 class SetAttention(nn.Module):

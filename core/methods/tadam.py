@@ -97,12 +97,9 @@ class TADAM(Prototypical):
         weight = self.auxiliary * 0.9 ** int(20 * item.progress)
         return weight * F.cross_entropy(self.batch_logits(item), item.labels)
 
-    def param_groups(self, lr: float) -> list[dict]:
+    def special_groups(self, lr: float) -> list[dict]:
         """The multipliers with a weight decay of their own."""
-        multipliers = [self.condition.multipliers]
-        rest = [p for p in self._own_parameters() if p is not self.condition.multipliers]
-        own = [{"params": rest, "lr": lr}, {"params": multipliers, "lr": lr, "weight_decay": self.multiplier_decay}]
-        return [*own, *self.objective.param_groups(lr)]
+        return [{"params": [self.condition.multipliers], "lr": lr, "weight_decay": self.multiplier_decay}]
 
 
 class TaskEncoder(nn.Module):

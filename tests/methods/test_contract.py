@@ -16,6 +16,7 @@ from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
 from core.make import schemas
+from core.objectives.base import CrossEntropy
 from core.report.run import RunFolder
 from core.report.stats import t_interval
 
@@ -195,6 +196,25 @@ def test_the_loss_reaches_the_backbone_unless_it_is_frozen(case):
         method.loss(stream.at(0, 0.0).encoded(method.encode)).backward()
     total = sum(float(p.grad.abs().sum()) for p in method.backbone.parameters() if p.grad is not None)
     assert (total == 0) if method.frozen_backbone else (total > 0)
+
+
+class _Learned(CrossEntropy):
+    """An objective with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.margin = torch.nn.Parameter(torch.zeros(()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_all_that_learns_is_optimised_once_and_the_objective_as_it_says(name, built):
+    method = built(name).method()
+    method.objective = _Learned()
+    groups = method.param_groups(0.1)
+    found = sorted(id(p) for group in groups for p in group["params"])
+    assert found == sorted(id(p) for p in method.parameters() if p.requires_grad)
+    (own,) = (group for group in groups if any(p is method.objective.margin for p in group["params"]))
+    assert own["weight_decay"] == 0
 
 
 def test_a_few_steps_lower_the_loss_and_beat_chance(case):
