@@ -3,7 +3,9 @@
 Nodes are the n rows and, after them, the m columns. A basis is a spanning tree of n + m - 1 arcs hung from row 0: each
 node has a parent, the flow of the arc to it, and the set of nodes below it as bits, so that the join of two paths is a
 bit test and the duals of a moved subtree change in one vector operation. A node's potential is u_i for a row
-and -v_j for a column; the reduced cost of an arc is C_ij - u_i - v_j.
+and -v_j for a column; the reduced cost of an arc is C_ij - u_i - v_j. While it pivots, costs are integers of 51 bits:
+their sums are exact, so that no tolerance is needed, and compilers turn a search for the least of them, most of the
+work, into vector code, which they do not for floats.
 
 The weights are perturbed by a part in 10^12, in proportions that no two sums share, so that pivots never stall on ties;
 the answer is computed from the final tree and the weights as they came.
@@ -17,7 +19,8 @@ import numpy as np
 from numba import njit
 
 PERTURBATION = 1e-12
-TOLERANCE = 1e-13  # of a reduced cost, relative to the largest cost
+LARGEST = 2.0**50  # the largest cost as an integer; potentials of 8,000 nodes stay within 63 bits
+CLOSED = 2**60
 BLOCK = 4  # rows priced before the best arc among them enters
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
@@ -34,14 +37,16 @@ def solve_many(cost, a, b, flow, u, v, most_pivots):
     first, after = np.empty(nodes, np.int64), np.empty(nodes, np.int64)
     below = np.empty((nodes, (nodes + 63) // 64), np.int64)
     amount, potential = np.empty(nodes), np.empty(nodes)
+    price, level = np.empty(cost.shape[1:], np.int64), np.empty(nodes, np.int64)  # costs and potentials as integers
     arcs, arc_flow = np.empty((nodes, 2), np.int64), np.empty(nodes)
     failed = 0
     for k in range(len(cost)):
-        _start(cost[k], a[k], b[k], arcs, arc_flow, amount, potential)
+        _price(cost[k], price)
+        _start(price, a[k], b[k], arcs, arc_flow, amount, level)
         _hang(arcs, arc_flow, parent, amount, order)
         _sets(parent, order, below)
-        _potentials(cost[k], parent, order, potential)
-        failed += not _optimise(cost[k], parent, below, amount, potential, most_pivots)
+        _potentials(price, parent, order, level)
+        failed += not _optimise(price, parent, below, amount, level, most_pivots)
         _order(parent, first, after, order)
         _potentials(cost[k], parent, order, potential)
         _flows(a[k], b[k], parent, order, amount)
@@ -55,24 +60,32 @@ def solve_many(cost, a, b, flow, u, v, most_pivots):
 
 
 @_compiled
-def _start(cost, a, b, arcs, arc_flow, left, least):
+def _price(cost, price):
+    """Costs as integers."""
+    largest = np.abs(cost).max()
+    scale = LARGEST / largest if largest > 0 else 0.0
+    for i in range(cost.shape[0]):
+        for j in range(cost.shape[1]):
+            price[i, j] = np.int64(cost[i, j] * scale)
+
+
+@_compiled
+def _start(price, a, b, arcs, arc_flow, left, level):
     """A feasible tree by the modified row-minimum rule.
 
     Rows take turns; each fills the column whose cost is lowest above that column's own minimum.
     """
-    rows, columns = cost.shape
+    rows, columns = price.shape
     _perturb(a, b, left)
+    raised = level[:columns]  # minus each column's minimum; a closed column is out of reach
     for j in range(columns):
-        least[j] = cost[0, j]
+        raised[j] = -price[0, j]
     for i in range(1, rows):
         for j in range(columns):
-            least[j] = min(least[j], cost[i, j])
+            raised[j] = max(raised[j], -price[i, j])
     open_rows, open_columns, i = rows, columns, 0
     for arc in range(rows + columns - 1):
-        column, best = 0, np.inf
-        for j in range(columns):
-            if cost[i, j] - least[j] < best:  # a closed column has -inf for its minimum
-                column, best = j, cost[i, j] - least[j]
+        column = _place(price[i], raised, _least(price[i], raised))
         node = rows + column
         close_row = open_columns == 1 or (open_rows > 1 and left[i] <= left[node])
         moved = left[i] if close_row else left[node]
@@ -83,7 +96,7 @@ def _start(cost, a, b, arcs, arc_flow, left, least):
             left[i] = -1.0
             open_rows -= 1
         else:
-            least[column] = -np.inf
+            raised[column] = CLOSED
             open_columns -= 1
         if open_rows > 0:
             i = (i + 1) % rows
@@ -160,7 +173,7 @@ def _sets(parent, order, below):
 def _potentials(cost, parent, order, potential):
     """Potentials that make the reduced cost of every arc of the tree 0, and u_0 = 0."""
     rows = cost.shape[0]
-    potential[0] = 0.0
+    potential[0] = 0
     for node in order[1:]:
         above = parent[node]
         if node < rows:
@@ -179,43 +192,46 @@ def _flows(a, b, parent, order, amount):
 
 
 @_compiled
-def _least(cost, row, potential):
-    """Smallest C_ij - v_j of a row."""
-    rows, columns = cost.shape
-    least = cost[row, 0] + potential[rows]
-    for j in range(1, columns):
-        least = min(least, cost[row, j] + potential[rows + j])
+def _least(prices, raised):
+    """The smallest of prices_j + raised_j."""
+    least = prices[0] + raised[0]
+    for j in range(1, len(prices)):
+        least = min(least, prices[j] + raised[j])
     return least
 
 
 @_compiled
-def _optimise(cost, parent, below, amount, potential, most_pivots):
+def _place(prices, raised, least):
+    """Where prices_j + raised_j is `least`."""
+    j = 0
+    while prices[j] + raised[j] != least:
+        j += 1
+    return j
+
+
+@_compiled
+def _optimise(price, parent, below, amount, level, most_pivots):
     """Pivot until no reduced cost is negative; False where that takes more than `most_pivots`."""
-    rows, columns = cost.shape
-    tolerance = -TOLERANCE * np.abs(cost).max()
-    row = 0
+    rows = len(price)
+    raised, row = level[rows:], 0
     for _ in range(most_pivots + 1):
-        enters, reduced, priced = -1, tolerance, 0
+        enters, reduced, priced = -1, 0, 0
         while priced < rows and enters < 0:
             for _ in range(min(BLOCK, rows - priced)):
-                found = _least(cost, row, potential) - potential[row]
+                found = _least(price[row], raised) - level[row]
                 if found < reduced:
                     enters, reduced = row, found
                 row = row + 1 if row + 1 < rows else 0
                 priced += 1
         if enters < 0:
             return True
-        column = rows
-        least = cost[enters, 0] + potential[rows]
-        for j in range(1, columns):
-            if cost[enters, j] + potential[rows + j] < least:
-                column, least = rows + j, cost[enters, j] + potential[rows + j]
-        _exchange(enters, column, reduced, rows, parent, below, amount, potential)
+        column = _place(price[enters], raised, reduced + level[enters])
+        _exchange(enters, rows + column, reduced, rows, parent, below, amount, level)
     return False
 
 
 @_compiled
-def _exchange(row, column, reduced, rows, parent, below, amount, potential):
+def _exchange(row, column, reduced, rows, parent, below, amount, level):
     """Let the arc between two nodes enter the tree; the first arc that the added flow empties leaves."""
     word, bit = column >> 6, 1 << (column & 63)
     leaving, least, row_side = -1, np.inf, True  # rows' arcs empty on the row's side of the join, columns' on the other
@@ -251,7 +267,7 @@ def _exchange(row, column, reduced, rows, parent, below, amount, potential):
     for w in range(below.shape[1]):
         moved = below[top, w]
         for k in range(min(64, len(parent) - 64 * w)):
-            potential[64 * w + k] += shift if (moved >> k) & 1 else 0.0
+            level[64 * w + k] += shift if (moved >> k) & 1 else 0
 
 
 @_compiled
