@@ -4,8 +4,8 @@
 
 Prints one JSON line a row: medians of interleaved rounds, and the ratio other / ours. Ratios are targets on two idle
 cores. The plain loop is what DeepEMD's code does: one cv2.EMD a (query, class) pair, the similarity multiplied by the
-flow in place, and autograd behind it. The naive head materialises the broadcast of queries against classes. qpth is
-timed where it is installed, on a few problems; the row says so where it is not.
+flow in place, and autograd behind it. The naive head materialises the broadcast of queries against classes. The
+comparison with qpth is in bench_qpth.py.
 """
 
 from __future__ import annotations
@@ -184,31 +184,6 @@ def _flat(similarity: Tensor, weights: tuple[Tensor, Tensor]) -> list[Tensor]:
     return [similarity, *weights]
 
 
-def qpth() -> dict:
-    """qpth on a few problems as DeepEMD's code calls it, extrapolated; it is installed apart."""
-    what = "qpth, L2 of 1e-6, forward + backward, n = 25"
-    try:
-        from qpth.qp import QPFunction
-    except ImportError as error:
-        return {"what": what, "left_out": str(error)}
-    query, classes = feature_maps(25, 64)
-    similarity, weights = compare(query, classes, True)
-    few = [x.flatten(0, 2)[:4].double().detach().requires_grad_() for x in (similarity, *weights)]
-    cost, a, b = (1 - few[0]).flatten(1), *(25 * w / w.sum(1, keepdim=True) for w in few[1:])
-    rows, columns = torch.eye(25).repeat_interleave(25, 1), torch.eye(25).repeat(1, 25)
-    inside = torch.cat([rows, columns, -torch.eye(625)]).double()
-    limits = torch.cat([a, b, torch.zeros(4, 625)], 1)
-    quadratic, total = 1e-6 * torch.eye(625).double(), torch.ones(1, 625).double()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    began = time.perf_counter()
-    solved = QPFunction(verbose=-1)(quadratic, cost, inside, limits, total, torch.full((4, 1), 25.0).double())
-    slopes((solved * (1 - cost)).sum(1), *few)
-    seconds = (time.perf_counter() - began) / 4
-    torch.set_num_threads(threads)
-    return {"what": what, "qpth_ms_a_problem": round(seconds * 1e3, 1), "target": "10,000 times ours"}
-
-
 def episodes(channels: int, shot: int, rounds: int, tasks: int) -> dict:
     """Episodes a second from cached maps of 5x5."""
     draw = torch.Generator().manual_seed(0)
@@ -291,7 +266,6 @@ def main() -> None:
         show(solver(nodes, args.rounds))
     show(head(max(3, args.rounds // 3)))
     show(memory())
-    show(qpth())
     for channels in (640, 64):
         show(episodes(channels, 1, args.rounds, tasks=16))
         show(episodes(channels, 5, 1, tasks=16))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +14,12 @@ from core.errors import UserError
 from core.methods.base import Method
 from core.ops.adapt import HeadSGD
 from core.ops.groups import mean_by_class
+from core.ops.local import descriptors, pyramid
+from core.ops.structured import LEAST_WEIGHT, StructuredLayer
 from core.ops.transport import emd, emd_logits, solver_named
 from core.registry import METHODS
 
 VARIANTS = {"fcn": "map", "grid": "parts", "sampling": "parts"}
-LEAST_WEIGHT = 1e-3  # added to every node's weight
 AT_ONCE = 2**22  # costs solved together without gradients: 32 MB in float64
 
 
@@ -101,9 +101,8 @@ class DeepEMD(Method):
         support, query = (features[self.needs[0]] for features in (task.support, task.query))
         classes = mean_by_class(support, task)
         if task.support_y.shape[1] > task.way:
-            if not self.pyramid:  # nodes instead of maps: the same steps, without a transposition in each
-                classes = self._nodes(classes).contiguous()
-            classes = self.fine_tuned(classes.detach(), self._nodes(support.detach()).contiguous(), task)
+            few = self._nodes(support)
+            classes = self._layer(support).fine_tuned(self._nodes(classes), few, task.support_y, task.seed)
         if torch.is_grad_enabled():
             return self.logits(query, classes)
         nodes = [self._nodes(part[:1, :1]).shape[2] for part in (query, classes)]
@@ -128,85 +127,21 @@ class DeepEMD(Method):
         similarity, weights = compare(self._nodes(query), self._nodes(classes), self.centred)
         return emd_logits(similarity, weights, self.logit_scale, self.solve, self.weight_grad)
 
-    def fine_tuned(self, classes: Tensor, support: Tensor, task: Task) -> Tensor:
-        """Classes [T, N, ...] after SGD on the cross-entropy of supports [T, n_s, P, C], all tasks together."""
-        sgd, momentum, nodes = self.sgd, None, Centred.of(support, self.centred)
-        episode = torch.arange(task.tasks, device=support.device)[:, None]
-        for batch in sgd.batches(task.seed, support.shape[1]):
-            gradient = self._gradient(classes, nodes.at(episode, batch), task.support_y[episode, batch])
-            if sgd.weight_decay:
-                gradient = gradient.add_(classes, alpha=sgd.weight_decay)
-            if momentum is None:
-                momentum, classes = gradient, classes.clone()
-            else:
-                momentum.mul_(sgd.momentum).add_(gradient, alpha=1 - sgd.dampening)
-            classes.sub_(momentum, alpha=sgd.lr)
-        return classes
-
-    @torch.enable_grad()
-    def _gradient(self, classes: Tensor, support: Centred, labels: Tensor) -> Tensor:
-        """Of each task's mean cross-entropy by its classes.
-
-        The loss sees a class's nodes c through <unit, c>, sum(c) and |c|^2 alone, so autograd works on these small
-        tensors, and one matrix product takes their gradients to the nodes.
-        """
-        leaf = classes.detach().requires_grad_()
-        nodes = self._nodes(leaf)
-        c, unit = nodes.detach().flatten(1, 2), support.unit.flatten(1, 2)
-        seen = [unit @ c.transpose(1, 2), c.sum(-1), c.square().sum(-1)]
-        seen = [value.requires_grad_() for value in seen]
-        similarity, weights = support.compared(*seen, nodes.shape[1], c.shape[2] if self.centred else 0)
-        logits = emd_logits(similarity, weights, self.logit_scale, self.solve, self.weight_grad)
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]
-        by_product, by_sum, by_square = torch.autograd.grad(loss, seen, materialize_grads=True)
-        found = torch.baddbmm(by_sum[..., None], by_product.transpose(1, 2), unit).addcmul_(
-            by_square[..., None], c, value=2
-        )
-        found = found.view_as(nodes)
-        return found if nodes is leaf else torch.autograd.grad(nodes, leaf, found)[0]
+    def _layer(self, support: Tensor) -> StructuredLayer:
+        """The fine-tuning of class nodes for supports of this shape; with a pyramid, maps are what is learned."""
+        smoothing = None
+        if self.pyramid:
+            positions = support.shape[3:].numel()
+            one_at_each = torch.eye(positions, device=support.device).view(1, 1, positions, *support.shape[3:])
+            pooling = self._nodes(one_at_each)[0, 0]  # [P, h w]
+            smoothing = pooling @ pooling.T
+        return StructuredLayer(self.sgd, self.logit_scale, self.solve, self.weight_grad, self.centred, smoothing)
 
     def _nodes(self, features: Tensor) -> Tensor:
         """Maps [T, n, C, h, w], with their pyramid, or parts [T, n, V, C] to nodes [T, n, P, C]."""
         if features.dim() == 4:
             return features
-        pooled = [F.adaptive_avg_pool2d(features.flatten(0, 1), side).flatten(2) for side in self.pyramid]
-        maps = features.flatten(3)
-        return torch.cat([*(level.unflatten(0, maps.shape[:2]) for level in pooled), maps], 3).transpose(2, 3)
-
-
-@dataclass(frozen=True)
-class Centred:
-    """Nodes [T, Q, P, C] as length * unit + mean, with unit vectors; the mean over channels is 0 if not centred."""
-
-    unit: Tensor  # [T, Q, P, C]
-    length: Tensor  # [T, Q, P]
-    mean: Tensor  # [T, Q, P]
-
-    @classmethod
-    def of(cls, nodes: Tensor, centred: bool) -> Centred:
-        """Take nodes apart."""
-        mean = nodes.mean(-1) if centred else nodes.new_zeros(nodes.shape[:-1])
-        moved = nodes - mean[..., None]
-        length = moved.square().sum(-1).clamp(min=1e-12).sqrt()
-        return cls(moved / length[..., None], length, mean)
-
-    def at(self, episode: Tensor, number: Tensor) -> Centred:
-        """Images `number` [T, b] of each episode [T, 1]."""
-        return Centred(self.unit[episode, number], self.length[episode, number], self.mean[episode, number])
-
-    def compared(
-        self, products: Tensor, sums: Tensor, squares: Tensor, way: int, channels: int
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As `compare`, from <unit, c> [T, Q * P, N * R], sum(c) and |c|^2 [T, N * R] of class nodes c.
-
-        `channels` is 0 where nothing is centred.
-        """
-        products = products.unflatten(2, (way, -1)).unflatten(1, self.length.shape[1:]).transpose(2, 3)
-        sums, squares = sums.unflatten(1, (way, 1, -1))[:, None], squares.unflatten(1, (way, 1, -1))[:, None]
-        square = squares - sums.square() / channels if channels else squares
-        cosines = products * square.clamp(min=1e-12).rsqrt()
-        inner = products * self.length[:, :, None, :, None] + self.mean[:, :, None, :, None] * sums
-        return cosines, (inner.mean(-1).relu() + LEAST_WEIGHT, inner.mean(-2).relu() + LEAST_WEIGHT)
+        return pyramid(features, [*self.pyramid, features.shape[-1]]) if self.pyramid else descriptors(features)
 
 
 def compare(query: Tensor, classes: Tensor, centred: bool) -> tuple[Tensor, tuple[Tensor, Tensor]]:

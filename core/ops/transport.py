@@ -60,11 +60,13 @@ class _EMD(torch.autograd.Function):
         leading, (n, m) = cost.shape[:-2], cost.shape[-2:]
         problem = [cost.reshape(-1, n, m), a.reshape(-1, n), b.reshape(-1, m)]
         exact = [part.double().contiguous() for part in problem]
-        _check(*exact)
-        exact[2] = exact[2] * _ratio(exact[1].sum(-1, keepdim=True), exact[2].sum(-1, keepdim=True))
+        totals = [weight.sum(-1, keepdim=True) for weight in exact[1:]]
+        if not _sound(*exact, *totals):
+            _refuse(*exact)
+        exact[2] = exact[2] * _ratio(*totals)
         flow, u, v, more = solve(*exact)
         value = torch.linalg.vecdot(exact[0].flatten(1), flow.flatten(1)) + more
-        shift = _ratio((exact[1] * u).sum(-1, keepdim=True), exact[1].sum(-1, keepdim=True))
+        shift = _ratio((exact[1] * u).sum(-1, keepdim=True), totals[0])
         flow, u, v = (part.to(cost.dtype) for part in (flow, u - shift, v + shift))
         found = [part.unflatten(0, leading) if leading else part[0] for part in (flow, u, v)]
         ctx.save_for_backward(*found)
@@ -130,22 +132,28 @@ def emd_logits(
 
 
 def _ratio(x: Tensor, y: Tensor) -> Tensor:
-    """x / y, and 1 where y is 0."""
-    return torch.where(y == 0, 1.0, x / torch.where(y == 0, 1.0, y))
+    """x / y, and 1 where both are 0."""
+    return (x / y).nan_to_num_(nan=1.0)
 
 
-def _check(cost: Tensor, a: Tensor, b: Tensor) -> None:
+def _sound(cost: Tensor, a: Tensor, b: Tensor, supply: Tensor, demand: Tensor) -> bool:
+    """Whether the problems are certainly well posed: sums tell in one pass over the costs."""
+    finite = [x.sum().isfinite() for x in (cost, supply, demand)]
+    return bool(torch.stack([*finite, (a >= 0).all(), (b >= 0).all(), ((supply > 0) == (demand > 0)).all()]).all())
+
+
+def _refuse(cost: Tensor, a: Tensor, b: Tensor) -> None:
+    """Say what is wrong with the problems, if anything is."""
     fine = [cost.isfinite().all(), *((w >= 0).all() & w.isfinite().all() for w in (a, b))]
     fine.append(((a.sum(-1) > 0) == (b.sum(-1) > 0)).all())
-    if all(torch.stack(fine).tolist()):
-        return
     what = (
         "costs that are not finite",
         "row weights that are negative or NaN",
         "column weights that are negative or NaN",
     )
     broken = [words for words, good in zip((*what, "weights on one side only"), fine, strict=True) if not good]
-    raise UserError(
-        f"The Earth Mover's Distance was given {' and '.join(broken)}; features have probably diverged: lower "
-        "STAGE.*.OPTIM.LR, or set OPTIM.CLIP."
-    )
+    if broken:
+        raise UserError(
+            f"The Earth Mover's Distance was given {' and '.join(broken)}; features have probably diverged: lower "
+            "STAGE.*.OPTIM.LR, or set OPTIM.CLIP."
+        )
