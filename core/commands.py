@@ -109,8 +109,8 @@ def evaluate(
     asked = questions(loaded.cfg, shots, ways, methods)
     if lowshot and (ways or methods or save_features or generalized):
         raise UserError("--lowshot has classes and questions of its own; give no other option beside it than --shots.")
-    if untrained and generalized:
-        raise UserError("--untrained cannot be combined with --generalized; give a checkpoint with -c.")
+    if generalized:
+        _refuse_beside_generalized(untrained, save_features)
     if untrained and lowshot:
         for result, _ in _lowshot(builder, builder.method(), lowshot, shots):
             log.info("untrained  %s", lowshot_line(result))
@@ -163,14 +163,13 @@ def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Seq
     """Evaluate one checkpoint among all base classes, write the files, and yield the lines to print."""
     examination, meta, digest = _open(loaded, builder, path)
     wanted = loaded.cfg.DATASET.BASE_HOLDOUT
-    builder.held_out()
+    held = builder.held_out()
     if meta.get("base_holdout", 0) != wanted:
         raise UserError(
             f"{path} was trained with DATASET.BASE_HOLDOUT {meta.get('base_holdout', 0)}, but the config says "
             f"{wanted}, so it may have seen base-class images it would be tested on; train it with that hold-out."
         )
-    for question in _possible(examination, asked, ""):
-        result, joint = examination.generalized(question)
+    for result, joint in examination.generalized(_possible(examination, asked, ""), held):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
         folder = result_dir(path.parent, path.stem, result, "generalized_")
         write_generalized(folder, result, joint)
@@ -215,6 +214,16 @@ def _restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dic
     checkpoint.restore_for_test(method, held["method"], path)
     refuse_other_network(own, held["meta"], path)
     return method, held["meta"], digest
+
+
+def _refuse_beside_generalized(untrained: bool, save_features: str) -> None:
+    """Say which options --generalized has no answer to."""
+    if untrained:
+        raise UserError("--untrained cannot be combined with --generalized; give a checkpoint with -c.")
+    if save_features:
+        raise UserError(
+            f"--save-features is {save_features}, but --generalized hands no features on; evaluate without it for them."
+        )
 
 
 def _possible(examination: Examination, asked: Sequence[Question], save_features: str) -> Sequence[Question]:
