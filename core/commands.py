@@ -180,7 +180,7 @@ def examine_lowshot(
     loaded: Loaded, builder: Builder, path: Path, group: str, shots: Sequence[int] = ()
 ) -> Iterator[str]:
     """Evaluate one checkpoint on a group of ImageNet low-shot, write the files, and yield the lines to print."""
-    method, meta, digest = _restored(loaded, builder, path)
+    method, meta, digest = restored(loaded, builder, path)
     for result, trials in _lowshot(builder, method, group, shots):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
         name = f"lowshot_{group}_{result['shot']}shots_seed{result['seed']}_{result['trials']}"
@@ -201,19 +201,10 @@ def _lowshot(
 
 def _open(loaded: Loaded, builder: Builder, path: Path) -> tuple[Examination, dict[str, Any], str]:
     """A checkpoint ready for questions, what it says about itself, and its hash."""
-    method, meta, digest = _restored(loaded, builder, path)
+    method, meta, digest = restored(loaded, builder, path)
     own = builder.meta(loaded.cfg.STAGES[-1])
     identity = {"checkpoint": digest, **{name: own[name] for name in ("method", "backbone")}}
     return Examination(builder, method, identity), meta, digest
-
-
-def _restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dict[str, Any], str]:
-    """A checkpoint's method, what it says about itself, and its hash."""
-    method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
-    digest = checkpoint.sha256(path)
-    checkpoint.restore_for_test(method, held["method"], path)
-    refuse_other_network(own, held["meta"], path)
-    return method, held["meta"], digest
 
 
 def _refuse_beside_generalized(untrained: bool, save_features: str) -> None:
@@ -232,6 +223,19 @@ def _possible(examination: Examination, asked: Sequence[Question], save_features
         examination.refuse_without_features()
     examination.refuse_impossible(asked)
     return asked
+
+
+def restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dict[str, Any], str]:
+    """A checkpoint's method, what it says about itself, and its hash.
+
+    Raises:
+        UserError: where the file is no checkpoint of this config's network.
+    """
+    method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
+    digest = checkpoint.sha256(path)
+    checkpoint.restore_for_test(method, held["method"], path)
+    refuse_other_network(own, held["meta"], path)
+    return method, held["meta"], digest
 
 
 def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:
