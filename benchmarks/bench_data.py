@@ -26,9 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from core.data.benchmarks import benchmark, prepare
+from core.data.benchmarks import benchmark
 from core.data.collect import Options
 from core.data.images import Recipe, decode_all
+from core.data.preparing import prepare
 from core.data.store import Split
 
 CLASSES = 20

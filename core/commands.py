@@ -109,8 +109,8 @@ def evaluate(
     asked = questions(loaded.cfg, shots, ways, methods)
     if lowshot and (ways or methods or save_features or generalized):
         raise UserError("--lowshot has classes and questions of its own; give no other option beside it than --shots.")
-    if untrained and generalized:
-        raise UserError("--untrained cannot be combined with --generalized; give a checkpoint with -c.")
+    if generalized:
+        _refuse_beside_generalized(untrained, save_features)
     if untrained and lowshot:
         for result, _ in _lowshot(builder, builder.method(), lowshot, shots):
             log.info("untrained  %s", lowshot_line(result))
@@ -163,14 +163,13 @@ def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Seq
     """Evaluate one checkpoint among all base classes, write the files, and yield the lines to print."""
     examination, meta, digest = _open(loaded, builder, path)
     wanted = loaded.cfg.DATASET.BASE_HOLDOUT
-    builder.held_out()
+    held = builder.held_out()
     if meta.get("base_holdout", 0) != wanted:
         raise UserError(
             f"{path} was trained with DATASET.BASE_HOLDOUT {meta.get('base_holdout', 0)}, but the config says "
             f"{wanted}, so it may have seen base-class images it would be tested on; train it with that hold-out."
         )
-    for question in _possible(examination, asked, ""):
-        result, joint = examination.generalized(question)
+    for result, joint in examination.generalized(_possible(examination, asked, ""), held):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
         folder = result_dir(path.parent, path.stem, result, "generalized_")
         write_generalized(folder, result, joint)
@@ -181,7 +180,7 @@ def examine_lowshot(
     loaded: Loaded, builder: Builder, path: Path, group: str, shots: Sequence[int] = ()
 ) -> Iterator[str]:
     """Evaluate one checkpoint on a group of ImageNet low-shot, write the files, and yield the lines to print."""
-    method, meta, digest = _restored(loaded, builder, path)
+    method, meta, digest = restored(loaded, builder, path)
     for result, trials in _lowshot(builder, method, group, shots):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
         name = f"lowshot_{group}_{result['shot']}shots_seed{result['seed']}_{result['trials']}"
@@ -202,19 +201,20 @@ def _lowshot(
 
 def _open(loaded: Loaded, builder: Builder, path: Path) -> tuple[Examination, dict[str, Any], str]:
     """A checkpoint ready for questions, what it says about itself, and its hash."""
-    method, meta, digest = _restored(loaded, builder, path)
+    method, meta, digest = restored(loaded, builder, path)
     own = builder.meta(loaded.cfg.STAGES[-1])
     identity = {"checkpoint": digest, **{name: own[name] for name in ("method", "backbone")}}
     return Examination(builder, method, identity), meta, digest
 
 
-def _restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dict[str, Any], str]:
-    """A checkpoint's method, what it says about itself, and its hash."""
-    method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
-    digest = checkpoint.sha256(path)
-    checkpoint.restore_for_test(method, held["method"], path)
-    refuse_other_network(own, held["meta"], path)
-    return method, held["meta"], digest
+def _refuse_beside_generalized(untrained: bool, save_features: str) -> None:
+    """Say which options --generalized has no answer to."""
+    if untrained:
+        raise UserError("--untrained cannot be combined with --generalized; give a checkpoint with -c.")
+    if save_features:
+        raise UserError(
+            f"--save-features is {save_features}, but --generalized hands no features on; evaluate without it for them."
+        )
 
 
 def _possible(examination: Examination, asked: Sequence[Question], save_features: str) -> Sequence[Question]:
@@ -223,6 +223,19 @@ def _possible(examination: Examination, asked: Sequence[Question], save_features
         examination.refuse_without_features()
     examination.refuse_impossible(asked)
     return asked
+
+
+def restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dict[str, Any], str]:
+    """A checkpoint's method, what it says about itself, and its hash.
+
+    Raises:
+        UserError: where the file is no checkpoint of this config's network.
+    """
+    method, held, own = builder.method(), checkpoint.load(path), builder.meta(loaded.cfg.STAGES[-1])
+    digest = checkpoint.sha256(path)
+    checkpoint.restore_for_test(method, held["method"], path)
+    refuse_other_network(own, held["meta"], path)
+    return method, held["meta"], digest
 
 
 def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:

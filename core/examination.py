@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from core.build import Builder
 from core.config import Config
 from core.data.disjoint import DisjointSampler, count_tasks
 from core.data.episodes import EpisodeSampler, Shape
+from core.data.loaders import Pixels
+from core.data.store import Split
 from core.engine import device
 from core.engine.cache import Shelf
 from core.engine.evaluator import Evaluator
-from core.engine.features import CachedFeatures
+from core.engine.features import CachedFeatures, Source
 from core.engine.generalized import classify_generalized
 from core.engine.heads import refuse_unfit
 from core.engine.tally import Evaluation
@@ -140,13 +142,20 @@ class Examination:
         }
         return Answer(result, found, disjoint)
 
-    def generalized(self, question: Question) -> tuple[dict[str, Any], Joint]:
-        """Episodes of one shape among all base classes: result and counts."""
+    def generalized(
+        self, asked: Sequence[Question], held: tuple[Split, Pixels]
+    ) -> Iterator[tuple[dict[str, Any], Joint]]:
+        """Each question among all base classes, of which `held` has new images: result and counts."""
+        split, pixels = held
+        source = self._evaluator.source(self._source.method, show=True, pixels=pixels)
+        for question in asked:
+            yield self._among_base_classes(question, split, source)
+
+    def _among_base_classes(self, question: Question, held: Split, source: Source) -> tuple[dict[str, Any], Joint]:
+        """Episodes of one shape, and as many held-out images of base classes."""
         cfg, shape, head = self._cfg, question.shape, self._heads[question.method]
-        held, pixels = self._builder.held_out()
-        base = self._evaluator.source(self._source.method, show=True, pixels=pixels)
         sampler, episodes = self._sampler(shape), cfg.EVAL.EPISODES
-        joint = classify_generalized(self._evaluator, head, self._source, (held, base), sampler, episodes, show=True)
+        joint = classify_generalized(self._evaluator, head, self._source, (held, source), sampler, episodes, show=True)
         result = {
             "method": question.method,
             "dataset": self._split.dataset,

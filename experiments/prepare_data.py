@@ -8,9 +8,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.cli import run_command
-from core.data.benchmarks import BENCHMARKS, Benchmark, benchmark, check_prepared, is_prepared, prepare
+from core.data.benchmarks import BENCHMARKS, Benchmark, benchmark, is_prepared
 from core.data.collect import Options
 from core.data.lowshot import CLASS_IDS
+from core.data.preparing import check_prepared, prepare
 from core.data.store import SPLITS, Split, split_dir
 
 EPILOG = """examples:

@@ -10,9 +10,7 @@ import torch
 
 from core.build import Builder
 from core.cli import start_log
-from core.commands import prepare_machine
-from core.engine import checkpoint
-from core.engine.selection import refuse_other_network
+from core.commands import prepare_machine, restored
 from core.errors import UserError
 from core.make import load_config
 from core.report.flow_plot import draw_flow, grid_boxes
@@ -48,9 +46,7 @@ def study_flow(
     loaded, path = load_config(cfg_file, overrides), Path(file)
     where, _ = prepare_machine(device_name, threads)
     builder = Builder(loaded.cfg, where)
-    method, held = builder.method(), checkpoint.load(path)
-    checkpoint.restore_for_test(method, held["method"], path)
-    refuse_other_network(builder.meta(loaded.cfg.STAGES[-1]), held["meta"], path)
+    method, _, _ = restored(loaded, builder, path)
     evaluator = builder.evaluator("test")
     if not 0 <= query < evaluator.sampler.shape.n_query:
         raise UserError(f"--query is {query}, but an episode has {evaluator.sampler.shape.n_query}, numbered from 0.")

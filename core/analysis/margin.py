@@ -83,7 +83,8 @@ def study_margins(
     where, _ = prepare_machine(device_name, threads)
     for loaded in configs:
         _refuse_unfit(loaded, where)
-    files = [_of_margin(Path(file), margin) for file, margin in zip(checkpoints, margins, strict=False)]
+    pairs = zip(checkpoints, margins, strict=True) if checkpoints else ()
+    files = [_of_margin(Path(file), margin) for file, margin in pairs]
     machine = {"device_name": device_name, "threads": threads}
     for margin, loaded in zip(margins, configs, strict=True) if not files else ():
         name = f"{tag}_m{margin:g}".lstrip("_")

@@ -110,8 +110,7 @@ class Evaluator:
         A chunk's size follows the time its user takes. What encoding takes is added to `seconds["encode"]`.
         """
         start = time.perf_counter()
-        builder = TaskBuilder(self.split, sampler, self.pixels.device, self._first_class, "semantics" in needs)
-        builder.base = source.base_means() if "base" in needs else None
+        builder = self._builder(needs, source, sampler)
         seconds["encode"] += time.perf_counter() - start
         with Progress(episodes, "episodes", show) as bar:
             chunk: _Chunk | None = None
@@ -138,9 +137,13 @@ class Evaluator:
         """Drawn episodes as one task with features; `sampler` drew them, by default the evaluator's own."""
         sampler = sampler or self.sampler
         self._prepare(source, drawn)
-        builder = TaskBuilder(self.split, sampler, self.pixels.device, self._first_class, "semantics" in method.needs)
-        builder.base = source.base_means() if "base" in method.needs else None
-        return self._task(source, builder, drawn)
+        return self._task(source, self._builder(method.needs, source, sampler), drawn)
+
+    def _builder(self, needs: Sequence[str], source: Source, sampler: Sampler) -> TaskBuilder:
+        """What makes tasks of this sampler's episodes, with the words and base-class means that are needed."""
+        builder = TaskBuilder(self.split, sampler, self.pixels.device, self._first_class, "semantics" in needs)
+        builder.base = source.base_means() if "base" in needs else None
+        return builder
 
     def _prepare(self, source: Source, drawn: Episodes) -> float:
         """Encode what these episodes use and is not there yet; returns the seconds it took."""

@@ -14,6 +14,7 @@ from core.backbones.blocks import Backbone
 from core.episode import Batch, DataInfo, Task
 from core.methods.base import Method, load_matching
 from core.ops.groups import stacked_by_class
+from core.ops.local import descriptors
 from core.ops.ridge import reconstruction_error
 from core.registry import METHODS
 
@@ -56,23 +57,19 @@ class FRN(Method):
         """Gamma."""
         return self.gamma
 
-    def descriptors(self, maps: Tensor) -> Tensor:
-        """[..., d, h, w] to [..., h w, d]."""
-        return maps.flatten(-2).transpose(-1, -2) / self.divisor
-
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
         rows, shots = self._rows(task)
         positions, width = self.categories.shape[1:]
         penalty = shots.double() * positions / width * self.alpha.exp() + 1e-6
-        query = self.descriptors(task.query["map"])
+        query = self._descriptors(task.query["map"])
         return -self.gamma * reconstruction_error(query, rows, penalty, self.beta.exp())
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Base-class logits [n, n_base]; no gradient reaches alpha and beta."""
         n_base, positions, width = self.categories.shape
         penalty = (positions / width * self.alpha.detach().exp() + 1e-6).expand(1, n_base)
-        query = self.descriptors(batch.inputs["map"])[None]
+        query = self._descriptors(batch.inputs["map"])[None]
         return -self.gamma * reconstruction_error(query, self.categories[None], penalty, self.beta.detach().exp())[0]
 
     def loss(self, item: Task | Batch) -> Tensor:
@@ -93,7 +90,11 @@ class FRN(Method):
             return super().start_from(previous)
         return load_matching(self, previous.state_dict(), "the previous stage")
 
+    def _descriptors(self, maps: Tensor) -> Tensor:
+        """[..., d, h, w] to [..., h w, d]."""
+        return descriptors(maps) / self.divisor
+
     def _rows(self, task: Task) -> tuple[Tensor, Tensor]:
         """Support descriptors of each class [T, N, K r, d] and shots [T, N]."""
-        stacked, shots = stacked_by_class(self.descriptors(task.support["map"]), task)
+        stacked, shots = stacked_by_class(self._descriptors(task.support["map"]), task)
         return stacked.flatten(2, 3), shots

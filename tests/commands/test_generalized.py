@@ -8,6 +8,7 @@ import torch
 
 from core.build import Builder
 from core.engine.checkpoint import load, restore
+from core.engine.features import Encoder
 from core.make import load_config
 from tests.workspace import PROTONET, TWO_STAGES, best
 
@@ -70,6 +71,26 @@ def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
     torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_held_out_images_are_opened_and_encoded_once_for_all_questions(space, monkeypatch):
+    cfg = space.config()
+    run = space.train(cfg, HELD)
+    alone = [space.evaluate(cfg, best(run), HELD, generalized=True, shots=[shot]) / "episodes.csv" for shot in (1, 2)]
+    before = [file.read_bytes() for file in alone]
+    opened, encoded = [], []
+    held_out, blocks = Builder.held_out, Encoder.blocks
+
+    def counted_blocks(self, ids):
+        encoded.extend(ids.tolist() if self.pixels is opened[0][1] else [])
+        return blocks(self, ids)
+
+    monkeypatch.setattr(Builder, "held_out", lambda self: opened.append(held_out(self)) or opened[-1])
+    monkeypatch.setattr(Encoder, "blocks", counted_blocks)
+    space.evaluate(cfg, best(run), HELD, generalized=True, shots=[1, 2])
+    assert [file.read_bytes() for file in alone] == before
+    assert len(opened) == 1
+    assert sorted(encoded) == list(range(8 * 4))
+
+
 def test_what_cannot_be_asked_is_said(space, refused):
     cfg = space.config()
     run = space.train(cfg)
@@ -79,3 +100,7 @@ def test_what_cannot_be_asked_is_said(space, refused):
     assert "was trained with DATASET.BASE_HOLDOUT 0" in sentence
     sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--generalized", HELD)
     assert sentence.startswith("--untrained cannot be combined")
+    arguments = ("--generalized", HELD, "--save-features", space.path / "f.npz")
+    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", best(run), *arguments)
+    assert sentence.startswith("--save-features is ")
+    assert "--generalized hands no features on" in sentence

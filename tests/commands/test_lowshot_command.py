@@ -9,10 +9,10 @@ import torch
 
 from core.build import Builder
 from core.data import lowshot
-from core.data.benchmarks import prepare
 from core.data.collect import Options
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.lowshot import open_group
+from core.data.preparing import prepare
 from core.engine.checkpoint import load, restore
 from core.make import load_config
 from tests.data.fake_features import ORDER, features, small_lowshot, write_npz

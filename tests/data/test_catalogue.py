@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from core.data import catalogue
-from core.data.benchmarks import BENCHMARKS, Benchmark, check_prepared, prepare
+from core.data.benchmarks import BENCHMARKS, Benchmark
 from core.data.collect import Options, Published
+from core.data.preparing import check_prepared, prepare
 from core.data.store import SPLITS
 from core.errors import UserError
 from tests.data.fake_images import picture, write_classes

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.data import lowshot
-from core.data.benchmarks import benchmark, check_prepared, prepare
+from core.data.benchmarks import benchmark
 from core.data.collect import Options
+from core.data.preparing import check_prepared, prepare
 from core.errors import UserError
 from tests.data.fake_features import ORDER, features, small_lowshot, write_npz
 from tests.data.fake_images import names, write_classes

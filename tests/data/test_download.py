@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from core.data import download
-from core.data.benchmarks import Benchmark, prepare
+from core.data.benchmarks import Benchmark
 from core.data.cifar import read_cifar_fs
 from core.data.collect import Options
 from core.data.download import Remote, fetch
+from core.data.preparing import prepare
 from core.errors import UserError
 from tests.data.fake_cifar import LISTS, PER_CLASS, make_parts, write_tar
 

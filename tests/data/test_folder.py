@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from core.data import packing
-from core.data.benchmarks import benchmark, check_prepared, is_prepared, open_split, prepare
+from core.data.benchmarks import benchmark, is_prepared, open_split
 from core.data.collect import Options
+from core.data.preparing import check_prepared, prepare
 from core.data.store import SPLITS
 from core.errors import UserError
 from tests.data.fake_images import names, picture, write_class, write_classes
-from tests.data.test_benchmarks import run_script
+from tests.data.test_preparing import run_script
 
 SMALL = Options(size=12, workers=1)
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from core.data import lowshot
-from core.data.benchmarks import BENCHMARKS, benchmark, check_prepared, open_split, prepare
+from core.data.benchmarks import BENCHMARKS, benchmark, open_split
 from core.data.collect import Options
 from core.data.loaders import Pixels
 from core.data.lowshot import STORED, open_group, published
+from core.data.preparing import check_prepared, prepare
 from core.errors import UserError
 from tests.data.fake_features import BASE, NOVEL, ORDER, features, small_lowshot, write_npz
 
