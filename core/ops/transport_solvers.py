@@ -6,8 +6,10 @@ All in float64, contiguous, with equal totals. See `core.ops.transport.solver_na
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from core.errors import UserError
 
 FEWEST = 8  # problems that are worth a thread
+T = TypeVar("T")
 Solution = tuple[Tensor, Tensor, Tensor, float]
 
 
@@ -35,23 +38,38 @@ def simplex(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
         ) from error
     problem = [part.cpu().numpy() for part in (cost, a, b)]
     answer = [np.empty_like(part) for part in problem]
-    most = 1000 + 100 * (cost.shape[1] + cost.shape[2])
-    count = len(cost)
-    threads = max(1, min(torch.get_num_threads(), count // FEWEST))
-    bounds = [count * part // threads for part in range(threads + 1)]
-
-    def part(number: int) -> int:
-        chunk = slice(bounds[number], bounds[number + 1])
-        return solve_many(*(array[chunk] for array in problem), *(array[chunk] for array in answer), most)
-
-    pending = [_pool(os.getpid()).submit(part, number) for number in range(1, threads)]
-    failed = part(0) + sum(future.result() for future in pending)
+    count, most = len(cost), most_pivots(*cost.shape[1:])
+    failed = sum(
+        in_parts(lambda part: solve_many(*(x[part] for x in problem), *(x[part] for x in answer), most), count, FEWEST)
+    )
     if failed:
-        raise UserError(
-            f"METHOD.ARGS.solver is simplex, which left {failed} of {count} problems unsolved after {most} pivots "
-            "each; set solver: interior_point."
-        )
+        refuse_unsolved(failed, count, most)
     return *(torch.from_numpy(array).to(cost.device) for array in answer), 0.0
+
+
+def most_pivots(n: int, m: int) -> int:
+    """Pivots after which a problem of this size counts as unsolved; tens to hundreds are usual."""
+    return 1000 + 100 * (n + m)
+
+
+def refuse_unsolved(failed: int, count: int, most: int) -> None:
+    """Say that the network simplex gave up on `failed` of `count` problems."""
+    raise UserError(
+        f"METHOD.ARGS.solver is simplex, which left {failed} of {count} problems unsolved after {most} pivots each; "
+        "set solver: interior_point."
+    )
+
+
+def in_parts(work: Callable[[slice], T], count: int, fewest: int) -> list[T]:
+    """What `work` returns for consecutive parts of range(count), on as many threads as PyTorch has.
+
+    A part has at least `fewest`, unless there is only one; `work` lets go of Python's lock.
+    """
+    threads = max(1, min(torch.get_num_threads(), count // fewest))
+    bounds = [count * part // threads for part in range(threads + 1)]
+    first, *others = map(slice, bounds, bounds[1:])
+    pending = [_pool(os.getpid()).submit(work, part) for part in others]
+    return [work(first), *(future.result() for future in pending)]
 
 
 @cache
