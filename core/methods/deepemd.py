@@ -154,7 +154,7 @@ def compare(query: Tensor, classes: Tensor, centred: bool) -> tuple[Tensor, tupl
     other = classes.mean(2)
     moved = c - c.mean(-1, keepdim=True) if centred else c
     products = q @ torch.cat([F.normalize(moved, dim=-1), other], 1).transpose(1, 2)
-    square = q.square().sum(-1, keepdim=True)
+    square = torch.linalg.vector_norm(q, dim=-1, keepdim=True).square()  # no second tensor of q's size
     if centred:
         square = square - q.shape[-1] * q.mean(-1, keepdim=True).square()
     cosines = products[..., : c.shape[1]] * square.clamp(min=1e-12).rsqrt()
