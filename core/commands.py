@@ -18,7 +18,7 @@ from core.build import Builder
 from core.cli import start_log
 from core.config import Loaded, check_files
 from core.engine import checkpoint, device
-from core.engine.selection import refuse_other_network, select
+from core.engine.selection import changed_at_test, refuse_other_network, select
 from core.errors import UserError
 from core.examination import Examination, Question, questions
 from core.lowshot import SHOTS, LowShot
@@ -148,6 +148,7 @@ def examine(
         answer = examination.answer(question)
         result = answer.result | {"checkpoint": path.name, "checkpoint_sha256": digest}
         result |= {"trained_on": meta["dataset"], "training_seed": meta.get("seed")}
+        result["at_test"] = {} if result["features_of"] else changed_at_test(own, meta)
         if any(meta[key] != own[key] for key in ("dataset", "image_size")):
             result["reference"] = None  # it was trained on other images than the published network
         folder = result_dir(path.parent, path.stem, result)
@@ -162,6 +163,7 @@ def examine(
 def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Sequence[Question]) -> Iterator[str]:
     """Evaluate one checkpoint among all base classes, write the files, and yield the lines to print."""
     examination, meta, digest = _open(loaded, builder, path)
+    own = builder.meta(loaded.cfg.STAGES[-1])
     wanted = loaded.cfg.DATASET.BASE_HOLDOUT
     held = builder.held_out()
     if meta.get("base_holdout", 0) != wanted:
@@ -171,6 +173,7 @@ def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Seq
         )
     for result, joint in examination.generalized(_possible(examination, asked, ""), held):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
+        result["at_test"] = changed_at_test(own, meta)
         folder = result_dir(path.parent, path.stem, result, "generalized_")
         write_generalized(folder, result, joint)
         yield f"{generalized_line(result)}\nresult files  {folder}"

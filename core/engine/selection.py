@@ -71,10 +71,20 @@ def refuse_other_network(asked: dict[str, Any], held: dict[str, Any], path: Path
         raise UserError(f"{path} was {difference}; use the config it was trained with, or override these keys.")
 
 
+def changed_at_test(asked: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that may be others at test (`Method.test_arguments`) and are, with the values asked for."""
+    trained, wanted = _completed(held["method"], METHODS), asked["method"]
+    names = METHODS[wanted["NAME"]].test_arguments if trained["NAME"] == wanted["NAME"] else ()
+    return {name: wanted["ARGS"][name] for name in names if trained["ARGS"].get(name) != wanted["ARGS"][name]}
+
+
 def _other_network(asked: dict[str, Any], held: dict[str, Any]) -> str | None:
     """How the method or the backbone of a checkpoint differs from that of the config, or None."""
     for part, registry in (("method", METHODS), ("backbone", BACKBONES)):
-        if asked[part] != _completed(held[part], registry):
+        trained = _completed(held[part], registry)
+        if part == "method":
+            trained = trained | {"ARGS": trained["ARGS"] | changed_at_test(asked, held)}
+        if asked[part] != trained:
             trained, wanted = json.dumps(held[part]), json.dumps(asked[part])
             return f"trained with {part.upper()} {trained}, but the config asks for {wanted}"
     return None

@@ -33,6 +33,7 @@ class Method(nn.Module):
         cosine_logits    logits / logit_scale are cosines
         base_from_means  `base_logits` reads the base classes' means
         loss_over_base   the loss of an episode is over all base classes, in their order
+        test_arguments   arguments of which a checkpoint may be tested with other values than it was trained with
     """
 
     name: ClassVar[str]
@@ -46,6 +47,7 @@ class Method(nn.Module):
     cosine_logits = False
     base_from_means = True
     loss_over_base = False
+    test_arguments: ClassVar[tuple[str, ...]] = ()
     logit_scale: float | Tensor = 1.0
 
     def __init__(self, backbone: Backbone, info: DataInfo) -> None:

@@ -55,6 +55,15 @@ class FineTuned(BaseTrained):
 
     class_symmetric = False
     order_free = False
+    test_arguments = (
+        "head_passes",
+        "head_steps",
+        "head_batch",
+        "head_lr",
+        "head_momentum",
+        "head_dampening",
+        "head_weight_decay",
+    )
 
     def __init__(
         self,

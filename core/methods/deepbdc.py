@@ -72,6 +72,7 @@ class STLDeepBDC(Distilled):
     """
 
     needs = ("map",)
+    test_arguments = ("inverse_penalty",)
 
     def __init__(
         self,

@@ -39,7 +39,8 @@ class DeepEMD(Method):
             BACKBONE.VECTOR: mean.
         solver, form, l2_strength: see `core.ops.transport.solver_named`.
         feature_pyramid: side lengths of pooled maps whose positions are nodes too, e.g. [2, 1]; fcn only.
-        sfc_lr, sfc_wd, sfc_update_step, sfc_bs: the SFC's SGD: rate, decay, passes over the supports, mini-batch.
+        sfc_lr, sfc_wd, sfc_update_step, sfc_bs: the SFC's SGD: rate, decay, passes over the supports, mini-batch;
+            may be others at test than in training.
         temperature: multiplies the similarity, at most 1.
         norm: center, or none for a plain cosine.
         weight_grad: the exact gradient towards the nodes' weights; false leaves it out, as the authors' OpenCV path.
@@ -52,6 +53,7 @@ class DeepEMD(Method):
     """
 
     order_free = False
+    test_arguments = ("solver", "sfc_lr", "sfc_wd", "sfc_update_step", "sfc_bs")
 
     def __init__(
         self,

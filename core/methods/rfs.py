@@ -33,6 +33,8 @@ class RFS(Distilled):
     CIFAR-FS, Conv4, 5-way: 62.7 +- 0.8 at 1 shot, 78.7 +- 0.5 at 5; distilled 63.8 +- 0.8 and 79.5 +- 0.5.
     """
 
+    test_arguments = ("inverse_penalty", "augmented")
+
     def __init__(
         self,
         backbone: Backbone,

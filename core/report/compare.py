@@ -140,8 +140,9 @@ def _setting(e: Evaluation) -> str:
 
 
 def _name(e: Evaluation) -> str:
-    """The run's folder, and the head where another method's classified."""
-    return e.run.name + (f" + {e.result['method']}" if e.result.get("features_of") else "")
+    """The run's folder, the head where another method's classified, and arguments that were others at test."""
+    head = f" + {e.result['method']}" if e.result.get("features_of") else ""
+    return e.run.name + head + "".join(f", {key} {value}" for key, value in e.result.get("at_test", {}).items())
 
 
 def _accuracies(settings: dict[str, list[Group]]) -> Table:

@@ -72,12 +72,13 @@ class Evaluation:
 
     @cached_property
     def recipe(self) -> tuple | None:
-        """What was trained and how, without the training seed; None where the run's config is not there."""
+        """What was trained and tested, and how, without the training seed; None where the run's config is not there."""
         try:
             tree = flatten(yaml.safe_load((self.run / "config.yaml").read_text(encoding="utf-8")))
         except (OSError, ValueError, AttributeError, yaml.YAMLError):
             return None
         kept = {key: value for key, value in tree.items() if not key.startswith(UNTRAINED)}
+        kept |= {"at_test": self.result.get("at_test", {})}
         return self.result["method"], json.dumps(kept, sort_keys=True, default=str)
 
 
@@ -121,6 +122,7 @@ def of_run(path: Path) -> list[Evaluation]:
     if not found:
         raise UserError(f"{path} holds no evaluation; give a run folder that was evaluated, or an evaluation's folder.")
     plain = [e for e in found if e.result.get("precision") == "float32" and not e.result.get("features_of")]
+    plain = [e for e in plain if not e.result.get("at_test")] or plain
     best = [e for e in plain if e.path.parent.name.startswith("ebest_")] or plain or found
     for one in best:
         twins = [str(other.path) for other in best if other.key == one.key]

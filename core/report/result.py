@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ def result_dir(run: Path, checkpoint: str, result: dict[str, Any], kind: str = "
     other = "" if r["dataset"] == r["trained_on"] else f"{r['dataset']}_"
     name = f"{kind}{other}{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
     name += f"_{r['method']}" if r.get("features_of") else ""
+    name += "".join(f"_{key}={_plain(value)}" for key, value in r.get("at_test", {}).items())
     name += "_bf16" if r.get("precision") == "bfloat16" else ""
     return run / "eval" / checkpoint / name
 
@@ -97,6 +99,11 @@ def extremes(counts: Counts, queries: int, class_names: list[str], listed: int =
     }
 
 
+def _plain(value: Any) -> str:
+    """An argument's value without brackets and blanks."""
+    return re.sub(r"[^\w.+-]+", "-", str(value)).strip("-")
+
+
 def quoted(name: str) -> str:
     """A CSV field."""
     return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\r\n') else name
@@ -108,6 +115,7 @@ def result_line(result: dict[str, Any]) -> str:
     kind = "transductive" if r["transductive"] else "inductive"
     kind += ", bfloat16" if r.get("precision") == "bfloat16" else ""
     method = f"{r['method']} on features of {r['features_of']}" if r.get("features_of") else r["method"]
+    method += "".join(f", {key} {_plain(value)} at test" for key, value in r.get("at_test", {}).items())
     line = (
         f"{method}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot  "
         f"{r['mean']:.2f} ± {r['ci95']:.2f} %  "

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from core import registry
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, Encoder, LiveFeatures
 from core.engine.trainer import Trainer
@@ -280,3 +281,8 @@ def _die_in_the_second(epoch, trainer, stage, optimizer, progress, *rest):
         trainer._steps(stage, optimizer, 1, rest[-1])
         raise _Killed
     return epoch(trainer, stage, optimizer, progress, *rest)
+
+
+def test_what_may_be_other_at_test_is_an_argument():
+    for name, arguments in schemas().methods.items():
+        assert set(registry.METHODS[name].test_arguments) <= set(arguments), name
