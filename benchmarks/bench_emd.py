@@ -35,7 +35,8 @@ from torch import Tensor
 from core.backbones.conv4 import Conv4
 from core.engine.device import tune_allocator
 from core.episode import DataInfo, Task
-from core.methods.deepemd import DeepEMD, compare
+from core.methods.deepemd import DeepEMD
+from core.ops.nodes import compare
 from core.ops.transport import emd_logits
 from core.ops.transport_solvers import simplex
 

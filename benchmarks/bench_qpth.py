@@ -21,12 +21,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench_emd import compare, feature_maps, interleaved, resident_mb, slopes
+from bench_emd import feature_maps, interleaved, resident_mb, slopes
 
 import torch  # isort: skip
 from qpth.qp import QPFunction
 from torch import Tensor
 
+from core.ops.nodes import compare
 from core.ops.transport import emd_logits
 
 NODES, STRENGTH = 25, 1e-6  # the strength is what DeepEMD's code gives it

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.backbones.blocks import Backbone
@@ -15,7 +14,8 @@ from core.methods.base import Method
 from core.ops.adapt import HeadSGD
 from core.ops.groups import mean_by_class
 from core.ops.local import descriptors, pyramid
-from core.ops.structured import LEAST_WEIGHT, StructuredLayer
+from core.ops.nodes import compare
+from core.ops.structured import StructuredLayer
 from core.ops.transport import emd, emd_logits, solver_named
 from core.registry import METHODS
 
@@ -103,8 +103,8 @@ class DeepEMD(Method):
         support, query = (features[self.needs[0]] for features in (task.support, task.query))
         classes = mean_by_class(support, task)
         if task.support_y.shape[1] > task.way:
-            few = self._nodes(support)
-            classes = self._layer(support).fine_tuned(self._nodes(classes), few, task.support_y, task.seed)
+            learned = descriptors(classes) if self.pyramid else self._nodes(classes)
+            classes = self._layer(support).fine_tuned(learned, self._nodes(support), task.support_y, task.seed)
         if torch.is_grad_enabled():
             return self.logits(query, classes)
         nodes = [self._nodes(part[:1, :1]).shape[2] for part in (query, classes)]
@@ -130,40 +130,19 @@ class DeepEMD(Method):
         return emd_logits(similarity, weights, self.logit_scale, self.solve, self.weight_grad)
 
     def _layer(self, support: Tensor) -> StructuredLayer:
-        """The fine-tuning of class nodes for supports of this shape; with a pyramid, maps are what is learned."""
-        smoothing = None
+        """The fine-tuning of class nodes; with a pyramid, positions of the map are what is learned."""
+        pooling = None
         if self.pyramid:
             positions = support.shape[3:].numel()
             one_at_each = torch.eye(positions, device=support.device).view(1, 1, positions, *support.shape[3:])
-            pooling = self._nodes(one_at_each)[0, 0]  # [P, h w]
-            smoothing = pooling @ pooling.T
-        return StructuredLayer(self.sgd, self.logit_scale, self.solve, self.weight_grad, self.centred, smoothing)
+            pooling = self._nodes(one_at_each)[0, 0]
+        return StructuredLayer(self.sgd, self.logit_scale, self.solve, self.weight_grad, self.centred, pooling)
 
     def _nodes(self, features: Tensor) -> Tensor:
         """Maps [T, n, C, h, w], with their pyramid, or parts [T, n, V, C] to nodes [T, n, P, C]."""
         if features.dim() == 4:
             return features
         return pyramid(features, [*self.pyramid, features.shape[-1]]) if self.pyramid else descriptors(features)
-
-
-def compare(query: Tensor, classes: Tensor, centred: bool) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Cosine of every pair of nodes, [T, Q, N, P, R], and the nodes' weights [T, Q, N, P] and [T, Q, N, R].
-
-    One matrix product a task for queries [T, Q, P, C] and classes [T, N, R, C]. Products with a centred vector do not
-    see the other's mean, so only the classes are centred, and queries' lengths are corrected instead.
-    """
-    q, c = query.flatten(1, 2), classes.flatten(1, 2)
-    other = classes.mean(2)
-    moved = c - c.mean(-1, keepdim=True) if centred else c
-    products = q @ torch.cat([F.normalize(moved, dim=-1), other], 1).transpose(1, 2)
-    square = torch.linalg.vector_norm(q, dim=-1, keepdim=True).square()  # no second tensor of q's size
-    if centred:
-        square = square - q.shape[-1] * q.mean(-1, keepdim=True).square()
-    cosines = products[..., : c.shape[1]] * square.clamp(min=1e-12).rsqrt()
-    cosines = cosines.unflatten(2, classes.shape[1:3]).unflatten(1, query.shape[1:3]).transpose(2, 3)
-    of_query = products[..., c.shape[1] :].unflatten(1, query.shape[1:3]).transpose(2, 3)
-    of_class = (c @ query.mean(2).transpose(1, 2)).unflatten(1, classes.shape[1:3]).permute(0, 3, 1, 2)
-    return cosines, (of_query.relu() + LEAST_WEIGHT, of_class.relu() + LEAST_WEIGHT)
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -42,16 +42,17 @@ class Head(NamedTuple):
 
 
 @_compiled
-def descend(classes, unit, length, mean, labels, order, ends, rates, head):
+def descend(classes, unit, length, mean, labels, order, ends, smoothing, rates, head):
     """SGD on the classes [T, N R, C] of each task, in place.
 
     Supports are length * unit + mean: [T, n, P, C], [T, n, P] and [T, n, P], with labels [T, n]. Step k uses
-    order[:, ends[k] : ends[k + 1]]. Returns how many linear programs were not solved, or -1 at once where one had
-    numbers that are not finite.
+    order[:, ends[k] : ends[k + 1]]. Where nodes are B times what is learned, `smoothing` is B B^T, else it is empty.
+    Returns how many linear programs were not solved, or -1 at once where one had numbers that are not finite.
     """
     failed = 0
     for t in range(len(classes)):
-        found = _descend(classes[t], unit[t], length[t], mean[t], labels[t], order[t], ends, rates, head)
+        supports = (unit[t], length[t], mean[t], labels[t])
+        found = _descend(classes[t], supports, order[t], ends, smoothing, rates, head)
         if found < 0:
             return -1
         failed += found
@@ -59,8 +60,9 @@ def descend(classes, unit, length, mean, labels, order, ends, rates, head):
 
 
 @_compiled
-def _descend(classes, unit, length, mean, labels, order, ends, rates, head):
+def _descend(classes, supports, order, ends, smoothing, rates, head):
     """One task."""
+    unit, length, mean, labels = supports
     positions, most = unit.shape[1], 0
     for step in range(len(ends) - 1):
         most = max(most, (ends[step + 1] - ends[step]) * positions)
@@ -85,7 +87,11 @@ def _descend(classes, unit, length, mean, labels, order, ends, rates, head):
                 return -1
             failed += found
         np.dot(products[:used].T, nodes[:used], gradient)
-        _step(classes, gradient, momentum, step == 0, head.centred, rates, sums, by_sum, by_square)
+        _complete(gradient, classes, head.centred, sums, by_sum, by_square)
+        for first in range(0, len(classes) if len(smoothing) else 0, max(len(smoothing), 1)):
+            one_class = gradient[first : first + len(smoothing)]
+            one_class[:] = np.dot(smoothing, one_class)
+        _step(classes, gradient, momentum, step == 0, rates)
     return failed
 
 
@@ -180,14 +186,23 @@ def _towards_weights(dual, weights, factor, inner):
 
 
 @_compiled
-def _step(classes, gradient, momentum, first, centred, rates, sums, by_sum, by_square):
-    """Add what goes through sum(c) and |c|^2 to the gradient, and move the classes."""
+def _complete(gradient, classes, centred, sums, by_sum, by_square):
+    """Add what goes through sum(c) and |c|^2."""
     for r in range(len(classes)):
-        node, slope, moving = classes[r], gradient[r], momentum[r]
+        node, slope = classes[r], gradient[r]
         if centred:
             by_sum[r] -= 2 * by_square[r] * sums[r] / len(node)
-        flat, along = by_sum[r], classes.dtype.type(2 * by_square[r]) + rates.decay
+        flat, along = by_sum[r], classes.dtype.type(2 * by_square[r])
         for c in range(len(node)):
-            found = slope[c] + flat + along * node[c]
+            slope[c] += flat + along * node[c]
+
+
+@_compiled
+def _step(classes, gradient, momentum, first, rates):
+    """SGD as PyTorch's: the first step is not dampened."""
+    for r in range(len(classes)):
+        node, slope, moving = classes[r], gradient[r], momentum[r]
+        for c in range(len(node)):
+            found = slope[c] + rates.decay * node[c]
             moving[c] = found if first else rates.momentum * moving[c] + rates.share * found
             node[c] -= rates.lr * moving[c]

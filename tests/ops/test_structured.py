@@ -30,8 +30,10 @@ def by_torch(layer):
 
 @pytest.mark.parametrize("weight_grad", [True, False])
 @pytest.mark.parametrize("centred", [True, False])
-def test_both_ways_are_one(weight_grad, centred):
-    layer = replace(LAYER, weight_grad=weight_grad, centred=centred)
+@pytest.mark.parametrize("pooled", [True, False])
+def test_both_ways_are_one(weight_grad, centred, pooled):
+    pooling = torch.eye(5) + 0.1 * torch.arange(25.0).view(5, 5) / 25 if pooled else None
+    layer = replace(LAYER, weight_grad=weight_grad, centred=centred, pooling=pooling)
     found = layer.fine_tuned(*problem())
     torch.testing.assert_close(found, by_torch(layer).fine_tuned(*problem()), rtol=0, atol=1e-10)
     assert (found - problem()[0]).abs().max() > 1e-2
