@@ -173,7 +173,7 @@ def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Seq
         )
     for result, joint in examination.generalized(_possible(examination, asked, ""), held):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
-        result["at_test"] = changed_at_test(own, meta)
+        result["at_test"] = {} if result["features_of"] else changed_at_test(own, meta)
         folder = result_dir(path.parent, path.stem, result, "generalized_")
         write_generalized(folder, result, joint)
         yield f"{generalized_line(result)}\nresult files  {folder}"

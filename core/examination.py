@@ -103,25 +103,15 @@ class Examination:
 
     def answer(self, question: Question) -> Answer:
         """Evaluate one method on episodes of one shape."""
-        cfg, split, shape = self._cfg, self._split, question.shape
+        cfg, shape = self._cfg, question.shape
         head = self._heads[question.method]
         found = self._evaluator.classify(head, self._source, self._sampler(shape), cfg.EVAL.EPISODES, show=True)
         disjoint = self._disjoint(head, shape)
         mean = interval(found.accuracy, cfg.EVAL.CI)
-        own = METHODS[cfg.METHOD.NAME].name
-        published = cfg.REFERENCE.ACCURACY and shape == task_shape(cfg, "test") and question.method == own
-        result = {
-            "method": question.method,
-            "features_of": None if question.method == own else own,
-            "dataset": split.dataset,
-            "split": "test",
-            "fingerprint": split.fingerprint,
-            "way": shape.way,
-            "shot": shape.shot_name,
-            "query": shape.query_name,
+        about = self._about(question)
+        published = cfg.REFERENCE.ACCURACY and shape == task_shape(cfg, "test") and not about["features_of"]
+        result = about | {
             "queries": shape.n_query,
-            "episodes": cfg.EVAL.EPISODES,
-            "seed": cfg.EVAL.SEED,
             "mean": mean.mean,
             "std": mean.std,
             "ci95": mean.ci95,
@@ -130,17 +120,33 @@ class Examination:
             "intervals": self._intervals(found, disjoint, self._tasks(shape)),
             "top2": float(found.top2.mean() * 100 / found.queries),
             "ece": found.ece,
-            "transductive": head.transductive,
-            "precision": self._source.precision,
             "image_size": self._builder.image_size,
             "views": list(self._cfg.DATASET.VIEWS),
             "device": device.describe(self._builder.device),
             "threads": torch.get_num_threads(),
             "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
             "reference": {key.lower(): value for key, value in cfg.REFERENCE.items()} if published else None,
-            "deviation": self._builder.deviation(),
         }
         return Answer(result, found, disjoint)
+
+    def _about(self, question: Question) -> dict[str, Any]:
+        """What every result says of its question."""
+        cfg, shape, own = self._cfg, question.shape, METHODS[self._cfg.METHOD.NAME].name
+        return {
+            "method": question.method,
+            "features_of": None if question.method == own else own,
+            "dataset": self._split.dataset,
+            "split": "test",
+            "fingerprint": self._split.fingerprint,
+            "way": shape.way,
+            "shot": shape.shot_name,
+            "query": shape.query_name,
+            "episodes": cfg.EVAL.EPISODES,
+            "seed": cfg.EVAL.SEED,
+            "transductive": self._heads[question.method].transductive,
+            "precision": self._source.precision,
+            "deviation": self._builder.deviation(),
+        }
 
     def generalized(
         self, asked: Sequence[Question], held: tuple[Split, Pixels]
@@ -156,24 +162,12 @@ class Examination:
         cfg, shape, head = self._cfg, question.shape, self._heads[question.method]
         sampler, episodes = self._sampler(shape), cfg.EVAL.EPISODES
         joint = classify_generalized(self._evaluator, head, self._source, (held, source), sampler, episodes, show=True)
-        result = {
-            "method": question.method,
-            "dataset": self._split.dataset,
-            "split": "test",
-            "fingerprint": self._split.fingerprint,
+        result = self._about(question) | {
             "base_fingerprint": held.fingerprint,
-            "way": shape.way,
-            "shot": shape.shot_name,
-            "query": shape.query_name,
             "base_queries": shape.n_query,
             "n_base": len(held.classes),
             "base_holdout": cfg.DATASET.BASE_HOLDOUT,
-            "episodes": episodes,
-            "seed": cfg.EVAL.SEED,
             "figures": joint.figures(cfg.EVAL.CI),
-            "transductive": head.transductive,
-            "precision": self._source.precision,
-            "deviation": self._builder.deviation(),
         }
         return result, joint
 

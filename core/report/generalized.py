@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from core.report.result import answered_by
 from core.report.run import write_json, write_text
 from core.report.stats import interval
 
@@ -74,7 +75,7 @@ def generalized_line(result: dict[str, Any]) -> str:
     r, f = result, result["figures"]
     parts = "  ".join(f"{name.replace('_', ' ')} {f[name]['mean']:.2f} ± {f[name]['ci95']:.2f}" for name in SHOWN)
     return (
-        f"{r['method']}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot + {r['n_base']} base classes  "
+        f"{answered_by(r)}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot + {r['n_base']} base classes  "
         f"{parts}  hmean {f['hmean']:.2f}  AUSUC {f['ausuc']:.3f}  ({r['episodes']} episodes, seed {r['seed']}, "
         f"{r['base_holdout']} images of each base class held out)"
     )

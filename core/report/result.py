@@ -99,6 +99,13 @@ def extremes(counts: Counts, queries: int, class_names: list[str], listed: int =
     }
 
 
+def answered_by(result: dict[str, Any]) -> str:
+    """The method, whose features it classified if not its own, and its arguments that were others in training."""
+    r = result
+    method = f"{r['method']} on features of {r['features_of']}" if r.get("features_of") else r["method"]
+    return method + "".join(f", {key} {_plain(value)} at test" for key, value in r.get("at_test", {}).items())
+
+
 def _plain(value: Any) -> str:
     """An argument's value without brackets and blanks."""
     return re.sub(r"[^\w.+-]+", "-", str(value)).strip("-")
@@ -114,10 +121,8 @@ def result_line(result: dict[str, Any]) -> str:
     r = result
     kind = "transductive" if r["transductive"] else "inductive"
     kind += ", bfloat16" if r.get("precision") == "bfloat16" else ""
-    method = f"{r['method']} on features of {r['features_of']}" if r.get("features_of") else r["method"]
-    method += "".join(f", {key} {_plain(value)} at test" for key, value in r.get("at_test", {}).items())
     line = (
-        f"{method}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot  "
+        f"{answered_by(r)}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot  "
         f"{r['mean']:.2f} ± {r['ci95']:.2f} %  "
         f"({r['episodes']} episodes, 95 % {r.get('ci', 't')[0]}-interval, seed {r['seed']}, {kind})"
     )

@@ -49,6 +49,18 @@ def test_novel_accuracy_is_that_of_the_ordinary_evaluation(space):
     assert figures["novel"] == pytest.approx({"mean": plain["mean"], "ci95": plain["ci95"]})
 
 
+def test_each_method_has_a_result_of_its_own(space):
+    cfg = space.config()
+    run = space.train(cfg, HELD)
+    code, out, err = space.evaluator(cfg, "-c", best(run), "--generalized", "--methods", "own,CosineProtoNet", HELD)
+    assert (code, err) == (0, "")
+    assert "CosineProtoNet on features of ProtoNet  Glyphs" in out
+    plain, other = sorted((run / "eval" / best(run).stem).iterdir())
+    assert other.name == f"{plain.name}_CosineProtoNet"
+    for folder, method in ((plain, "ProtoNet"), (other, "CosineProtoNet")):
+        assert json.loads((folder / "generalized.json").read_text())["method"] == method
+
+
 def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
     cfg = space.config()
     run = space.train(cfg, HELD)
