@@ -170,9 +170,15 @@ def peak(what: str) -> int:
     leaves = [x.detach().requires_grad_() for x in _flat(*compare(*feature_maps(25, 64), True))]
     slopes(emd_logits(leaves[0][:, :2], (leaves[1][:, :2], leaves[2][:, :2])), *leaves)
     run(2)
+    layer_alone = lambda: slopes(emd_logits(leaves[0], tuple(leaves[1:])), *leaves)  # noqa: E731
+    return added_mb(layer_alone if what == "layer" else lambda: run(25))
+
+
+def added_mb(run: Callable) -> int:
+    """Peak memory that a run adds to the process."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = resident_mb("VmRSS")
-    slopes(emd_logits(leaves[0], tuple(leaves[1:])), *leaves) if what == "layer" else run(25)
+    run()
     return round(resident_mb("VmHWM") - before)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench_emd import feature_maps, interleaved, resident_mb, slopes
+from bench_emd import added_mb, feature_maps, interleaved, slopes
 
 import torch  # isort: skip
 from qpth.qp import QPFunction
@@ -79,14 +79,6 @@ def main() -> None:
         "load": round(os.getloadavg()[0], 1),
     }
     print(json.dumps(row))
-
-
-def added_mb(run) -> int:
-    """Peak memory that a run adds to the process."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = resident_mb("VmRSS")
-    run()
-    return round(resident_mb("VmHWM") - before)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from core.make import load_config
 from core.methods.base import Method
 from core.report.generalized import generalized_line, write_generalized
 from core.report.lowshot import Trials, lowshot_line, write_lowshot
-from core.report.result import Counts, result_dir, result_line, write_result
+from core.report.result import Counts, at_test, result_dir, result_line, write_result
 from core.report.run import RunFolder, run_name, write_json
 
 MOST_THREADS = 1024
@@ -148,7 +148,7 @@ def examine(
         answer = examination.answer(question)
         result = answer.result | {"checkpoint": path.name, "checkpoint_sha256": digest}
         result |= {"trained_on": meta["dataset"], "training_seed": meta.get("seed")}
-        result["at_test"] = {} if result["features_of"] else changed_at_test(own, meta)
+        result["at_test"] = {} if result["features_of"] else meta["at_test"]
         if any(meta[key] != own[key] for key in ("dataset", "image_size")):
             result["reference"] = None  # it was trained on other images than the published network
         folder = result_dir(path.parent, path.stem, result)
@@ -163,7 +163,6 @@ def examine(
 def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Sequence[Question]) -> Iterator[str]:
     """Evaluate one checkpoint among all base classes, write the files, and yield the lines to print."""
     examination, meta, digest = _open(loaded, builder, path)
-    own = builder.meta(loaded.cfg.STAGES[-1])
     wanted = loaded.cfg.DATASET.BASE_HOLDOUT
     held = builder.held_out()
     if meta.get("base_holdout", 0) != wanted:
@@ -173,7 +172,7 @@ def examine_generalized(loaded: Loaded, builder: Builder, path: Path, asked: Seq
         )
     for result, joint in examination.generalized(_possible(examination, asked, ""), held):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
-        result["at_test"] = {} if result["features_of"] else changed_at_test(own, meta)
+        result["at_test"] = {} if result["features_of"] else meta["at_test"]
         folder = result_dir(path.parent, path.stem, result, "generalized_")
         write_generalized(folder, result, joint)
         yield f"{generalized_line(result)}\nresult files  {folder}"
@@ -186,7 +185,8 @@ def examine_lowshot(
     method, meta, digest = restored(loaded, builder, path)
     for result, trials in _lowshot(builder, method, group, shots):
         result |= {"checkpoint": path.name, "checkpoint_sha256": digest, "trained_on": meta["dataset"]}
-        name = f"lowshot_{group}_{result['shot']}shots_seed{result['seed']}_{result['trials']}"
+        result["at_test"] = meta["at_test"]
+        name = f"lowshot_{group}_{result['shot']}shots_seed{result['seed']}_{result['trials']}{at_test(result)}"
         folder = path.parent / "eval" / path.stem / name
         write_lowshot(folder, result, trials)
         yield f"{lowshot_line(result)}\nresult files  {folder}"
@@ -229,7 +229,7 @@ def _possible(examination: Examination, asked: Sequence[Question], save_features
 
 
 def restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dict[str, Any], str]:
-    """A checkpoint's method, what it says about itself, and its hash.
+    """A checkpoint's method, what it says about itself, with what is other `at_test`, and its hash.
 
     Raises:
         UserError: where the file is no checkpoint of this config's network.
@@ -238,7 +238,7 @@ def restored(loaded: Loaded, builder: Builder, path: Path) -> tuple[Method, dict
     digest = checkpoint.sha256(path)
     checkpoint.restore_for_test(method, held["method"], path)
     refuse_other_network(own, held["meta"], path)
-    return method, held["meta"], digest
+    return method, held["meta"] | {"at_test": changed_at_test(own, held["meta"])}, digest
 
 
 def prepare_machine(name: str, threads: int) -> tuple[torch.device, str | None]:

@@ -76,13 +76,14 @@ class StructuredLayer:
         arrays = [x.contiguous().numpy() for x in (nodes, *self._parts(support), labels)]
         order, ends = torch.cat(batches, 1).numpy(), np.cumsum([0, *(batch.shape[1] for batch in batches)])
         pooling = nodes.new_empty(0, 0) if self.pooling is None else self.pooling.to(nodes)
+        smoothing = (pooling @ pooling.T).numpy()
         sgd, number, way = self.sgd, arrays[0].dtype.type, classes.shape[1]
         most = most_pivots(support.shape[2], nodes.shape[1] // way)
         rates = Rates(*map(number, (sgd.lr, sgd.momentum, 1 - sgd.dampening, sgd.weight_decay)))
         head = Head(way, self.temperature, self.weight_grad, self.centred, LEAST_WEIGHT, LEAST_LENGTH**2, most)
 
         def some(part: slice) -> int:
-            return descend(*(x[part] for x in arrays), order[part], ends, (pooling @ pooling.T).numpy(), rates, head)
+            return descend(*(x[part] for x in arrays), order[part], ends, smoothing, rates, head)
 
         with threadpool_limits(1, "blas"):  # the products of a task are too small to be shared out as well
             unsolved = in_parts(some, len(classes), 1)

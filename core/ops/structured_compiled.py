@@ -88,9 +88,10 @@ def _descend(classes, supports, order, ends, smoothing, rates, head):
             failed += found
         np.dot(products[:used].T, nodes[:used], gradient)
         _complete(gradient, classes, head.centred, sums, by_sum, by_square)
-        for first in range(0, len(classes) if len(smoothing) else 0, max(len(smoothing), 1)):
-            one_class = gradient[first : first + len(smoothing)]
-            one_class[:] = np.dot(smoothing, one_class)
+        if len(smoothing):
+            for n in range(head.way):
+                one_class = gradient[n * len(smoothing) : (n + 1) * len(smoothing)]
+                one_class[:] = np.dot(smoothing, one_class)
         _step(classes, gradient, momentum, step == 0, rates)
     return failed
 

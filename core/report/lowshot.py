@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from core.report.result import answered_by
 from core.report.run import write_json, write_text
 from core.report.stats import interval
 
@@ -53,7 +54,7 @@ def lowshot_line(result: dict[str, Any]) -> str:
     r, f = result, result["figures"]
     parts = "  ".join(f"{name.replace('_', ' ')} {_said(f[name]['top5'])}" for name in FIGURES)
     return (
-        f"{r['method']}  {r['dataset']} group {r['group']}  n = {r['shot']}  top-5  {parts}  top-1 all "
+        f"{answered_by(r)}  {r['dataset']} group {r['group']}  n = {r['shot']}  top-5  {parts}  top-1 all "
         f"{_said(f['all']['top1'])}  ({r['trials']} trials, seed {r['seed']}, {r['way']} novel and {r['n_base']} base "
         f"classes, {sum(r['queries'].values())} images, prior {r['prior']})"
     )

@@ -18,7 +18,7 @@ def result_dir(run: Path, checkpoint: str, result: dict[str, Any], kind: str = "
     other = "" if r["dataset"] == r["trained_on"] else f"{r['dataset']}_"
     name = f"{kind}{other}{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
     name += f"_{r['method']}" if r.get("features_of") else ""
-    name += "".join(f"_{key}={_plain(value)}" for key, value in r.get("at_test", {}).items())
+    name += at_test(r)
     name += "_bf16" if r.get("precision") == "bfloat16" else ""
     return run / "eval" / checkpoint / name
 
@@ -97,6 +97,11 @@ def extremes(counts: Counts, queries: int, class_names: list[str], listed: int =
         "hardest": described(order[:listed]),
         "easiest": described(order[::-1][:listed]),
     }
+
+
+def at_test(result: dict[str, Any]) -> str:
+    """The end of a folder's name that tells which arguments were others in training."""
+    return "".join(f"_{key}={_plain(value)}" for key, value in result.get("at_test", {}).items())
 
 
 def answered_by(result: dict[str, Any]) -> str:
