@@ -124,6 +124,18 @@ def test_methods_without_a_classifier_use_the_means_of_the_base_classes(stored):
     assert "n = 5" in out
 
 
+def test_arguments_that_are_others_at_test_are_named(stored):
+    tree = DYNAMIC | {"METHOD": {"NAME": "RFS"}, "STAGES": ["base"], "STAGE": {"base": FAST | {"STREAM": "batches"}}}
+    cfg = config(stored, tree)
+    run = stored.train(cfg)
+    asked = ("--lowshot", "test", "--shots", 1, "EVAL.TRIALS=2", "METHOD.ARGS.inverse_penalty=3")
+    code, out, err = stored.evaluator(cfg, "-c", best(run), *asked)
+    assert (code, err) == (0, "")
+    assert "RFS, inverse_penalty 3.0 at test  " in out
+    (folder,) = (run / "eval" / best(run).stem).iterdir()
+    assert folder.name.endswith("_inverse_penalty=3.0")
+
+
 def test_what_cannot_be_asked_is_said(space, stored, refused):
     cfg = config(stored, PROTO)
     asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
