@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from core.data.benchmarks import benchmark
-from core.data.collect import Options
-from core.data.images import Recipe, decode_all
-from core.data.preparing import prepare
+from core.data.datasets import benchmark
 from core.data.store import Split
+from core.prepare.collect import Options
+from core.prepare.images import Recipe, decode_all
+from core.prepare.prepare import prepare
 
 CLASSES = 20
 EPISODE = 80  # images: 5 classes, 1 support and 15 queries each

@@ -36,9 +36,9 @@ from core.backbones.conv4 import Conv4
 from core.engine.device import tune_allocator
 from core.episode import DataInfo, Task
 from core.methods.deepemd import DeepEMD
-from core.ops.nodes import compare
-from core.ops.transport import emd_logits
-from core.ops.transport_solvers import simplex
+from core.ops.emd.nodes import compare
+from core.ops.emd.problem import emd_logits
+from core.ops.emd.solvers import simplex
 
 WAY, QUERIES, TEMPERATURE = 5, 75, 12.5
 

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.data.loaders import Pixels
 from core.engine.device import tune_allocator
 from core.make import load_config

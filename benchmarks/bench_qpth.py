@@ -27,8 +27,8 @@ import torch  # isort: skip
 from qpth.qp import QPFunction
 from torch import Tensor
 
-from core.ops.nodes import compare
-from core.ops.transport import emd_logits
+from core.ops.emd.nodes import compare
+from core.ops.emd.problem import emd_logits
 
 NODES, STRENGTH = 25, 1e-6  # the strength is what DeepEMD's code gives it
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from core.data.catalogue import TIERED
+from core.prepare.catalogue import TIERED
 
 ROWS = 20_000  # generated at once
 DIFFERENT = 500  # PNGs that are repeated

@@ -23,8 +23,8 @@ import torch  # isort: skip
 
 from core.engine.device import tune_allocator
 from core.ops.adapt import HeadSGD
-from core.ops.structured import StructuredLayer
-from core.ops.transport_solvers import simplex
+from core.ops.emd.solvers import simplex
+from core.ops.emd.structured import StructuredLayer
 
 SHOT = 5
 

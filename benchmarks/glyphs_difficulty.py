@@ -18,7 +18,7 @@ import core  # noqa: F401, I001  (sets OpenMP's wait policy before torch is impo
 import torch
 
 from core.backbones.conv4 import Conv4
-from core.data.benchmarks import open_split
+from core.build.data import open_split
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.loaders import Pixels
 from core.engine.evaluator import Evaluator

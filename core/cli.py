@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from core.errors import UserError
+from .errors import UserError
 
 # What a number looks like, how it is called, an example.
 NUMBERS = {

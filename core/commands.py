@@ -14,20 +14,20 @@ import numpy as np
 import torch
 import torchvision
 
-from core.build import Builder
-from core.cli import start_log
-from core.config import Loaded, check_files
-from core.engine import checkpoint, device
-from core.engine.selection import changed_at_test, refuse_other_network, select
-from core.errors import UserError
-from core.examination import Examination, Question, questions
-from core.lowshot import SHOTS, LowShot
-from core.make import load_config
-from core.methods.base import Method
-from core.report.generalized import generalized_line, write_generalized
-from core.report.lowshot import Trials, lowshot_line, write_lowshot
-from core.report.result import Counts, at_test, result_dir, result_line, write_result
-from core.report.run import RunFolder, run_name, write_json
+from .build.builder import Builder
+from .cli import start_log
+from .config import Loaded, check_files
+from .engine import checkpoint, device
+from .engine.selection import changed_at_test, refuse_other_network, select
+from .errors import UserError
+from .examination import Examination, Question, questions
+from .lowshot import SHOTS, LowShot
+from .make import load_config
+from .methods.base import Method
+from .report.generalized import generalized_line, write_generalized
+from .report.lowshot import Trials, lowshot_line, write_lowshot
+from .report.result import Counts, at_test, result_dir, result_line, write_result
+from .report.run import RunFolder, run_name, write_json
 
 MOST_THREADS = 1024
 

@@ -13,27 +13,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.build import Builder
-from core.config import Config
-from core.data.disjoint import DisjointSampler, count_tasks
-from core.data.episodes import EpisodeSampler, Shape
-from core.data.loaders import Pixels
-from core.data.store import Split
-from core.engine import device
-from core.engine.cache import Shelf
-from core.engine.evaluator import Evaluator
-from core.engine.features import CachedFeatures, Source
-from core.engine.generalized import classify_generalized
-from core.engine.heads import refuse_unfit
-from core.engine.tally import Evaluation
-from core.errors import UserError
-from core.make import task_shape
-from core.methods.base import Method
-from core.registry import METHODS
-from core.report import intervals
-from core.report.generalized import Joint
-from core.report.run import replace_file
-from core.report.stats import interval
+from .build.builder import Builder
+from .config import Config
+from .data.disjoint import DisjointSampler, count_tasks
+from .data.episodes import EpisodeSampler, Shape
+from .data.loaders import Pixels
+from .data.store import Split
+from .engine import device
+from .engine.cache import Shelf
+from .engine.evaluator import Evaluator
+from .engine.features import CachedFeatures, Source
+from .engine.generalized import classify_generalized
+from .engine.heads import refuse_unfit
+from .engine.tally import Evaluation
+from .errors import UserError
+from .make import task_shape
+from .methods.base import Method
+from .registry import METHODS
+from .report import intervals
+from .report.generalized import Joint
+from .report.run import replace_file
+from .report.stats import interval
 
 OWN = "own"
 FEATURES_VERSION = 1  # raise it when an encoding changes for a reason that no source file of the method shows

@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from core.backbones.blocks import fold
-from core.build import Builder
-from core.data.benchmarks import benchmark
-from core.data.episodes import EpisodeSampler, Shape
-from core.data.loaders import Pixels, TaskBuilder
-from core.data.lowshot import GROUPS, QUERIES, open_group
-from core.engine.features import Encoder
-from core.engine.lowshot import Queries, classify_lowshot, encode_all
-from core.episode import Features, join
-from core.errors import UserError
-from core.methods.base import Method
-from core.report.lowshot import Trials
+from .backbones.blocks import fold
+from .build.builder import Builder
+from .data.datasets import benchmark
+from .data.episodes import EpisodeSampler, Shape
+from .data.loaders import Pixels, TaskBuilder
+from .data.lowshot import GROUPS, QUERIES, open_group
+from .engine.features import Encoder
+from .engine.lowshot import Queries, classify_lowshot, encode_all
+from .episode import Features, join
+from .errors import UserError
+from .methods.base import Method
+from .report.lowshot import Trials
 
 SHOTS = (1, 2, 5, 10, 20)
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from core.backbones.blocks import Backbone
-from core.config import Config, Loaded, Schemas, load, plugins
-from core.config.defaults import DEFAULTS
-from core.config.provenance import COMMAND_LINE
-from core.data.episodes import Shape
-from core.episode import DataInfo
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops import random
-from core.registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
+from .backbones.blocks import Backbone
+from .config import Config, Loaded, Schemas, load, plugins
+from .config.defaults import DEFAULTS
+from .config.provenance import COMMAND_LINE
+from .data.episodes import Shape
+from .episode import DataInfo
+from .errors import UserError
+from .methods.base import Method
+from .ops import random
+from .registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
 
 # Prefixes of the keys that do not change what is measured.
 MEASURES_THE_SAME = ("EVAL.", "DATASET.ROOT", "SEED", "PLUGINS", "REFERENCE.")
@@ -25,8 +25,8 @@ NO_REFERENCE = [f"REFERENCE.{key}={value}" for key, value in DEFAULTS["REFERENCE
 
 def schemas() -> Schemas:
     """Every registered class with its arguments and their defaults."""
-    for package in ("core.backbones", "core.objectives", "core.methods"):
-        import_all(package)
+    for package in ("backbones", "objectives", "methods"):
+        import_all(f"{__package__}.{package}")
     kinds = (METHODS, BACKBONES, OBJECTIVES)
     return Schemas(*({name: kind.arguments(name) for name in kind} for kind in kinds))
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from core.errors import UserError
+from .errors import UserError
 
 
 class Registry:

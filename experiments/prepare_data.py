@@ -8,11 +8,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.cli import run_command
-from core.data.benchmarks import BENCHMARKS, Benchmark, benchmark, is_prepared
-from core.data.collect import Options
+from core.data.datasets import BENCHMARKS, Benchmark, benchmark, is_prepared
 from core.data.lowshot import CLASS_IDS
-from core.data.preparing import check_prepared, prepare
 from core.data.store import SPLITS, Split, split_dir
+from core.prepare.collect import Options
+from core.prepare.prepare import check_prepared, prepare
 
 EPILOG = """examples:
   what there is, and what is on disk already

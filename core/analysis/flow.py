@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.build import Builder
-from core.cli import start_log
-from core.commands import prepare_machine, restored
-from core.errors import UserError
-from core.make import load_config
-from core.report.flow_plot import draw_flow, grid_boxes
+from ..build.builder import Builder
+from ..cli import start_log
+from ..commands import prepare_machine, restored
+from ..errors import UserError
+from ..make import load_config
+from ..report.flow_plot import draw_flow, grid_boxes
 
 
 @torch.no_grad()

@@ -12,25 +12,25 @@ from typing import Any
 
 import torch
 
-from core.build import Builder
-from core.cli import start_log
-from core.commands import prepare_machine, train
-from core.config import Loaded
-from core.data.benchmarks import benchmark
-from core.data.episodes import EpisodeSampler
-from core.engine import checkpoint
-from core.engine.evaluator import Evaluator
-from core.engine.features import Source
-from core.engine.selection import refuse_other_network
-from core.episode import Batch
-from core.errors import UserError
-from core.make import load_config, task_shape
-from core.ops.spread import class_spread
-from core.registry import OBJECTIVES
-from core.report.plots import Panel, plot_table
-from core.report.run import RunFolder, run_name, write_text
-from core.report.stats import interval
-from core.report.tables import as_csv
+from ..build.builder import Builder
+from ..cli import start_log
+from ..commands import prepare_machine, train
+from ..config import Loaded
+from ..data.datasets import benchmark
+from ..data.episodes import EpisodeSampler
+from ..engine import checkpoint
+from ..engine.evaluator import Evaluator
+from ..engine.features import Source
+from ..engine.selection import refuse_other_network
+from ..episode import Batch
+from ..errors import UserError
+from ..make import load_config, task_shape
+from ..ops.spread import class_spread
+from ..registry import OBJECTIVES
+from ..report.plots import Panel, plot_table
+from ..report.run import RunFolder, run_name, write_text
+from ..report.stats import interval
+from ..report.tables import as_csv
 
 AT_ONCE = 4096  # images that a classifier of base classes answers together
 PANELS = (

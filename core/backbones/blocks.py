@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from core.errors import UserError
+from ..errors import UserError
 
 # Gain and offset [n, C] for each conditioned convolution, in the order of `film_widths` (Perez et al., AAAI 2018).
 Film = Sequence[tuple[Tensor, Tensor]]

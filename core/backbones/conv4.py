@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN, Film, modulate, size_after_pools
-from core.errors import UserError
-from core.registry import BACKBONES
+from ..errors import UserError
+from ..registry import BACKBONES
+from .blocks import Backbone, ConvBN, Film, modulate, size_after_pools
 
 
 @BACKBONES.register("Conv4")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.registry import BACKBONES
+from ..registry import BACKBONES
+from .blocks import Backbone
 
 
 @BACKBONES.register("Features")

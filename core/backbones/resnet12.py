@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN, size_after_pools
-from core.errors import UserError
-from core.registry import BACKBONES
+from ..errors import UserError
+from ..registry import BACKBONES
+from .blocks import Backbone, ConvBN, size_after_pools
 
 WIDTHS = (64, 160, 320, 640)
 

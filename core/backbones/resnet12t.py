@@ -7,9 +7,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN, Film, modulate, size_after_pools
-from core.errors import UserError
-from core.registry import BACKBONES
+from ..errors import UserError
+from ..registry import BACKBONES
+from .blocks import Backbone, ConvBN, Film, modulate, size_after_pools
 
 CONVOLUTIONS = 3  # of a block
 

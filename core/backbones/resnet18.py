@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN
-from core.backbones.resnet12 import DropBlock
-from core.errors import UserError
-from core.registry import BACKBONES
+from ..errors import UserError
+from ..registry import BACKBONES
+from .blocks import Backbone, ConvBN
+from .resnet12 import DropBlock
 
 WIDTHS = (64, 128, 256, 512)
 

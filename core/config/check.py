@@ -11,10 +11,10 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from core.config.defaults import CHOICES, LEAST
-from core.config.provenance import flatten
-from core.errors import UserError
-from core.registry import nearest
+from ..errors import UserError
+from ..registry import nearest
+from .defaults import CHOICES, LEAST
+from .provenance import flatten
 
 SMALLEST_IMAGE = 16  # four poolings leave one position
 

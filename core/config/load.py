@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from core.config.check import check
-from core.config.provenance import Settings, changes, has, unflatten
-from core.config.read import read_chain, read_overrides
-from core.config.schema import Schemas, inherit, spelled, template
-from core.config.typed import typed
+from .check import check
+from .provenance import Settings, changes, has, unflatten
+from .read import read_chain, read_overrides
+from .schema import Schemas, inherit, spelled, template
+from .typed import typed
 
 
 @dataclass(frozen=True)

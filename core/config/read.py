@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from core.config.provenance import COMMAND_LINE, Settings, settings
-from core.errors import UserError
+from ..errors import UserError
+from .provenance import COMMAND_LINE, Settings, settings
 
 
 def read_chain(path: str | Path, source: str = "", below: tuple[Path, ...] = ()) -> Settings:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.config.defaults import DEFAULTS, STAGE
-from core.config.provenance import Settings, flatten
-from core.errors import UserError
-from core.registry import nearest
+from ..errors import UserError
+from ..registry import nearest
+from .defaults import DEFAULTS, STAGE
+from .provenance import Settings, flatten
 
 Arguments = dict[str, dict[str, Any]]  # class name -> {argument: default}
 

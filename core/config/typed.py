@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from core.config.provenance import Setting, Settings, is_group
-from core.config.schema import value_of
-from core.errors import UserError
-from core.registry import nearest
+from ..errors import UserError
+from ..registry import nearest
+from .provenance import Setting, Settings, is_group
+from .schema import value_of
 
 KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list"}
 PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hold

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.errors import UserError
-from core.ops import random
-from core.registry import nearest
+from ..errors import UserError
+from ..ops import random
+from ..registry import nearest
 
 Transform = Callable[[Tensor, Tensor], Tensor]
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.store import Split
-from core.ops import random
+from ..ops import random
+from .store import Split
 
 
 class BaseQueries:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.episodes import Episodes, Shape
-from core.data.store import Split
-from core.ops import random
+from ..ops import random
+from .episodes import Episodes, Shape
+from .store import Split
 
 
 class DisjointSampler:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.store import Split
-from core.errors import UserError
-from core.ops import random
+from ..errors import UserError
+from ..ops import random
+from .store import Split
 
 
 @dataclass(frozen=True)

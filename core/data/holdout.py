@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.data.store import Split
-from core.data.writer import fingerprint
-from core.errors import UserError
+from ..errors import UserError
+from .store import Split
+from .writer import fingerprint
 
 
 def hold_out(split: Split, count: int) -> tuple[Split, Split]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.data.augment import Transform
-from core.data.base_queries import BaseQueries
-from core.data.episodes import Episodes, EpisodeSampler
-from core.data.store import Split
-from core.data.views import Views
-from core.episode import Batch, Features, Task, divide
-from core.errors import UserError
-from core.ops import random
+from ..episode import Batch, Features, Task, divide
+from ..errors import UserError
+from ..ops import random
+from .augment import Transform
+from .base_queries import BaseQueries
+from .episodes import Episodes, EpisodeSampler
+from .store import Split
+from .views import Views
 
 
 class Pixels:

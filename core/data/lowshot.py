@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.cifar import SPLIT_FILES
-from core.data.collect import Collected, Options, refuse_deviation
-from core.data.feature_files import Rows, Table, read_features
-from core.data.store import SPLITS, Split, read_split, split_dir
-from core.data.writer import fingerprint
-from core.errors import UserError
+from ..errors import UserError
+from ..prepare.cifar import SPLIT_FILES
+from ..prepare.collect import Collected, Options, refuse_deviation
+from ..prepare.feature_files import Rows, Table, read_features
+from .store import SPLITS, Split, read_split, split_dir
+from .writer import fingerprint
 
 QUERIES = "-queries"
 GROUPS = ("val", "test")

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.data.writer import SplitWriter, Summary, array_file, blocks
-from core.data.writer import fingerprint as fingerprint
-from core.errors import UserError
+from ..errors import UserError
+from .writer import SplitWriter, Summary, array_file, blocks
+from .writer import fingerprint as fingerprint
 
 SPLITS = ("train", "val", "test")
 NEEDED = ("dataset", "split", "classes", "pixels_sha256", "fingerprint")  # of a manifest

@@ -14,10 +14,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.data.augment import Crop, Flip, Jitter
-from core.errors import UserError
-from core.ops import random
-from core.registry import nearest
+from ..errors import UserError
+from ..ops import random
+from ..registry import nearest
+from .augment import Crop, Flip, Jitter
 
 WHOLE = "whole"
 LARGEST_TRAIN_RATIO = 3.0

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
+from ..errors import UserError
 
 BLOCK = 256  # images handled at once
 YOUNG = 60.0  # seconds within which a hidden folder may not be locked yet

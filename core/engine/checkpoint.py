@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.errors import UserError
-from core.methods.base import Method
-from core.objectives.base import Objective
+from ..errors import UserError
+from ..methods.base import Method
+from ..objectives.base import Objective
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

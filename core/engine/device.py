@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from core.errors import UserError
+from ..errors import UserError
 
 # glibc's mallopt: keep freed memory instead of returning it page by page to the system. Activations of a training
 # step are otherwise mapped and unmapped at every step, which costs up to 40 % of the time on a CPU.

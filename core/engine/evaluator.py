@@ -11,17 +11,17 @@ from typing import Protocol
 
 import torch
 
-from core.backbones.blocks import fold
-from core.data.episodes import Episodes, EpisodeSampler, Shape
-from core.data.loaders import Pixels, TaskBuilder
-from core.data.store import Split
-from core.data.views import Views
-from core.engine.cache import Shelf
-from core.engine.features import Encoder, Source, source_for
-from core.engine.tally import Evaluation, Tally
-from core.episode import Task
-from core.methods.base import Method
-from core.report.progress import Progress
+from ..backbones.blocks import fold
+from ..data.episodes import Episodes, EpisodeSampler, Shape
+from ..data.loaders import Pixels, TaskBuilder
+from ..data.store import Split
+from ..data.views import Views
+from ..episode import Task
+from ..methods.base import Method
+from ..report.progress import Progress
+from .cache import Shelf
+from .features import Encoder, Source, source_for
+from .tally import Evaluation, Tally
 
 DRAWN_AT_ONCE = 4096
 LARGEST_CHUNK = 1024

@@ -9,15 +9,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.data.loaders import Pixels
-from core.data.store import Split
-from core.data.views import Views
-from core.engine.cache import Shelf, Stored
-from core.engine.device import images_at_once
-from core.episode import Features
-from core.methods.base import Method
-from core.ops import random
-from core.report.progress import Progress
+from ..data.loaders import Pixels
+from ..data.store import Split
+from ..data.views import Views
+from ..episode import Features
+from ..methods.base import Method
+from ..ops import random
+from ..report.progress import Progress
+from .cache import Shelf, Stored
+from .device import images_at_once
 
 Base = Callable[[], tuple[Split, Pixels]]
 MARKED_AT_ONCE = 4096  # images between two notes in a cache of what it holds

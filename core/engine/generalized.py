@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.base_queries import BaseQueries
-from core.data.store import Split
-from core.engine.evaluator import Evaluator, Sampler
-from core.engine.features import Source
-from core.methods.base import Method
-from core.report.generalized import Joint
+from ..data.base_queries import BaseQueries
+from ..data.store import Split
+from ..methods.base import Method
+from ..report.generalized import Joint
+from .evaluator import Evaluator, Sampler
+from .features import Source
 
 
 @torch.no_grad()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from core.engine.features import Source
-from core.episode import Task
-from core.errors import UserError
-from core.methods.base import Method
+from ..episode import Task
+from ..errors import UserError
+from ..methods.base import Method
+from .features import Source
 
 FEATURES = ("image", "map", "vector", "parts")
 

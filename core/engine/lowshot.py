@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.loaders import TaskBuilder
-from core.engine.features import Encoder
-from core.episode import Features, join
-from core.methods.base import Method
-from core.report.lowshot import TOPS, Trials
-from core.report.progress import Progress
+from ..data.loaders import TaskBuilder
+from ..episode import Features, join
+from ..methods.base import Method
+from ..report.lowshot import TOPS, Trials
+from ..report.progress import Progress
+from .features import Encoder
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from core.report.run import RunFolder
+from ..report.run import RunFolder
 
 log = logging.getLogger("fiveway")
 

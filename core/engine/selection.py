@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.engine import checkpoint
-from core.errors import UserError
-from core.registry import BACKBONES, METHODS, Registry
+from ..errors import UserError
+from ..registry import BACKBONES, METHODS, Registry
+from . import checkpoint
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from core.engine import checkpoint
-from core.engine.evaluator import Evaluator
-from core.engine.optim import Recipe
-from core.engine.scalars import Scalars
-from core.episode import Batch, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops import random
-from core.report.progress import Progress
-from core.report.run import RunFolder
+from ..episode import Batch, Task
+from ..errors import UserError
+from ..methods.base import Method
+from ..ops import random
+from ..report.progress import Progress
+from ..report.run import RunFolder
+from . import checkpoint
+from .evaluator import Evaluator
+from .optim import Recipe
+from .scalars import Scalars
 
 log = logging.getLogger("fiveway")
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN
-from core.engine import checkpoint
-from core.errors import UserError
-from core.methods.base import load_matching
+from ..backbones.blocks import Backbone, ConvBN
+from ..errors import UserError
+from ..methods.base import load_matching
+from . import checkpoint
 
 # Where a state dict lies in a file: FEAT and DeepEMD, RFS and MetaOptNet, M2L, CloserLook and DeepBDC, and many others.
 WRAPPERS = ("params", "model", "fsl", "state", "state_dict")

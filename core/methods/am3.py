@@ -10,12 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.errors import UserError
-from core.methods.protonet import Prototypical
-from core.ops.groups import class_mean
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..ops.groups import class_mean
+from ..registry import METHODS
+from .protonet import Prototypical
 
 INPUTS = ("word", "proto", "query")
 

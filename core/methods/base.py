@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Features, Task
-from core.errors import UserError
-from core.objectives.base import CrossEntropy, Objective
+from ..backbones.blocks import Backbone
+from ..episode import Batch, DataInfo, Features, Task
+from ..errors import UserError
+from ..objectives.base import CrossEntropy, Objective
 
 
 class Method(nn.Module):

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops import random
-from core.ops.adapt import Head, HeadSGD
+from ..backbones.blocks import Backbone
+from ..episode import Batch, DataInfo, Task
+from ..errors import UserError
+from ..ops import random
+from ..ops.adapt import Head, HeadSGD
+from .base import Method
 
 
 class BaseTrained(Method):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.methods.base_training import FineTuned
-from core.ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
-from core.ops.classifiers import CosineClassifier
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..layers.classifiers import CosineClassifier
+from ..ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
+from ..registry import METHODS
+from .base_training import FineTuned
 
 
 @METHODS.register("Baseline")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.methods.base import Method
-from core.ops.distances import cosine
-from core.ops.groups import class_mean
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..ops.distances import cosine
+from ..ops.groups import class_mean
+from ..registry import METHODS
+from .base import Method
 
 
 @METHODS.register("CosineProtoNet")

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops.local import class_moments, descriptors, quadratic_forms
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..ops.local import class_moments, descriptors, quadratic_forms
+from ..registry import METHODS
+from .base import Method
 
 
 @METHODS.register("CovaMNet")

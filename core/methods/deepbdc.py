@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN
-from core.episode import Batch, DataInfo, Features, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.methods.distillation import Distilled
-from core.ops.bdc import bdc_vectors
-from core.ops.distances import squared_euclidean
-from core.ops.groups import mean_by_class
-from core.ops.logistic import fit_logistic
-from core.registry import METHODS
+from ..backbones.blocks import Backbone, ConvBN
+from ..episode import Batch, DataInfo, Features, Task
+from ..errors import UserError
+from ..ops.bdc import bdc_vectors
+from ..ops.distances import squared_euclidean
+from ..ops.groups import mean_by_class
+from ..ops.logistic import fit_logistic
+from ..registry import METHODS
+from .base import Method
+from .distillation import Distilled
 
 AT_ONCE = 1 << 25  # numbers in the vectors of the tasks that are classified together
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops.adapt import HeadSGD
-from core.ops.groups import mean_by_class
-from core.ops.local import descriptors, pyramid
-from core.ops.nodes import compare
-from core.ops.structured import StructuredLayer
-from core.ops.transport import emd, emd_logits, solver_named
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import Batch, DataInfo, Task
+from ..errors import UserError
+from ..ops.adapt import HeadSGD
+from ..ops.emd.nodes import compare
+from ..ops.emd.problem import emd, emd_logits, solver_named
+from ..ops.emd.structured import StructuredLayer
+from ..ops.groups import mean_by_class
+from ..ops.local import descriptors, pyramid
+from ..registry import METHODS
+from .base import Method
 
 VARIANTS = {"fcn": "map", "grid": "parts", "sampling": "parts"}
 AT_ONCE = 2**22  # costs solved together without gradients: 32 MB in float64
@@ -37,7 +37,7 @@ class DeepEMD(Method):
     Args:
         variant: nodes are the positions of the map (fcn), or the crops of DATASET.VIEWS (grid, sampling), which need
             BACKBONE.VECTOR: mean.
-        solver, form, l2_strength: see `core.ops.transport.solver_named`.
+        solver, form, l2_strength: see `core.ops.emd.problem.solver_named`.
         feature_pyramid: side lengths of pooled maps whose positions are nodes too, e.g. [2, 1]; fcn only.
         sfc_lr, sfc_wd, sfc_update_step, sfc_bs: the SFC's SGD: rate, decay, passes over the supports, mini-batch;
             may be others at test than in training.

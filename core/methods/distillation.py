@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Features
-from core.methods.base_training import BaseTrained
+from ..backbones.blocks import Backbone
+from ..episode import Batch, DataInfo, Features
+from .base_training import BaseTrained
 
 
 class Distilled(BaseTrained):

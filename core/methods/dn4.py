@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.methods.base import Method
-from core.ops.local import descriptors, local_scores, pyramid
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..ops.local import descriptors, local_scores, pyramid
+from ..registry import METHODS
+from .base import Method
 
 
 @METHODS.register("DN4")

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops.groups import mean_by_class
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import Batch, DataInfo, Task
+from ..errors import UserError
+from ..ops.groups import mean_by_class
+from ..registry import METHODS
+from .base import Method
 
 GENERATORS = ("none", "averaging", "attention")
 

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.methods.base import Method
-from core.ops.distances import squared_euclidean
-from core.ops.groups import class_mean, stacked_by_class
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..ops.distances import squared_euclidean
+from ..ops.groups import class_mean, stacked_by_class
+from ..registry import METHODS
+from .base import Method
 
 
 @METHODS.register("FEAT")

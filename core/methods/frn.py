@@ -10,13 +10,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Task
-from core.methods.base import Method, load_matching
-from core.ops.groups import stacked_by_class
-from core.ops.local import descriptors
-from core.ops.ridge import reconstruction_error
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import Batch, DataInfo, Task
+from ..ops.groups import stacked_by_class
+from ..ops.local import descriptors
+from ..ops.ridge import reconstruction_error
+from ..registry import METHODS
+from .base import Method, load_matching
 
 
 @METHODS.register("FRN")

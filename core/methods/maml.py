@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..registry import METHODS
+from .base import Method
 
 
 @METHODS.register("MAML")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.methods.base import Method
-from core.ops.distances import cosine
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..ops.distances import cosine
+from ..registry import METHODS
+from .base import Method
 
 
 @METHODS.register("MatchingNet")

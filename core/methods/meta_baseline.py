@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo
-from core.methods.cosine_protonet import CosineProtoNet
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo
+from ..registry import METHODS
+from .cosine_protonet import CosineProtoNet
 
 
 @METHODS.register("MetaBaseline")

@@ -10,16 +10,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import Batch, DataInfo, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops.distances import squared_euclidean
-from core.ops.gaussians import gaussian, kl_divergence, wasserstein
-from core.ops.graph import PartGraph
-from core.ops.groups import class_mean, class_shots
-from core.ops.local import descriptors, local_scores
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import Batch, DataInfo, Task
+from ..errors import UserError
+from ..layers.part_graph import PartGraph
+from ..ops.distances import squared_euclidean
+from ..ops.gaussians import gaussian, kl_divergence, wasserstein
+from ..ops.groups import class_mean, class_shots
+from ..ops.local import descriptors, local_scores
+from ..registry import METHODS
+from .base import Method
 
 DISTRIBUTIONS = ("prototype", "kl", "wasserstein")
 FUSIONS = ("fixed", "learned")
@@ -33,7 +33,7 @@ class MML(Method):
     pixel         s(q, n) = sum_p max_r cos(x_p(q), x_r): positions of the query's map against all of the class (DN4)
     distribution  s(q, n) = -d(q, n), between the images as wholes
 
-    G is a graph embedding of the supports' crops (`core.ops.graph`). Loss: sum of weight * CE(s), where the
+    G is a graph embedding of the supports' crops (`core.layers.part_graph`). Loss: sum of weight * CE(s), where the
     distribution's s is divided by `temperature`. Logits: log of the weighted mean of the three softmaxes, of scores
     that are divided by nothing; their argmax is that of the authors' score.
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.errors import UserError
-from core.methods.base_training import FineTuned
-from core.ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
-from core.ops.classifiers import CosineClassifier, DotClassifier
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..layers.classifiers import CosineClassifier, DotClassifier
+from ..ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
+from ..registry import METHODS
+from .base_training import FineTuned
 
 
 @METHODS.register("NegMargin")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.errors import UserError
-from core.methods.base import Method
-from core.ops.distances import SIMILARITIES
-from core.ops.groups import class_mean
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..ops.distances import SIMILARITIES
+from ..ops.groups import class_mean
+from ..registry import METHODS
+from .base import Method
 
 
 class Prototypical(Method):

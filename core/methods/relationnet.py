@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, ConvBN
-from core.episode import DataInfo, Task
-from core.methods.base import Method
-from core.ops.groups import class_shots, mean_by_class
-from core.registry import METHODS
+from ..backbones.blocks import Backbone, ConvBN
+from ..episode import DataInfo, Task
+from ..ops.groups import class_shots, mean_by_class
+from ..registry import METHODS
+from .base import Method
 
 AT_ONCE = 2**24  # values after the first convolution that an evaluation holds at once: 64 MiB
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.methods.distillation import Distilled
-from core.ops.logistic import fit_logistic
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..ops.logistic import fit_logistic
+from ..registry import METHODS
+from .distillation import Distilled
 
 
 @METHODS.register("RFS")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone
-from core.episode import DataInfo, Task
-from core.errors import UserError
-from core.methods.base_training import BaseTrained
-from core.ops.distances import squared_euclidean
-from core.ops.groups import mean_by_class
-from core.registry import METHODS
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..ops.distances import squared_euclidean
+from ..ops.groups import mean_by_class
+from ..registry import METHODS
+from .base_training import BaseTrained
 
 NORMS = ("UN", "L2N", "CL2N")
 

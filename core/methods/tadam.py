@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.blocks import Backbone, Film
-from core.episode import Batch, DataInfo, Task
-from core.errors import UserError
-from core.methods.protonet import Prototypical
-from core.ops.groups import mean_by_class
-from core.registry import METHODS
+from ..backbones.blocks import Backbone, Film
+from ..episode import Batch, DataInfo, Task
+from ..errors import UserError
+from ..ops.groups import mean_by_class
+from ..registry import METHODS
+from .protonet import Prototypical
 
 PIXELS_AT_ONCE = 2**20  # of the images that pass the backbone together at test
 

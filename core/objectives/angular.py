@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.objectives.base import Margin
-from core.objectives.negmargin import NegMarginLoss
-from core.registry import OBJECTIVES
+from ..registry import OBJECTIVES
+from .base import Margin
+from .negmargin import NegMarginLoss
 
 
 @OBJECTIVES.register("cosface")

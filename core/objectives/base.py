@@ -7,8 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import UserError
-from core.registry import OBJECTIVES
+from ..errors import UserError
+from ..registry import OBJECTIVES
 
 LARGEST_EXPONENT = 88.0  # e^88 is the last power of e that float32 holds
 

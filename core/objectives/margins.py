@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import UserError
-from core.objectives.base import CrossEntropy
-from core.registry import OBJECTIVES
+from ..errors import UserError
+from ..registry import OBJECTIVES
+from .base import CrossEntropy
 
 LEARN = ("fixed", "joint")
 ORDERS = ("class", "sorted")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.objectives.base import Objective
-from core.registry import OBJECTIVES
+from ..registry import OBJECTIVES
+from .base import Objective
 
 
 @OBJECTIVES.register("mse")

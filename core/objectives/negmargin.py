@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.objectives.base import Margin, number
-from core.registry import OBJECTIVES
+from ..registry import OBJECTIVES
+from .base import Margin, number
 
 
 @OBJECTIVES.register("negmargin")

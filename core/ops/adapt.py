@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.ops import random
+from . import random
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.episode import Task
+from ..episode import Task
 
 
 def class_mean(task: Task, feature: str) -> Tensor:

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from core.episode import Task
-from core.errors import UserError
-from core.ops.groups import class_shots, mean_by_class
+from ..episode import Task
+from ..errors import UserError
+from .groups import class_shots, mean_by_class
 
 CPU_BLOCK = 2**20  # similarities held at once: 4 MiB, which stay in a last-level cache
 GPU_BLOCK = 2**26
@@ -146,7 +146,7 @@ def _top(similarity: Tensor, ends: list[int], k: int, keep: bool) -> tuple[Tenso
     """The k largest of each class and, if asked, their rows: [T, S, L] to twice [T, N, k, L]."""
     if similarity.device.type != "cpu":
         return _top_by_torch(similarity, ends, k)
-    from core.ops.top import top  # numba is not imported before a method needs it
+    from .top import top  # numba is not imported before a method needs it
 
     tasks, _, width = similarity.shape
     places = torch.empty(tasks, len(ends), k, width, dtype=torch.int32) if keep else None

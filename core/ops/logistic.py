@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.ops.adapt import Head
+from .adapt import Head
 
 BIAS_HOLD = 1e-6  # holds the common shift of the biases, which changes nothing
 

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.errors import UserError
-from core.report.evaluations import Evaluation, common
-from core.report.intervals import of_disjoint
-from core.report.paired import Paired, holm, paired
-from core.report.stats import Interval, t_interval
-from core.report.tables import FORMATS, Cell, Table, as_csv, ranked
+from ..errors import UserError
+from .evaluations import Evaluation, common
+from .intervals import of_disjoint
+from .paired import Paired, holm, paired
+from .stats import Interval, t_interval
+from .tables import FORMATS, Cell, Table, as_csv, ranked
 
 
 @dataclass(frozen=True)

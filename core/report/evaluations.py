@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from core.config.provenance import flatten
-from core.errors import UserError
+from ..config.provenance import flatten
+from ..errors import UserError
 
 # What determines the episodes of an evaluation, by the names of result.json.
 EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")

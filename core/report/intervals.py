@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from core.report.stats import interval
+from .stats import interval
 
 RESAMPLES = 1000
 LABELS = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from core.report.result import answered_by
-from core.report.run import write_json, write_text
-from core.report.stats import interval
+from .result import answered_by
+from .run import write_json, write_text
+from .stats import interval
 
 FIGURES = ("novel", "base", "novel_all", "base_all", "all", "prior")
 TOPS = (1, 5)

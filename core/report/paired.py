@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtr
 from scipy.stats import wilcoxon
 
-from core.report.stats import t_interval
+from .stats import t_interval
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from core.report.run import replace_file
+from .run import replace_file
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from core.report.run import write_json, write_text
+from .run import write_json, write_text
 
 
 def result_dir(run: Path, checkpoint: str, result: dict[str, Any], kind: str = "") -> Path:

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from core.config.provenance import flatten
-from core.errors import UserError
+from ..config.provenance import flatten
+from ..errors import UserError
 
 
 def write_text(path: Path, text: str) -> None:

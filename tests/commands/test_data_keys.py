@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.errors import UserError
 from core.make import load_config
 from core.methods.protonet import ProtoNet

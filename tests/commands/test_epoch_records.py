@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.make import load_config
 from core.objectives.base import Objective
 from tests.workspace import TWO_STAGES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.data.store import split_dir, write_split
 from core.make import load_config
 from core.registry import METHODS

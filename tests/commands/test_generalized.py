@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.engine.checkpoint import load, restore
 from core.engine.features import Encoder
 from core.make import load_config

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.data import lowshot
-from core.data.collect import Options
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.lowshot import open_group
-from core.data.preparing import prepare
 from core.engine.checkpoint import load, restore
 from core.make import load_config
-from tests.data.fake_features import ORDER, features, small_lowshot, write_npz
+from core.prepare.collect import Options
+from core.prepare.prepare import prepare
+from tests.prepare.fake_features import ORDER, features, small_lowshot, write_npz
 from tests.workspace import PROTONET, Workspace, best
 
 NAME = "ImageNet-LowShot"

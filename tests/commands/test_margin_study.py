@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.engine.trainer import Trainer
 from core.episode import Batch
 from core.make import load_config

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.engine.checkpoint import load
 from core.errors import UserError
 from core.make import load_config
@@ -72,7 +72,7 @@ def test_the_generator_is_trained_logged_saved_and_resumed(space, monkeypatch, w
 
 def test_test_classes_need_no_words_and_any_way_will_do(space, words, monkeypatch):
     """What the objective wants, training alone needs."""
-    monkeypatch.setattr("core.build.OWN_FILE", words)
+    monkeypatch.setattr("core.build.builder.OWN_FILE", words)
     cfg = space.config(OBJECTIVE=TRAML)
     made = builder(cfg)
     assert made.split("train").vectors is not None
@@ -98,7 +98,7 @@ class Asks(ProtoNet):
 def test_a_method_may_ask_when_it_is_built(space, words_of_all, monkeypatch, asked):
     monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "Asks": Asks})
     Asks.name = "Asks"
-    monkeypatch.setattr("core.build.OWN_FILE", words_of_all)
+    monkeypatch.setattr("core.build.builder.OWN_FILE", words_of_all)
     made = builder(space.config(METHOD={"NAME": "Asks", "ARGS": {"words": asked}}))
     assert made.method().word_dim == (5 if asked else 0)
     for split in ("train", "val", "test"):

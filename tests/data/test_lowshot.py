@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from core.build.data import open_split
 from core.data import lowshot
-from core.data.benchmarks import BENCHMARKS, benchmark, open_split
-from core.data.collect import Options
+from core.data.datasets import BENCHMARKS, benchmark
 from core.data.loaders import Pixels
 from core.data.lowshot import STORED, open_group, published
-from core.data.preparing import check_prepared, prepare
 from core.errors import UserError
-from tests.data.fake_features import BASE, NOVEL, ORDER, features, small_lowshot, write_npz
+from core.prepare.collect import Options
+from core.prepare.prepare import check_prepared, prepare
+from tests.prepare.fake_features import BASE, NOVEL, ORDER, features, small_lowshot, write_npz
 
 SORTED = sorted(ORDER)
 

@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import nn
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.make import load_config, schemas
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from core.backbones.conv4 import Conv4
-from core.data.benchmarks import open_split
+from core.build.data import open_split
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.loaders import Pixels
 from core.engine.evaluator import Evaluator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, Encoder, LiveFeatures
 from core.errors import UserError

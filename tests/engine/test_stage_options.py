@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from core.backbones.resnet12 import DropBlock
-from core.build import Builder
+from core.build.builder import Builder
 from core.engine.trainer import _train_mode
 from core.make import load_config
 

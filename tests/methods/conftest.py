@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
 from core.data.views import Views
 from core.engine.features import Encoder

@@ -11,8 +11,8 @@ from core.backbones.conv4 import Conv4
 from core.backbones.resnet12 import ResNet12
 from core.episode import DataInfo
 from core.errors import UserError
+from core.layers.part_graph import GRAPHS
 from core.methods.mml import MML
-from core.ops.graph import GRAPHS
 from tests.helpers import make_task
 from tests.ops.test_gaussians import kl_of_a_pair, wasserstein_of_a_pair
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.build import Builder
+from core.build.builder import Builder
 from core.make import load_config
 
 SMALL = ["BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=4", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=2"]

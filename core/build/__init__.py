@@ -1,0 +1,1 @@
+"""From a configuration to objects: everything below takes plain arguments and can be used without one."""

@@ -1,0 +1,71 @@
+"""Unpacking archives of images to a scratch folder: nothing outside it, no links, no more than a sane size."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from ..errors import UserError
+
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+LIMIT = 1 << 38  # bytes in all; ImageNet is 2**37.1
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, NotImplementedError)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is named as an archive."""
+    return os.path.isfile(path) and path.name.lower().endswith(ENDINGS)
+
+
+def extract(archive: Path, into: Path, limit: int = LIMIT) -> Path:
+    """Unpack the regular files of an archive below `into`, which is made; links and devices are left out."""
+    total = 0
+    try:
+        into.mkdir(parents=True)
+        for name, size, file in _members(archive):
+            total += size
+            if total > limit:
+                raise UserError(f"{archive} unpacks to more than {limit} bytes; get it from its publisher.")
+            target = into / _safe(name, archive)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as out:
+                shutil.copyfileobj(file, out, 1 << 20)
+    except (*_DAMAGE, OSError) as error:
+        if getattr(error, "errno", None):
+            raise UserError(
+                f"{archive} cannot be unpacked into {into.parent} ({error.strerror}); make room."
+            ) from error
+        raise UserError(f"{archive} is not a readable archive, perhaps cut short; get it again.") from error
+    return into
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Name, size and content of each regular file."""
+    if archive.suffix.lower() == ".zip":
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                if not info.is_dir() and (info.external_attr >> 28) in (0, 0o10):  # no link, no device
+                    with opened.open(info) as file:
+                        yield info.filename, info.file_size, file
+        return
+    with tarfile.open(archive, "r:*") as opened:
+        for member in opened:
+            if member.isreg():
+                yield member.name, member.size, opened.extractfile(member)
+
+
+def _safe(name: str, archive: Path) -> PurePosixPath:
+    """A member's path, refused where it leads out of the folder."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise UserError(
+            f"{archive} is refused: its member {name!r} leads out of the folder; get it from its publisher."
+        )
+    return path

@@ -1,0 +1,163 @@
+"""The alphabets of Glyphs: which characters the fonts of matplotlib hold, and which of them look the same."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.ft2font import FT2Font
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import UserError
+
+SCRIPTS = {
+    "train": ("LATIN", "CYRILLIC"),
+    "val": ("HEBREW", "LAO", "TIFINAGH"),
+    "test": ("GREEK", "GEORGIAN", "ARMENIAN"),
+}
+MIN_FONTS = {"train": 8, "val": 2, "test": 8}
+FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSans-Oblique",
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSansMono-BoldOblique",
+    "DejaVuSansMono-Oblique",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-BoldItalic",
+    "DejaVuSerif-Italic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralBolIta",
+    "STIXGeneralItalic",
+)
+REFERENCE_FONTS = ("DejaVuSans", "DejaVuSerif")  # shapes are compared in these two
+SHAPE_SIZE = 24
+# Share of the ink of two shapes that differs, below which they count as one letter.
+SAME_SHAPE = {"train": 0.15, "val": 0.22, "test": 0.22}
+SAME_ASPECT = 1.3  # ratio of two aspect ratios, below which shapes are also compared as squares
+TWO_LETTERS = 0.5  # difference of one character in the two reference fonts, above which it is no class
+# Letters that a reader takes for V, ß, Ѱ, ɸ, Қ, M and S of the training split, though their outlines differ more.
+ALIKE_BY_EYE = frozenset("νβΨφϏϺႽ")
+
+
+def font_file(name: str) -> Path:
+    """Path of a font that matplotlib ships."""
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
+    if not path.is_file():
+        raise UserError(
+            f"Glyphs is drawn with the fonts of matplotlib, and {path} is missing: install matplotlib with pip."
+        )
+    return path
+
+
+@cache
+def font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
+    """A font at a size; the basic layout engine is the one that every Pillow has."""
+    return ImageFont.truetype(str(font_file(name)), pixels, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _charmap(name: str) -> frozenset[int]:
+    """Code points that a font really holds, so that no image shows its box for missing characters."""
+    return frozenset(FT2Font(str(font_file(name))).get_charmap())
+
+
+def holders(char: str) -> list[str]:
+    """Fonts that hold a character."""
+    return [name for name in FONTS if ord(char) in _charmap(name)]
+
+
+def ink(char: str, name: str, pixels: int, stroke: float = 0.0) -> Image.Image:
+    """A character cropped to its ink, light on black."""
+    face = font(name, pixels)
+    left, top, right, bottom = face.getbbox(char, stroke_width=stroke)
+    mask = Image.new("L", (max(1, int(right - left) + 4), max(1, int(bottom - top) + 4)))
+    ImageDraw.Draw(mask).text((2 - left, 2 - top), char, fill=255, font=face, stroke_width=stroke)
+    return mask.crop(mask.getbbox() or (0, 0, 1, 1))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A letter's shape without its size and place."""
+
+    fitted: np.ndarray  # [SHAPE_SIZE ** 2] in 0..1, width and height in proportion
+    stretched: np.ndarray  # [SHAPE_SIZE ** 2] in 0..1, stretched to a square
+    aspect: float  # width over height
+
+
+def shape(char: str, name: str) -> Shape:
+    """The shape of a letter in a font."""
+    mask = ink(char, name, 4 * SHAPE_SIZE)
+    scale = SHAPE_SIZE / max(mask.size)
+    width, height = (max(1, round(side * scale)) for side in mask.size)
+    fitted = Image.new("L", (SHAPE_SIZE, SHAPE_SIZE))
+    resized = mask.resize((width, height), Image.Resampling.BOX)
+    fitted.paste(resized, ((SHAPE_SIZE - width) // 2, (SHAPE_SIZE - height) // 2))
+    stretched = mask.resize((SHAPE_SIZE, SHAPE_SIZE), Image.Resampling.BOX)
+    flat = [np.asarray(image, dtype=np.float32).ravel() / 255 for image in (fitted, stretched)]
+    return Shape(*flat, aspect=mask.width / mask.height)
+
+
+def differing_ink(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Share of the ink of two drawings that differs: 0 for the same drawing, 1 without any overlap."""
+    return np.abs(one - other).sum(-1) / np.maximum((one + other).sum(-1), 1e-6)
+
+
+def difference(one: Shape, others: list[Shape]) -> float:
+    """How far a shape is from the nearest of some others, 0 to 1.
+
+    Proportions similar to each other are stretched alike first: a wider Q is a Q.
+    """
+    fitted = differing_ink(one.fitted, np.stack([other.fitted for other in others]))
+    stretched = differing_ink(one.stretched, np.stack([other.stretched for other in others]))
+    ratio = np.array([other.aspect for other in others]) / one.aspect
+    comparable = np.maximum(ratio, 1 / ratio) < SAME_ASPECT
+    return float(np.where(comparable, np.minimum(fitted, stretched), fitted).min())
+
+
+def candidates(split: str) -> list[str]:
+    """Letters of a split's scripts that are no letter with an accent and exist in enough fonts."""
+    letters = []
+    for point in sorted(_charmap("DejaVuSans")):
+        char = chr(point)
+        script = unicodedata.name(char, "").split(" ")[0]
+        if script not in SCRIPTS[split] or unicodedata.category(char) not in ("Lu", "Ll", "Lo") or char in ALIKE_BY_EYE:
+            continue
+        if not unicodedata.decomposition(char) and len(holders(char)) >= MIN_FONTS[split]:
+            letters.append(char)
+    return letters
+
+
+@cache
+def alphabets() -> dict[str, list[str]]:
+    """The classes of each split, with every letter left out that looks like an earlier one.
+
+    Latin A, Greek Alpha and Cyrillic A are one shape: without this a test class would be one seen in training.
+    Training letters come first and keep theirs, then test letters, then validation letters.
+    """
+    chosen: dict[str, list[str]] = {}
+    kept: dict[str, list[Shape]] = {name: [] for name in REFERENCE_FONTS}
+    for split in ("train", "test", "val"):
+        chosen[split] = []
+        for char in candidates(split):
+            shapes = {name: shape(char, name) for name in REFERENCE_FONTS if ord(char) in _charmap(name)}
+            alike = any(kept[name] and difference(shapes[name], kept[name]) < SAME_SHAPE[split] for name in shapes)
+            if alike or _two_letters(list(shapes.values())):
+                continue
+            chosen[split].append(char)
+            for name in shapes:
+                kept[name].append(shapes[name])
+    return chosen
+
+
+def _two_letters(shapes: list[Shape]) -> bool:
+    """Whether the reference fonts draw one character as two different letters, as some old Georgian ones."""
+    return len(shapes) == 2 and difference(shapes[0], shapes[1:]) > TWO_LETTERS
