@@ -53,7 +53,7 @@ def commands(checkout: Path, folder: Path, data: Path, name: str) -> list[list[s
     cfg = ["--cfg", f"configs/Glyphs/{yaml}_N5K1_C4.yaml", "--device", "cpu", "--threads", "1"]
     keys = [f"DATASET.ROOT={data}", *SMALL, *overrides]
     run = folder / name
-    train = ["experiments/run_trainer.py", *cfg, "-c", str(folder / "base"), "-p", str(run), "-e", "0", "--overwrite"]
+    train = ["experiments/run_trainer.py", *cfg, "-c", str(run / "base"), "-p", str(run), "-e", "0", "--overwrite"]
     evaluate = ["experiments/run_evaluator.py", *cfg, "-c", str(run / "ebest_5way_1shot.pth"), *asked]
     return [[sys.executable, *command, *keys] for command in (train, evaluate)]
 
