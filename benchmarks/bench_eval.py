@@ -30,7 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from core.build.builder import Builder
+from core.build.data import episode_sampler
+from core.build.evaluation import build_evaluator
+from core.build.networks import build_method
+from core.build.data import Data
 from core.data.loaders import Pixels
 from core.engine.device import tune_allocator
 from core.make import load_config
@@ -57,7 +60,7 @@ class Plain(nn.Module):
 class Easyfsl:
     """easyfsl's two ways to evaluate, on PNGs of the test split."""
 
-    def __init__(self, builder: Builder, model: Plain, folder: Path) -> None:
+    def __init__(self, builder: Data, model: Plain, folder: Path) -> None:
         from easyfsl import datasets, methods, samplers, utils
         from torchvision import transforms
 
@@ -86,10 +89,13 @@ class Easyfsl:
             seconds + timed(lambda: self._evaluate(self._protonet(nn.Identity()), table, tasks))[0] * EPISODES / tasks
         )
 
-    def correct(self, builder: Builder, episodes: int) -> list[int]:
+    def correct(self, builder: Data, episodes: int) -> list[int]:
         """Its correct answers in each of our own episodes, one task at a time on NCHW images."""
-        pixels, shape = builder.pixels("test"), builder.sampler("test", 0).shape
-        drawn, model = builder.sampler("test", 0).draw(torch.arange(episodes)), self._protonet(self._model).eval()
+        pixels, shape = builder.pixels("test"), episode_sampler(builder, "test", 0).shape
+        drawn, model = (
+            episode_sampler(builder, "test", 0).draw(torch.arange(episodes)),
+            self._protonet(self._model).eval(),
+        )
         support_y, query_y = (torch.arange(shape.way).repeat_interleave(n) for n in (shape.shot, shape.query))
         found = []
         for support, query in zip(drawn.support, drawn.query, strict=True):
@@ -131,18 +137,18 @@ def timed(run):
     return time.perf_counter() - began, found
 
 
-def build(root: str, checkpoint: str) -> tuple[Builder, nn.Module]:
+def build(root: str, checkpoint: str) -> tuple[Data, nn.Module]:
     """The test split and a network: untrained weights cost as much as trained ones."""
-    builder = Builder(load_config(CONFIG, [f"DATASET.ROOT={root}"]).cfg, torch.device("cpu"))
-    method = builder.method().eval()
+    builder = Data(load_config(CONFIG, [f"DATASET.ROOT={root}"]).cfg, torch.device("cpu"))
+    method = build_method(builder).eval()
     if checkpoint:
         method.load_state_dict(torch.load(checkpoint, weights_only=True)["method"])
     return builder, method
 
 
-def speed_rows(args: argparse.Namespace, easyfsl: Easyfsl | None, builder: Builder, method: nn.Module, plain: Plain):
+def speed_rows(args: argparse.Namespace, easyfsl: Easyfsl | None, builder: Data, method: nn.Module, plain: Plain):
     """Rounds of every way in turn, after one of warm-up."""
-    evaluator, pixels = builder.evaluator("test"), builder.pixels("test")
+    evaluator, pixels = build_evaluator(builder, "test"), builder.pixels("test")
     seconds: dict[str, list[float]] = {}
     for number in range(args.rounds + 1):
         found = {f"ours_{part}": s for part, s in evaluator.run(method, EPISODES).seconds.items()}
@@ -160,9 +166,9 @@ def speed_rows(args: argparse.Namespace, easyfsl: Easyfsl | None, builder: Build
     yield {"what": "ratios", **{name: round(ratio, 2) for name, ratio in ratios.items()}}
 
 
-def equality_row(easyfsl: Easyfsl, builder: Builder, method: nn.Module) -> dict:
+def equality_row(easyfsl: Easyfsl, builder: Data, method: nn.Module) -> dict:
     """Our correct answers against easyfsl's on the same weights and episodes."""
-    ours = builder.evaluator("test").run(method, COMPARED).correct.tolist()
+    ours = build_evaluator(builder, "test").run(method, COMPARED).correct.tolist()
     theirs = easyfsl.correct(builder, COMPARED)
     percent = [round(100 * sum(correct) / (COMPARED * 75), 4) for correct in (ours, theirs)]
     differing = sum(one != other for one, other in zip(ours, theirs, strict=True))
@@ -195,7 +201,7 @@ def memory_row(args: argparse.Namespace) -> dict:
 def peak(args: argparse.Namespace) -> int:
     """Evaluate here; returns the process's peak memory in MB."""
     builder, method = build(args.root, args.checkpoint)
-    builder.evaluator("test").run(method, args.peak)
+    build_evaluator(builder, "test").run(method, args.peak)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
@@ -221,7 +227,7 @@ def main() -> None:
         return
     load = os.getloadavg()
     builder, method = build(args.root, args.checkpoint)
-    plain = Plain(builder.method().eval().backbone)
+    plain = Plain(build_method(builder).eval().backbone)
     plain.load_state_dict(Plain(method.backbone).state_dict())
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -104,8 +104,17 @@ class DataInfo:
     way: int = 0  # of training episodes; 0 where the stage draws none
     shot: int = 0
     query: int = 0  # per class
-    semantics: Tensor | None = field(default=None, repr=False)  # [n_base, D]
     features: int = 0  # length of the features of a data set that holds them instead of images
+    words: Callable[[], Tensor] | None = field(default=None, repr=False)  # reads `semantics`
+
+    @property
+    def semantics(self) -> Tensor | None:
+        """Word vectors of the base classes, [n_base, D]; they are read when a method asks for them, not before.
+
+        Raises:
+            UserError: where the data set has none.
+        """
+        return self.words() if self.words else None
 
     @property
     def word_dim(self) -> int:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..build.builder import Builder
+from ..build.data import Data
+from ..build.evaluation import build_evaluator, restore
 from ..cli import start_log
-from ..commands import prepare_machine, restored
+from ..engine import device
 from ..errors import UserError
 from ..make import load_config
 from ..report.flow_plot import draw_flow, grid_boxes
@@ -44,22 +45,21 @@ def study_flow(
         The folder.
     """
     loaded, path = load_config(cfg_file, overrides), Path(file)
-    where, _ = prepare_machine(device_name, threads)
-    builder = Builder(loaded.cfg, where)
-    method, _, _ = restored(loaded, builder, path)
-    evaluator = builder.evaluator("test")
+    where, _ = device.prepare(device_name, threads)
+    data = Data(loaded.cfg, where)
+    network, evaluator = restore(data, path), build_evaluator(data, "test")
     if not 0 <= query < evaluator.sampler.shape.n_query:
         raise UserError(f"--query is {query}, but an episode has {evaluator.sampler.shape.n_query}, numbered from 0.")
-    source = evaluator.source(method)
+    source = evaluator.source(network.method)
     drawn = evaluator.sampler.draw(torch.tensor([episode]))
-    task = evaluator.task(source.method, source, drawn)
+    task = evaluator.task(source, drawn)
     flow, *weights = (value[0, query].cpu().numpy() for value in source.method.flow(task))
-    own, predicted = int(task.query_y[0, query]), int(source.method(task)[0, query].argmax())
+    true, predicted = int(task.query_y[0, query]), int(source.method(task)[0, query].argmax())
     folder, names, log = Path(out) if out else path.parent / "flow", evaluator.split.classes, start_log()
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, label in (("own", own), ("predicted", predicted)):
+    for kind, label in (("own", true), ("predicted", predicted)):
         ids = torch.stack([drawn.query[0, query], drawn.support[0, label]])
-        called = [names[drawn.classes[0, number]] for number in (own, label)]
+        called = [names[drawn.classes[0, number]] for number in (true, label)]
         picture = folder / f"episode{episode}_query{query}_{kind}.png"
         _draw(picture, evaluator.pixels.raw(ids).cpu().numpy(), flow[label], [w[label] for w in weights], called)
         log.info("%s class  %s", kind, picture)

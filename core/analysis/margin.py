@@ -12,19 +12,20 @@ from typing import Any
 
 import torch
 
-from ..build.builder import Builder
+from ..build.data import Data, task_shape
+from ..build.evaluation import build_evaluator, evaluator_on, restore
+from ..build.networks import build_method
 from ..cli import start_log
-from ..commands import prepare_machine, train
+from ..commands import train
 from ..config import Loaded
 from ..data.datasets import benchmark
 from ..data.episodes import EpisodeSampler
-from ..engine import checkpoint
+from ..engine import checkpoint, device
 from ..engine.evaluator import Evaluator
-from ..engine.features import Source
-from ..engine.selection import refuse_other_network
+from ..engine.features import FeatureSource
 from ..episode import Batch
 from ..errors import UserError
-from ..make import load_config, task_shape
+from ..make import load_config
 from ..ops.spread import class_spread
 from ..registry import OBJECTIVES
 from ..report.plots import Panel, plot_table
@@ -80,7 +81,7 @@ def study_margins(
     """
     _refuse_without_margin(load_config(cfg_file, overrides), margins, checkpoints)
     configs = [load_config(cfg_file, [*overrides, _override(m)]) for m in margins]
-    where, _ = prepare_machine(device_name, threads)
+    where, _ = device.prepare(device_name, threads)
     for loaded in configs:
         _refuse_unfit(loaded, where)
     pairs = zip(checkpoints, margins, strict=True) if checkpoints else ()
@@ -93,12 +94,12 @@ def study_margins(
     return _write(list(map(_Network, margins, configs, files)), where, Path(out or Path(base) / _name(configs[0], tag)))
 
 
-def _write(networks: Sequence[_Network], device: torch.device, folder: Path) -> Path:
+def _write(networks: Sequence[_Network], where: torch.device, folder: Path) -> Path:
     """Measure the networks; write the table and the figure into a folder."""
     log = start_log()
     rows = []
     for network in networks:
-        rows.append(_measure(network, device))
+        rows.append(_measure(network, where))
         log.info("%s", "  ".join(f"{k} {v:.4g}" for k, v in rows[-1].items() if isinstance(v, float)))
     table, figure = folder / "margin.csv", folder / "margin.png"
     write_text(table, as_csv(list(rows[0]), [list(row.values()) for row in rows]) + "\n")
@@ -131,7 +132,7 @@ def _refuse_without_margin(loaded: Loaded, margins: Sequence[float], checkpoints
         )
 
 
-def _refuse_unfit(loaded: Loaded, device: torch.device) -> None:
+def _refuse_unfit(loaded: Loaded, where: torch.device) -> None:
     """Some stage trains with the objective whose margin is changed, and the method has what is measured."""
     stages = [loaded.cfg.STAGE[name].OBJECTIVE for name in loaded.cfg.STAGES]
     if not any(stage == loaded.cfg.OBJECTIVE for stage in stages):
@@ -139,7 +140,7 @@ def _refuse_unfit(loaded: Loaded, device: torch.device) -> None:
             "--margins changes OBJECTIVE.ARGS.margin, but every stage has an OBJECTIVE of its own; leave "
             "STAGE.*.OBJECTIVE.NAME empty where the margin is meant."
         )
-    method = Builder(loaded.cfg, device).method()
+    method = build_method(Data(loaded.cfg, where))
     if "vector" not in method.needs:
         raise UserError(f"The margin study measures the feature 'vector', which {method.name} does not encode.")
 
@@ -155,48 +156,45 @@ def _of_margin(file: Path, margin: float) -> Path:
     return file
 
 
-def _measure(network: _Network, device: torch.device) -> dict[str, Any]:
+def _measure(network: _Network, where: torch.device) -> dict[str, Any]:
     """One line of the table."""
-    cfg = network.loaded.cfg
-    builder = Builder(cfg, device)
-    method, held = builder.method(), checkpoint.load(network.file)
-    checkpoint.restore(method, held["method"], network.file)
-    refuse_other_network(builder.meta(cfg.STAGES[-1]), held["meta"], network.file)
+    data = Data(network.loaded.cfg, where)
+    method = restore(data, network.file, with_objective=True).method
     row = {"margin": network.margin} | method.scalars()
     for part in ("base", "novel"):
-        evaluator = _evaluator(builder, part)
-        source = evaluator.source(method, show=True)
-        found = interval(evaluator.classify(source.method, source, evaluator.sampler, cfg.EVAL.EPISODES).accuracy)
-        row |= {f"{part}_accuracy": found.mean, f"{part}_ci95": found.ci95}
+        evaluator = _evaluator(data, part)
+        source = evaluator.source(method)
+        accuracy = interval(evaluator.classify(source, data.cfg.EVAL.EPISODES).accuracy)
+        row |= {f"{part}_accuracy": accuracy.mean, f"{part}_ci95": accuracy.ci95}
         row |= _features(part, source, torch.from_numpy(evaluator.split.labels))
     return row | {"checkpoint": str(network.file)}
 
 
-def _evaluator(builder: Builder, part: str) -> Evaluator:
+def _evaluator(data: Data, part: str) -> Evaluator:
     """Test episodes of novel classes, or the same of base classes: images held out of training where there are any."""
-    cfg = builder.cfg
+    cfg = data.cfg
     if part == "novel":
-        return builder.evaluator("test")
+        return build_evaluator(data, "test")
     held_out = cfg.DATASET.BASE_HOLDOUT > 0
-    split, pixels = builder.held_out() if held_out else (builder.split("train"), builder.pixels("train"))
+    split, pixels = data.held_out() if held_out else (data.split("train"), data.pixels("train"))
     sampler = EpisodeSampler(split, task_shape(cfg, "test"), cfg.EVAL.SEED, "TASK.TEST")
-    return builder.evaluator_on(split, pixels, sampler)
+    return evaluator_on(data, split, pixels, sampler)
 
 
 @torch.no_grad()
-def _features(part: str, source: Source, labels: torch.Tensor) -> dict[str, Any]:
+def _features(part: str, source: FeatureSource, labels: torch.Tensor) -> dict[str, Any]:
     """Spread of all features of a split, and what a classifier of base classes makes of them."""
     everything = torch.arange(len(labels))
     source.prepare(everything)
     vectors = source.gather(everything[None])["vector"][0]
     between, within = class_spread(vectors.cpu(), labels)
-    found = {f"{part}_between": between, f"{part}_within": within, f"{part}_ratio": between / within}
+    spread = {f"{part}_between": between, f"{part}_within": within, f"{part}_ratio": between / within}
     if part == "base" and "batches" in source.method.streams:
-        found["base_classifier"] = _classified(source, labels)
-    return found
+        spread["base_classifier"] = _base_accuracy(source, labels)
+    return spread
 
 
-def _classified(source: Source, labels: torch.Tensor) -> float:
+def _base_accuracy(source: FeatureSource, labels: torch.Tensor) -> float:
     """Percent of base images that the classifier of all base classes puts right."""
     right = 0
     for ids in torch.arange(len(labels)).split(AT_ONCE):

@@ -1,12 +1,112 @@
-"""Splits of the data sets that a configuration names."""
+"""Splits, pixels and word vectors of the data sets that a configuration names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from ..config import Config
+from ..data import views
 from ..data.datasets import benchmark
+from ..data.episodes import EpisodeSampler, Shape
+from ..data.holdout import hold_out
+from ..data.loaders import Pixels
 from ..data.store import Split, prepared, read_split, split_dir
+from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
+
+
+class Data:
+    """The data of a configuration; splits and pixels are opened once and shared."""
+
+    def __init__(self, cfg: Config, device: torch.device) -> None:
+        self.cfg, self.device = cfg, device
+        self.image_size = cfg.DATASET.SIZE or benchmark(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
+        self.views = views.parse(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
+        self._splits: dict[str, Split] = {}
+        self._pixels: dict[str, Pixels] = {}
+        self._words: dict[str, Tensor] = {}
+
+    def split(self, name: str) -> Split:
+        """The split "train", "val" or "test"; "train" without the images that DATASET.BASE_HOLDOUT keeps out."""
+        if name not in self._splits:
+            split = self._whole(name)
+            if name == "train" and self.cfg.DATASET.BASE_HOLDOUT:
+                split, _ = hold_out(split, self.cfg.DATASET.BASE_HOLDOUT)
+            train = split if name == "train" else self.split("train")
+            if split.features != train.features:
+                raise UserError(
+                    f"DATASET.{name.upper()}.NAME is {self.cfg.DATASET[name.upper()].NAME}, which holds "
+                    f"{_contents(split)}, but DATASET.TRAIN.NAME {train.dataset} holds {_contents(train)}; use images "
+                    "everywhere, or features of one network."
+                )
+            self._splits[name] = split
+        return self._splits[name]
+
+    def pixels(self, name: str) -> Pixels:
+        """The images of a split, on the device where they fit."""
+        if name not in self._pixels:
+            self._pixels[name] = Pixels(self.split(name), self.device)
+        return self._pixels[name]
+
+    def words(self, name: str) -> Tensor:
+        """Word vectors of a split's classes, [classes, D].
+
+        They come from the file that DATASET.SEMANTICS names, else with the data set, else from data/class_vectors.tsv.
+
+        Raises:
+            UserError: where the file has no vector for a class.
+        """
+        if name not in self._words:
+            split = self.split(name)
+            from_file = self.reads_words_from_file(name)
+            self._words[name] = torch.from_numpy(self._looked_up(split) if from_file else split.vectors)
+        return self._words[name]
+
+    def reads_words_from_file(self, name: str) -> bool:
+        """Whether a split's word vectors come from a file, and not with the data set."""
+        return bool(self.cfg.DATASET.SEMANTICS) or self.split(name).vectors is None
+
+    def held_out(self) -> tuple[Split, Pixels]:
+        """The images of base classes that DATASET.BASE_HOLDOUT keeps out of training.
+
+        Raises:
+            UserError: where it keeps none.
+        """
+        count = self.cfg.DATASET.BASE_HOLDOUT
+        if not count:
+            raise UserError(
+                "DATASET.BASE_HOLDOUT is 0, but --generalized asks for base-class images that training has not seen; "
+                "train and evaluate with a number such as DATASET.BASE_HOLDOUT=100."
+            )
+        _, split = hold_out(self._whole("train"), count)
+        return split, Pixels(split, self.device)
+
+    def first_class(self, name: str) -> int:
+        """The number of a split's first class among the classes of all splits."""
+        earlier = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
+        return sum(len(self.split(split).classes) for split in earlier)
+
+    def deviation(self) -> str | None:
+        """How the data differs from the published benchmarks, where `prepare_data.py --allow-deviation` let it."""
+        splits = [self.split(name) for name in ("train", "val", "test")]
+        deviations = [f"{s.dataset}: {s.manifest['deviation']}" for s in splits if s.manifest.get("deviation")]
+        return "; ".join(dict.fromkeys(deviations)) or None
+
+    def _whole(self, name: str) -> Split:
+        """A split with all its images."""
+        data, key = self.cfg.DATASET, f"DATASET.{name.upper()}.NAME"
+        return open_split(data.ROOT, data[name.upper()].NAME, name, self.image_size, key)
+
+    def _looked_up(self, split: Split):
+        """Vectors of a split's class names in the file of DATASET.SEMANTICS, [classes, D] float32."""
+        data, called = self.cfg.DATASET, split.manifest.get("words", {})
+        replacements = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}
+        replacements = {called.get(name, name): words for name, words in replacements.items()} | replacements
+        file = Path(data.SEMANTICS).expanduser() if data.SEMANTICS else OWN_FILE
+        return semantic_vectors(file, [called.get(name, name) for name in split.classes], replacements)
 
 
 def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str = "DATASET.NAME") -> Split:
@@ -25,3 +125,24 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
             )
         found.make(Path(root), size)
     return read_split(folder)
+
+
+def task_shape(cfg: Config, name: str) -> Shape:
+    """The shape of "train", "val" or "test" episodes; only test episodes can be uneven."""
+    task = cfg.TASK[name.upper()]
+    shots, queries = tuple(task.get("SHOTS", ())), task.get("QUERIES", 0)
+    return Shape(task.WAY, max(shots, default=task.SHOT), 0 if queries else task.QUERY, shots, queries)
+
+
+def episode_sampler(data: Data, name: str, seed: int, stage: str = "") -> EpisodeSampler:
+    """Episodes of a split, in the shape that TASK gives it, or a stage's VAL."""
+    key, shape = f"TASK.{name.upper()}", task_shape(data.cfg, name)
+    val = data.cfg.STAGE[stage].VAL if stage else None
+    if val and (stage_shape := Shape(val.WAY, val.SHOT, val.QUERY)) != shape:
+        key, shape = f"STAGE.{stage}.VAL", stage_shape
+    return EpisodeSampler(data.split(name), shape, seed, key)
+
+
+def _contents(split: Split) -> str:
+    """What a split holds, in words."""
+    return f"features of length {split.features}" if split.features else "images"

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from ..episode import Batch, Features, Task, divide
-from ..errors import UserError
 from ..ops import random
 from .augment import Transform
 from .base_queries import BaseQueries
-from .episodes import Episodes, EpisodeSampler
+from .episodes import Episodes, EpisodeSampler, Shape
 from .store import Split
 from .views import Views
 
@@ -73,42 +72,38 @@ class Augmentation:
         start = torch.tensor(random.key("augment", self.seed, step), device=device)
         return random.hashes(start, "image", n)
 
-    def look(self, pixels: Pixels, ids: Tensor, step: int) -> Features:
+    def inputs(self, pixels: Pixels, ids: Tensor, step: int) -> Features:
         """What a step sees of images `ids` [n]: `image`, and `crops` where there are views."""
         seeds = self.seeds(step, len(ids), pixels.device)
-        found = {"image": pixels.gather(ids, seeds, self.transforms)}
-        return found | ({"crops": pixels.crops(ids, seeds, self.views, train=True)} if self.views else {})
-
-
-def class_vectors(split: Split) -> Tensor:
-    """Word vectors of a split's classes, [classes, D].
-
-    Raises:
-        UserError: where the data set has none.
-    """
-    if split.vectors is None:
-        raise UserError(
-            f"METHOD or OBJECTIVE asks for word vectors, but {split.dataset} has none; name a file of them in "
-            "DATASET.SEMANTICS, or choose a data set that brings them, such as Glyphs."
-        )
-    return torch.from_numpy(split.vectors)
+        image = {"image": pixels.gather(ids, seeds, self.transforms)}
+        return image | ({"crops": pixels.crops(ids, seeds, self.views, train=True)} if self.views else {})
 
 
 class TaskBuilder:
-    """Turns drawn episodes into tasks of pixels."""
+    """Turns drawn episodes into tasks of pixels or features.
+
+    Args:
+        shape: of the episodes.
+        device: where the tasks go.
+        first_class: the number of the split's first class among the classes of all splits.
+        words: word vectors of the split's classes [classes, D], where the method reads them.
+        base: mean feature of each base class [n_base, ...], where the method reads them.
+    """
 
     def __init__(
-        self, split: Split, sampler: EpisodeSampler, device: torch.device, first_class: int = 0, semantics: bool = False
+        self,
+        shape: Shape,
+        device: torch.device,
+        first_class: int = 0,
+        words: Tensor | None = None,
+        base: Features | None = None,
     ) -> None:
-        self.sampler = sampler
-        self.base: Features | None = None  # mean feature of each base class, where an evaluation has them
-        self._first_class = first_class
-        self._device = device
-        self._vectors = class_vectors(split).to(device) if semantics else None
+        self._shape, self._device, self._first_class, self._base = shape, device, first_class, base
+        self._words = None if words is None else words.to(device)
 
     def build(self, drawn: Episodes, support: Features, query: Features, progress: float) -> Task:
         """A task of `drawn` episodes around features or pixels, each [T, n, ...]."""
-        shape, tasks = self.sampler.shape, len(drawn.seed)
+        shape, tasks = self._shape, len(drawn.seed)
         label = torch.arange(shape.way, device=self._device)
         classes = drawn.classes.to(self._device)
         return Task(
@@ -121,34 +116,35 @@ class TaskBuilder:
             class_ids=classes + self._first_class,
             seed=drawn.seed.to(self._device),
             progress=progress,
-            semantics=None if self._vectors is None else self._vectors[classes],
-            base=self.base,
+            semantics=None if self._words is None else self._words[classes],
+            base=self._base,
         )
 
 
 class EpisodeStream:
-    """Training episodes: step s holds episodes s*T .. s*T + T - 1, and queries of the other base classes if asked."""
+    """Training episodes: step s holds episodes s*T .. s*T + T - 1, and queries of other base classes if it has any."""
 
     def __init__(
         self,
         pixels: Pixels,
+        sampler: EpisodeSampler,
         builder: TaskBuilder,
         tasks: int,
         augmentation: Augmentation,
         base_queries: BaseQueries | None = None,
     ) -> None:
-        self._pixels, self._builder, self._tasks, self._augmentation = pixels, builder, tasks, augmentation
-        self._base_queries = base_queries
+        self._pixels, self._sampler, self._builder = pixels, sampler, builder
+        self._tasks, self._augmentation, self._base_queries = tasks, augmentation, base_queries
 
     def at(self, step: int, progress: float) -> Task:
         """The task of a step, in pixels."""
-        drawn = self._builder.sampler.draw(torch.arange(step * self._tasks, (step + 1) * self._tasks))
+        drawn = self._sampler.draw(torch.arange(step * self._tasks, (step + 1) * self._tasks))
         rows = [drawn.support, drawn.query]
         if self._base_queries:
             base_rows, base_y = self._base_queries.draw(drawn.seed, drawn.classes)
             rows.append(base_rows)
         ids = torch.cat(rows, dim=1)
-        seen = self._augmentation.look(self._pixels, ids.flatten(), step)
+        seen = self._augmentation.inputs(self._pixels, ids.flatten(), step)
         seen = {name: value.unflatten(0, ids.shape) for name, value in seen.items()}
         support, query, *base = divide(seen, [part.shape[1] for part in rows])
         task = self._builder.build(drawn, support, query, progress)
@@ -159,10 +155,10 @@ class BatchStream:
     """Mini-batches of base images: every epoch a permutation of its own, the last batch possibly smaller."""
 
     def __init__(
-        self, pixels: Pixels, split: Split, size: int, augmentation: Augmentation, semantics: bool = False
+        self, pixels: Pixels, split: Split, size: int, augmentation: Augmentation, words: Tensor | None = None
     ) -> None:
         self._pixels, self._size, self._augmentation = pixels, size, augmentation
-        self._vectors = class_vectors(split).to(pixels.device) if semantics else None
+        self._words = None if words is None else words.to(pixels.device)
         self._labels = torch.from_numpy(split.labels).to(pixels.device)
         self._epoch, self._order = -1, torch.empty(0)
 
@@ -174,8 +170,8 @@ class BatchStream:
         """The batch of a step, in pixels."""
         epoch, position = divmod(step, len(self))
         ids = self._permutation(epoch)[position * self._size : (position + 1) * self._size]
-        seen = self._augmentation.look(self._pixels, ids, step)
-        return Batch(seen, self._labels[ids.to(self._labels.device)], progress, self._vectors)
+        seen = self._augmentation.inputs(self._pixels, ids, step)
+        return Batch(seen, self._labels[ids.to(self._labels.device)], progress, self._words)
 
     def _permutation(self, epoch: int) -> Tensor:
         """The order of an epoch, kept until the next one begins."""

@@ -25,7 +25,7 @@ PRESENT = "present"
 
 
 @dataclass(frozen=True)
-class Stored:
+class CachedTable:
     """Mapped arrays of one key."""
 
     arrays: dict[str, np.ndarray]  # [M, ...] float32
@@ -39,14 +39,14 @@ class Stored:
         self.present.flush()
 
 
-class Shelf:
+class FeatureCache:
     """One table in a folder of tables that together stay under `limit_mb`; the least recently used go first."""
 
     def __init__(self, folder: Path, key: dict[str, Any], limit_mb: int) -> None:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
         self._folder, self.path, self._limit = folder, folder / digest, limit_mb * 2**20
 
-    def open(self, rows: int) -> Stored | None:
+    def open(self, rows: int) -> CachedTable | None:
         """The table, if it is there; a damaged one is removed."""
         if not self.path.is_dir():
             return None
@@ -57,12 +57,12 @@ class Shelf:
             if not sound or present.dtype != np.uint8 or present.shape != (rows,):
                 raise ValueError("not the arrays that were written")
             os.utime(self.path)
-            return Stored(arrays, present)
+            return CachedTable(arrays, present)
         except (OSError, ValueError, KeyError, EOFError):
             shutil.rmtree(self.path, ignore_errors=True)
             return None
 
-    def create(self, rows: int, shapes: dict[str, tuple[int, ...]]) -> Stored | None:
+    def create(self, rows: int, shapes: dict[str, tuple[int, ...]]) -> CachedTable | None:
         """An empty table, or the one that another process made meanwhile; None where there is no room for it."""
         size = sum(4 * rows * int(np.prod(shape)) for shape in shapes.values())
         if size > self._limit:
@@ -94,12 +94,12 @@ class Shelf:
     def _make_room(self, size: int) -> None:
         """Remove the tables that were not used for longest until `size` bytes more stay under the limit."""
         tables = [(path.stat().st_mtime, _size(path), path) for path in self._folder.iterdir() if path.is_dir()]
-        total = sum(held for _, held, _ in tables) + size
-        for _, held, path in sorted(tables):
+        total = sum(table_size for _, table_size, _ in tables) + size
+        for _, table_size, path in sorted(tables):
             if total <= self._limit:
                 return
             shutil.rmtree(path, ignore_errors=True)
-            total -= held
+            total -= table_size
 
 
 def _map(file: Path) -> np.ndarray:

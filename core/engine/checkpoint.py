@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -44,13 +45,20 @@ def read(path: Path, *, foreign: bool = False) -> Any:
     (`argparse.Namespace`) beside the weights.
     """
     refuse_missing(path)
+    with path.open("rb") as file:
+        return _unpickled(file, path, foreign)
+
+
+def _unpickled(file: BinaryIO, path: Path, foreign: bool = False) -> Any:
+    """What an open file holds, once its check sums are found right; `path` is its name in error messages."""
     try:
-        if not foreign or zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
+        if not foreign or zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
                 if archive.testzip():
                     raise zipfile.BadZipFile("check sums do not match")
+        file.seek(0)
         with torch.serialization.safe_globals([argparse.Namespace] if foreign else []):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler stumbles over, the file is at fault
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -59,16 +67,13 @@ def read(path: Path, *, foreign: bool = False) -> Any:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of ours."""
-    content = read(path)
+    """Read a checkpoint of FiveWay, once; the entry `sha256` is added, the hash of the file's bytes."""
+    refuse_missing(path)
+    data = path.read_bytes()
+    content = _unpickled(io.BytesIO(data), path)
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in ("method", "meta")):
         raise UserError(f"{path} is not a checkpoint of FiveWay: it lacks the entries 'method' and 'meta'.")
-    return content
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return content | {"sha256": hashlib.sha256(data).hexdigest()}
 
 
 def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:
@@ -77,9 +82,9 @@ def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:
     Raises:
         UserError: with the counts of matched, missing and unexpected entries, where it does not fit exactly.
     """
-    own = method.state_dict()
-    matched = sum(name in own and own[name].shape == value.shape for name, value in state.items())
-    missing, unexpected = len(own) - matched, len(state) - matched
+    entries = method.state_dict()
+    matched = sum(name in entries and entries[name].shape == value.shape for name, value in state.items())
+    missing, unexpected = len(entries) - matched, len(state) - matched
     if missing or unexpected:
         raise UserError(
             f"{source} holds another network than the config asks for ({matched} entries matched, {missing} missing, "
@@ -89,6 +94,6 @@ def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:
 
 
 def restore_for_test(method: Method, state: dict[str, Tensor], source: Path) -> None:
-    """As `restore`, without the objective: no answer depends on it, and its size may on the training way."""
+    """Restore a method without its objective: predictions do not depend on it, and its size may on the training way."""
     method.objective = Objective()
     restore(method, {name: value for name, value in state.items() if not name.startswith("objective.")}, source)

@@ -15,6 +15,23 @@ from ..errors import UserError
 _MALLOPT = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 256 * 2**20), "M_MMAP_MAX": (-4, 0)}
 
 
+MOST_THREADS = 1024
+
+
+def prepare(name: str, threads: int) -> tuple[torch.device, str | None]:
+    """Choose the device and set the process up for it; returns it with a line to print, see `choose`.
+
+    `threads` are those of the CPU; 0 = PyTorch's choice.
+    """
+    where, note = choose(name)
+    if not 0 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads is {threads}; give 1 to {MOST_THREADS}, or 0 for PyTorch's choice.")
+    if threads:
+        torch.set_num_threads(threads)
+    tune_allocator()
+    return where, note
+
+
 def choose(name: str) -> tuple[torch.device, str | None]:
     """The device called "cpu" or by a CUDA index, and a line to print where it is not the one asked for."""
     text = name.removeprefix("cuda:")

@@ -1,6 +1,7 @@
 """The one evaluator: any method, any number of episodes, every image encoded once.
 
-A `Source` holds a checkpoint's features; `classify` answers one question about them: these episodes, this method.
+A `FeatureSource` gives the features of a network; `classify` answers one question about them: these episodes, this
+head.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
+from .. import progress
 from ..backbones.blocks import fold
 from ..data.episodes import Episodes, EpisodeSampler, Shape
 from ..data.loaders import Pixels, TaskBuilder
@@ -18,10 +21,9 @@ from ..data.store import Split
 from ..data.views import Views
 from ..episode import Task
 from ..methods.base import Method
-from ..report.progress import Progress
-from .cache import Shelf
-from .features import Encoder, Source, source_for
-from .tally import Evaluation, Tally
+from ..report.tally import Evaluation, Tally
+from .cache import FeatureCache
+from .features import FeatureSource, ImageEncoder, feature_source
 
 DRAWN_AT_ONCE = 4096
 LARGEST_CHUNK = 1024
@@ -32,16 +34,24 @@ class Sampler(Protocol):
 
     shape: Shape
 
-    def draw(self, index: torch.Tensor) -> Episodes:
+    def draw(self, index: Tensor) -> Episodes:
         """Episodes number `index` [T]."""
 
 
 class Evaluator:
     """Evaluates methods on one split.
 
-    `base` opens the train split, whose class means a method may ask for. `memory_mb` bounds the tasks classified
-    together, `batch` is the number of images encoded together; neither changes the result, nor do threads. `views` are
-    the crops handed to methods that need parts.
+    Args:
+        split: the images.
+        sampler: the episodes that are drawn where no other sampler is given.
+        pixels: of the split.
+        base: opens the train split, whose class means a method may read.
+        words: reads the word vectors of the split's classes [classes, D].
+        first_class: number of the split's first class among the classes of all splits.
+        memory_mb: bound on the tasks that are classified together; does not change the result.
+        batch: images encoded together, 0 = chosen for the device; does not change the result.
+        bf16: whether images are encoded under bfloat16 autocast.
+        views: the crops handed to methods that need parts.
     """
 
     def __init__(
@@ -51,127 +61,150 @@ class Evaluator:
         pixels: Pixels,
         *,
         base: Callable[[], tuple[Split, Pixels]] | None = None,
+        words: Callable[[], Tensor] | None = None,
         first_class: int = 0,
         memory_mb: int = 1000,
         batch: int = 0,
         bf16: bool = False,
         views: Views | None = None,
     ) -> None:
-        self.split, self.sampler, self.pixels, self._base = split, sampler, pixels, base
-        self._first_class, self._memory_mb, self._batch, self._bf16 = first_class, memory_mb, batch, bf16
-        self._views = views
+        self.split, self.sampler, self.pixels = split, sampler, pixels
+        self._base, self._words, self._first_class = base, words, first_class
+        self._memory_mb, self._batch, self._bf16, self._views = memory_mb, batch, bf16, views
 
     @torch.no_grad()
-    def run(self, method: Method, episodes: int, show: bool = False) -> Evaluation:
-        """Classify episodes 0 .. `episodes` - 1; the method is left as it was."""
+    def run(self, method: Method, episodes: int) -> Evaluation:
+        """Encode and classify episodes 0 .. `episodes` - 1; the method is left as it was."""
         start = time.perf_counter()
-        source = self.source(method, show)
+        source = self.source(method)
         prepared = time.perf_counter() - start
-        found = self.classify(source.method, source, self.sampler, episodes, show)
-        found.seconds["total"] += prepared
-        return found
+        evaluation = self.classify(source, episodes)
+        evaluation.seconds["total"] += prepared
+        return evaluation
 
-    def source(
-        self, method: Method, show: bool = False, shelf: Shelf | None = None, pixels: Pixels | None = None
-    ) -> Source:
-        """Where the features of a checkpoint come from; nothing is encoded yet, and the method is left as it was.
+    def source(self, method: Method, cache: FeatureCache | None = None, pixels: Pixels | None = None) -> FeatureSource:
+        """Where the features of a network come from; nothing is encoded yet, and the method is left as it was.
 
         `pixels` are those of other images than the split's.
         """
         views = self._views if "parts" in method.needs else None
-        encoder = Encoder(fold(method), pixels or self.pixels, self.split.size, self._batch, self._bf16, show, views)
-        return source_for(encoder, self._base, shelf)
+        encoder = ImageEncoder(fold(method), pixels or self.pixels, self.split.size, self._batch, self._bf16, views)
+        return feature_source(encoder, self._base, cache)
 
     @torch.no_grad()
     def classify(
-        self, method: Method, source: Source, sampler: Sampler, episodes: int, show: bool = False
+        self, source: FeatureSource, episodes: int, sampler: Sampler | None = None, head: Method | None = None
     ) -> Evaluation:
-        """Classify episodes 0 .. `episodes` - 1 of a sampler by a method in eval mode, which may be another's."""
-        start = time.perf_counter()
-        tally = Tally(episodes, sampler.shape.way, len(self.split.classes))
-        seconds = {"encode": 0.0}
-        for part, task in self.tasks(method.needs, source, sampler, episodes, seconds, show):
-            tally.add(method(task).float().cpu().numpy(), task.query_y.cpu().numpy(), part.classes.numpy())
-        total = time.perf_counter() - start
-        seconds |= {"classify": total - seconds["encode"], "total": total}
-        return tally.evaluation(sampler.shape.n_query, seconds)
+        """Classify episodes 0 .. `episodes` - 1.
 
-    def tasks(
-        self,
-        needs: Sequence[str],
-        source: Source,
-        sampler: Sampler,
-        episodes: int,
-        seconds: dict[str, float],
-        show: bool = False,
-    ) -> Iterator[tuple[Episodes, Task]]:
-        """Episodes 0 .. `episodes` - 1 as tasks with features, side by side in chunks.
-
-        A chunk's size follows the time its user takes. What encoding takes is added to `seconds["encode"]`.
+        Args:
+            source: features of the images.
+            episodes: how many.
+            sampler: draws them; by default the evaluator's.
+            head: the method in eval mode that classifies; by default the one that encodes.
         """
         start = time.perf_counter()
-        builder = self._builder(needs, source, sampler)
-        seconds["encode"] += time.perf_counter() - start
-        with Progress(episodes, "episodes", show) as bar:
-            chunk: _Chunk | None = None
-            for index in torch.arange(episodes).split(DRAWN_AT_ONCE):
-                drawn = sampler.draw(index)
-                seconds["encode"] += self._prepare(source, drawn)
-                chunk = chunk or _Chunk(self._most_tasks(source, sampler.shape))
-                first = 0
-                while first < len(index):
-                    began = time.perf_counter()
-                    part = drawn.part(first, first + chunk.size)
-                    yield part, self._task(source, builder, part)
-                    chunk.done(len(part.seed), time.perf_counter() - began)
-                    bar.update(len(part.seed))
-                    first += len(part.seed)
+        sampler, head = sampler or self.sampler, head or source.method
+        tally = Tally(episodes, sampler.shape.way, len(self.split.classes))
+        tasks = self.tasks(source, episodes, sampler, head.needs)
+        for drawn, task in tasks:
+            tally.add(head(task).float().cpu().numpy(), task.query_y.cpu().numpy(), drawn.classes.numpy())
+        total = time.perf_counter() - start
+        seconds = {"encode": tasks.encode_seconds, "classify": total - tasks.encode_seconds, "total": total}
+        return tally.evaluation(sampler.shape.n_query, seconds)
+
+    def tasks(self, source: FeatureSource, episodes: int, sampler: Sampler, needs: Sequence[str]) -> TaskChunks:
+        """Episodes 0 .. `episodes` - 1 as tasks with the features that `needs` names, side by side in chunks."""
+        images = sum(sampler.shape.supports) + sampler.shape.n_query
+        return TaskChunks(self, source, episodes, sampler, needs, self._memory_mb * 2**20 // (4 * images))
 
     @torch.no_grad()
-    def example(self, method: Method, source: Source, sampler: Sampler) -> Task:
-        """One task with features, to try a method on."""
-        return self.task(method, source, sampler.draw(torch.arange(1)), sampler)
+    def task(
+        self, source: FeatureSource, drawn: Episodes, sampler: Sampler | None = None, head: Method | None = None
+    ) -> Task:
+        """Episodes that `sampler` drew as one task with the features that `head` needs."""
+        sampler, head = sampler or self.sampler, head or source.method
+        self.prepare(source, drawn)
+        return gathered(source, self.task_builder(source, sampler.shape, head.needs), drawn)
 
-    @torch.no_grad()
-    def task(self, method: Method, source: Source, drawn: Episodes, sampler: Sampler | None = None) -> Task:
-        """Drawn episodes as one task with features; `sampler` drew them, by default the evaluator's own."""
-        sampler = sampler or self.sampler
-        self._prepare(source, drawn)
-        return self._task(source, self._builder(method.needs, source, sampler), drawn)
+    def task_builder(self, source: FeatureSource, shape: Shape, needs: Sequence[str]) -> TaskBuilder:
+        """What makes tasks of this shape, with the words and base-class means that are needed."""
+        words = self._words() if "semantics" in needs and self._words else None
+        base = source.base_means() if "base" in needs else None
+        return TaskBuilder(shape, self.pixels.device, self._first_class, words, base)
 
-    def _builder(self, needs: Sequence[str], source: Source, sampler: Sampler) -> TaskBuilder:
-        """What makes tasks of this sampler's episodes, with the words and base-class means that are needed."""
-        builder = TaskBuilder(self.split, sampler, self.pixels.device, self._first_class, "semantics" in needs)
-        builder.base = source.base_means() if "base" in needs else None
-        return builder
-
-    def _prepare(self, source: Source, drawn: Episodes) -> float:
-        """Encode what these episodes use and is not there yet; returns the seconds it took."""
-        start = time.perf_counter()
+    def prepare(self, source: FeatureSource, drawn: Episodes) -> None:
+        """Encode what these episodes use and is not encoded yet."""
         used = torch.zeros(len(self.split.labels), dtype=torch.bool)
         used[drawn.support] = True
         used[drawn.query] = True
         source.prepare(used.nonzero()[:, 0])
         if self.pixels.device.type == "cuda":
             torch.cuda.synchronize(self.pixels.device)
-        return time.perf_counter() - start
-
-    def _task(self, source: Source, builder: TaskBuilder, drawn: Episodes) -> Task:
-        return builder.build(drawn, source.gather(drawn.support), source.gather(drawn.query), progress=1.0)
-
-    def _most_tasks(self, source: Source, shape: Shape) -> int:
-        """Tasks whose features, and as much again thrice for work, stay within the memory."""
-        images = sum(shape.supports) + shape.n_query
-        return max(1, min(LARGEST_CHUNK, self._memory_mb * 2**20 // (4 * images * source.bytes_per_image)))
 
 
-class _Chunk:
+def gathered(source: FeatureSource, builder: TaskBuilder, drawn: Episodes) -> Task:
+    """Drawn episodes with their features."""
+    return builder.build(drawn, source.gather(drawn.support), source.gather(drawn.query), progress=1.0)
+
+
+class TaskChunks:
+    """Episodes as tasks, some side by side; how many follows the time that the loop over them takes.
+
+    `encode_seconds` is the time that encoding has taken so far.
+
+    Args:
+        evaluator: encodes and builds the tasks.
+        source: features of the images.
+        episodes: how many.
+        sampler: draws them.
+        needs: features of each task.
+        bytes_a_feature: memory for each byte of an image's features: features, and as much again thrice for work.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        source: FeatureSource,
+        episodes: int,
+        sampler: Sampler,
+        needs: Sequence[str],
+        bytes_a_feature: int,
+    ) -> None:
+        self._evaluator, self._source, self._episodes = evaluator, source, episodes
+        self._sampler, self._needs, self._bytes = sampler, needs, bytes_a_feature
+        self.encode_seconds = 0.0
+
+    def __iter__(self) -> Iterator[tuple[Episodes, Task]]:
+        source = self._source
+        start = time.perf_counter()
+        builder = self._evaluator.task_builder(source, self._sampler.shape, self._needs)
+        self.encode_seconds += time.perf_counter() - start
+        chunk: _ChunkSize | None = None
+        with progress.bar(self._episodes, "episodes") as bar:
+            for index in torch.arange(self._episodes).split(DRAWN_AT_ONCE):
+                drawn = self._sampler.draw(index)
+                start = time.perf_counter()
+                self._evaluator.prepare(source, drawn)
+                self.encode_seconds += time.perf_counter() - start
+                chunk = chunk or _ChunkSize(max(1, min(LARGEST_CHUNK, self._bytes // source.bytes_per_image)))
+                first = 0
+                while first < len(index):
+                    start = time.perf_counter()
+                    part = drawn.part(first, first + chunk.size)
+                    yield part, gathered(source, builder, part)
+                    chunk.adapt(len(part.seed), time.perf_counter() - start)
+                    bar.update(len(part.seed))
+                    first += len(part.seed)
+
+
+class _ChunkSize:
     """How many tasks to classify together: doubled while that makes them faster."""
 
     def __init__(self, most: int) -> None:
         self.size, self._most, self._rate = min(8, most), most, 0.0
 
-    def done(self, tasks: int, seconds: float) -> None:
+    def adapt(self, tasks: int, seconds: float) -> None:
         """Take the measured rate of a chunk into account."""
         rate = tasks / seconds
         if rate > 1.1 * self._rate and self.size < self._most:

@@ -9,21 +9,21 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .. import progress
 from ..data.loaders import Pixels
 from ..data.store import Split
 from ..data.views import Views
 from ..episode import Features
 from ..methods.base import Method
 from ..ops import random
-from ..report.progress import Progress
-from .cache import Shelf, Stored
+from .cache import CachedTable, FeatureCache
 from .device import images_at_once
 
 Base = Callable[[], tuple[Split, Pixels]]
 MARKED_AT_ONCE = 4096  # images between two notes in a cache of what it holds
 
 
-class Source(Protocol):
+class FeatureSource(Protocol):
     """Features of any images of a split."""
 
     method: Method  # the one that encodes, in eval mode
@@ -41,11 +41,11 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Encoder:
+class ImageEncoder:
     """A method with the images it encodes, and how.
 
-    `batch` images pass the backbone together (0: chosen for the device), under bfloat16 autocast if `bf16`. An image
-    counts as often as it has `views`; random ones follow its number in the split.
+    `batch` images pass the backbone together (0 = chosen for the device), under bfloat16 autocast if `bf16` is set.
+    With `views` an image counts as often as it has crops; random crops follow the image's number in the split.
     """
 
     method: Method
@@ -53,7 +53,6 @@ class Encoder:
     image_size: int
     batch: int = 0
     bf16: bool = False
-    show: bool = False
     views: Views | None = None
 
     @property
@@ -62,13 +61,13 @@ class Encoder:
         views = 1 + (self.views.count if self.views else 0)
         return max(2, self.batch or images_at_once(self.image_size, self.pixels.device) // views)
 
-    def look(self, ids: Tensor) -> Features:
+    def inputs(self, ids: Tensor) -> Features:
         """The pixels of images `ids` [n]: `image`, and `crops` where there are views."""
-        found = {"image": self.pixels.gather(ids)}
+        inputs = {"image": self.pixels.gather(ids)}
         if self.views:
             seeds = random.mix(ids.to(self.pixels.device) ^ random.key("views"))
-            found["crops"] = self.pixels.crops(ids, seeds, self.views, train=False)
-        return found
+            inputs["crops"] = self.pixels.crops(ids, seeds, self.views, train=False)
+        return inputs
 
     def blocks(self, ids: Tensor) -> Iterator[tuple[Tensor, Features]]:
         """Encode images `ids`, a block at a time; yields each block's ids and features.
@@ -77,11 +76,11 @@ class Encoder:
         of images, so an unpadded last block would be rounded differently.
         """
         device = self.pixels.device.type
-        with Progress(len(ids), "images", self.show) as bar:
+        with progress.bar(len(ids), "images") as bar:
             for block in ids.split(self.block):
                 padded = torch.cat([block, block[-1:].expand(self.block - len(block))])
                 with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
-                    features = self.method.encode(self.look(padded))
+                    features = self.method.encode(self.inputs(padded))
                 yield block, {name: value[: len(block)].float() for name, value in features.items()}
                 bar.update(len(block))
 
@@ -101,22 +100,22 @@ class Encoder:
 
 
 class CachedFeatures:
-    """Images of a split, each encoded when it is first asked for, in a table of features.
+    """Images of a split, each encoded when a task first uses it, in a table of features.
 
-    With a `shelf` the table lies on disk, and holds what earlier evaluations encoded.
+    With a `cache` the table lies on disk, and holds what earlier evaluations encoded.
     """
 
-    def __init__(self, encoder: Encoder, base: Base | None = None, shelf: Shelf | None = None) -> None:
+    def __init__(self, encoder: ImageEncoder, base: Base | None = None, cache: FeatureCache | None = None) -> None:
         self.method = encoder.method
         self.precision = "bfloat16" if encoder.bf16 else "float32"
-        self._encoder, self._base, self._shelf = encoder, base, shelf
+        self._encoder, self._base, self._cache = encoder, base, cache
         self._device = encoder.pixels.device
         self._means: Features | None = None
         self._present = torch.zeros(len(encoder.pixels), dtype=torch.bool)
         self.table: Features = {}
-        self._stored: Stored | None = shelf.open(len(encoder.pixels)) if shelf else None
-        if self._stored:
-            self._adopt(self._stored)
+        self._on_disk: CachedTable | None = cache.open(len(encoder.pixels)) if cache else None
+        if self._on_disk:
+            self._use(self._on_disk)
 
     def prepare(self, ids: Tensor) -> None:
         """Encode those of `ids` that are not in the table."""
@@ -128,11 +127,11 @@ class CachedFeatures:
                     self._create(features)
                 for name, value in features.items():
                     self.table[name][block.to(self._device)] = value
-                    if self._stored and self._device.type != "cpu":
-                        self._stored.arrays[name][block.numpy()] = value.cpu().numpy()
+                    if self._on_disk and self._device.type != "cpu":
+                        self._on_disk.arrays[name][block.numpy()] = value.cpu().numpy()
             self._present[missing] = True
-            if self._stored:
-                self._stored.mark(missing.numpy())
+            if self._on_disk:
+                self._on_disk.mark(missing.numpy())
 
     def gather(self, ids: Tensor) -> Features:
         """Rows of the table."""
@@ -141,8 +140,8 @@ class CachedFeatures:
             for name, table in self.table.items()
         }
 
-    def held(self) -> tuple[Tensor, Features]:
-        """Sorted ids of the images in the table, and their features."""
+    def encoded(self) -> tuple[Tensor, Features]:
+        """Sorted ids of the images that were encoded, and their features."""
         ids = self._present.nonzero()[:, 0]
         return ids, {name: value.index_select(0, ids.to(value.device)) for name, value in self.table.items()}
 
@@ -160,26 +159,26 @@ class CachedFeatures:
     def _create(self, features: Features) -> None:
         """Make the table for features like these: on disk where there is room for it."""
         rows = len(self._present)
-        if self._shelf:
+        if self._cache:
             shapes = {name: tuple(value.shape[1:]) for name, value in features.items()}
-            self._stored = self._shelf.create(rows, shapes)
-        if self._stored:
-            self._adopt(self._stored)
+            self._on_disk = self._cache.create(rows, shapes)
+        if self._on_disk:
+            self._use(self._on_disk)
         else:
             self.table = {name: value.new_empty(rows, *value.shape[1:]) for name, value in features.items()}
 
-    def _adopt(self, stored: Stored) -> None:
+    def _use(self, on_disk: CachedTable) -> None:
         """Use the arrays on disk as the table; a GPU gets a copy of them."""
-        self.table = {name: torch.from_numpy(array).to(self._device) for name, array in stored.arrays.items()}
-        self._present = torch.from_numpy(stored.present.astype(bool))
+        self.table = {name: torch.from_numpy(array).to(self._device) for name, array in on_disk.arrays.items()}
+        self._present = torch.from_numpy(on_disk.present.astype(bool))
 
 
-class LiveFeatures:
-    """Encodes what is asked for, each time: for methods that adapt the network, and to test the cache."""
+class UncachedFeatures:
+    """Encodes images each time they are gathered: for methods that adapt the network, and to test the cache."""
 
     precision = "float32"
 
-    def __init__(self, encoder: Encoder, base: Base | None = None) -> None:
+    def __init__(self, encoder: ImageEncoder, base: Base | None = None) -> None:
         self.method, self._encoder, self._base = encoder.method, encoder, base
         self.bytes_per_image = encoder.pixels.gather(torch.zeros(1, dtype=torch.long)).nbytes
 
@@ -188,22 +187,23 @@ class LiveFeatures:
 
     def gather(self, ids: Tensor) -> Features:
         """Encoded pixels."""
-        seen = self._encoder.look(ids.flatten())
-        return self.method.encode({name: value.unflatten(0, ids.shape) for name, value in seen.items()})
+        inputs = self._encoder.inputs(ids.flatten())
+        return self.method.encode({name: value.unflatten(0, ids.shape) for name, value in inputs.items()})
 
     def base_means(self) -> Features:
         """Class means of the train split."""
         return _base_means(self._encoder, self._base)
 
 
-def source_for(encoder: Encoder, base: Base | None = None, shelf: Shelf | None = None) -> Source:
+def feature_source(encoder: ImageEncoder, base: Base | None = None, cache: FeatureCache | None = None) -> FeatureSource:
     """Pixels cannot be encoded ahead; everything else can."""
     if "image" in encoder.method.needs:
-        return LiveFeatures(encoder, base)
-    return CachedFeatures(encoder, base, shelf)
+        return UncachedFeatures(encoder, base)
+    return CachedFeatures(encoder, base, cache)
 
 
 @torch.no_grad()
-def _base_means(encoder: Encoder, base: Base | None) -> Features:
+def _base_means(encoder: ImageEncoder, base: Base | None) -> Features:
+    """Mean feature of each class of the train split, which `base` opens."""
     split, pixels = base()
     return replace(encoder, pixels=pixels).class_means(torch.from_numpy(split.labels))

@@ -9,12 +9,12 @@ import torch
 from ..episode import Task
 from ..errors import UserError
 from ..methods.base import Method
-from .features import Source
+from .features import FeatureSource
 
 FEATURES = ("image", "map", "vector", "parts")
 
 
-def refuse_unfit(head: Method, source: Source, example: Callable[[], Task]) -> None:
+def refuse_unfit(head: Method, source: FeatureSource, example: Callable[[], Task]) -> None:
     """Refuse a freshly built method that the checkpoint cannot serve.
 
     Args:

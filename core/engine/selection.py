@@ -21,13 +21,13 @@ class Selection:
     skipped: list[tuple[Path, str]]
 
 
-def select(paths: Sequence[Path], config: Path, asked: dict[str, Any]) -> Selection:
+def select(paths: Sequence[Path], config: Path, wanted: dict[str, Any]) -> Selection:
     """One file alone is taken as it is; of several, the best of each run of this config.
 
     Args:
         paths: checkpoint files.
         config: the YAML file. Its runs bear its name; the config.yaml in a run's folder stands for that run.
-        asked: what a checkpoint of this config says about itself.
+        wanted: what a checkpoint of this config says about itself.
 
     Raises:
         UserError: where a path is no file, or none of several files belongs to the config.
@@ -36,7 +36,7 @@ def select(paths: Sequence[Path], config: Path, asked: dict[str, Any]) -> Select
         checkpoint.refuse_missing(path)
     if len(paths) == 1:
         return Selection(list(paths), [])
-    reasons = [(path, _reason(path, config, asked)) for path in paths]
+    reasons = [(path, _reason(path, config, wanted)) for path in paths]
     chosen = [path for path, reason in reasons if reason is None]
     skipped = [(path, reason) for path, reason in reasons if reason is not None]
     if not chosen:
@@ -48,7 +48,7 @@ def select(paths: Sequence[Path], config: Path, asked: dict[str, Any]) -> Select
     return Selection(chosen, skipped)
 
 
-def _reason(path: Path, config: Path, asked: dict[str, Any]) -> str | None:
+def _reason(path: Path, config: Path, wanted: dict[str, Any]) -> str | None:
     """Why a file is left out, or None."""
     try:
         meta: dict[str, Any] = checkpoint.load(path)["meta"]
@@ -57,41 +57,41 @@ def _reason(path: Path, config: Path, asked: dict[str, Any]) -> str | None:
     if not meta["final"]:
         return "an earlier stage of a run"
     saved_beside = config.name == "config.yaml" and config.resolve().parent == path.resolve().parent
-    if not saved_beside and (meta["stem"], meta["dataset"]) != (config.stem, asked["dataset"]):
+    if not saved_beside and (meta["stem"], meta["dataset"]) != (config.stem, wanted["dataset"]):
         return f"of config {meta['dataset']}/{meta['stem']}"
     if not path.name.startswith("ebest_"):
         return "not the best checkpoint of its run"
-    return _other_network(asked, meta)
+    return _difference(wanted, meta)
 
 
-def refuse_other_network(asked: dict[str, Any], held: dict[str, Any], path: Path) -> None:
-    """Refuse a checkpoint whose method or backbone arguments differ, though its tensors fit."""
-    difference = _other_network(asked, held)
+def refuse_different_network(wanted: dict[str, Any], trained: dict[str, Any], path: Path) -> None:
+    """Refuse a checkpoint whose method or backbone arguments differ, though its tensors may fit."""
+    difference = _difference(wanted, trained)
     if difference:
         raise UserError(f"{path} was {difference}; use the config it was trained with, or override these keys.")
 
 
-def changed_at_test(asked: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that may be others at test (`Method.test_arguments`) and are, with the values asked for."""
-    trained, wanted = _completed(held["method"], METHODS), asked["method"]
-    names = METHODS[wanted["NAME"]].test_arguments if trained["NAME"] == wanted["NAME"] else ()
-    return {name: wanted["ARGS"][name] for name in names if trained["ARGS"].get(name) != wanted["ARGS"][name]}
+def changed_at_test(wanted: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
+    """Test-time arguments (`Method.test_arguments`) whose value differs from the checkpoint's, with the new values."""
+    before, now = _completed(trained["method"], METHODS), wanted["method"]
+    names = METHODS[now["NAME"]].test_arguments if before["NAME"] == now["NAME"] else ()
+    return {name: now["ARGS"][name] for name in names if before["ARGS"].get(name) != now["ARGS"][name]}
 
 
-def _other_network(asked: dict[str, Any], held: dict[str, Any]) -> str | None:
+def _difference(wanted: dict[str, Any], trained: dict[str, Any]) -> str | None:
     """How the method or the backbone of a checkpoint differs from that of the config, or None."""
     for part, registry in (("method", METHODS), ("backbone", BACKBONES)):
-        trained = _completed(held[part], registry)
+        before = _completed(trained[part], registry)
         if part == "method":
-            trained = trained | {"ARGS": trained["ARGS"] | changed_at_test(asked, held)}
-        if asked[part] != trained:
-            trained, wanted = json.dumps(held[part]), json.dumps(asked[part])
-            return f"trained with {part.upper()} {trained}, but the config asks for {wanted}"
+            before = before | {"ARGS": before["ARGS"] | changed_at_test(wanted, trained)}
+        if wanted[part] != before:
+            texts = json.dumps(trained[part]), json.dumps(wanted[part])
+            return f"trained with {part.upper()} {texts[0]}, but the config asks for {texts[1]}"
     return None
 
 
-def _completed(held: dict[str, Any], registry: Registry) -> dict[str, Any]:
+def _completed(entry: dict[str, Any], registry: Registry) -> dict[str, Any]:
     """A checkpoint's entry with the arguments that its class has learned since, at their defaults."""
-    defaults = registry.arguments(held["NAME"]) if held["NAME"] in registry else {}
+    defaults = registry.arguments(entry["NAME"]) if entry["NAME"] in registry else {}
     since = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
-    return held | {"ARGS": since | held["ARGS"]}
+    return entry | {"ARGS": since | entry["ARGS"]}

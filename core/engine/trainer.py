@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
+from .. import progress as bars
 from ..episode import Batch, Task
 from ..errors import UserError
 from ..methods.base import Method
 from ..ops import random
-from ..report.progress import Progress
 from ..report.run import RunFolder
 from . import checkpoint
 from .evaluator import Evaluator
@@ -77,8 +78,9 @@ class Trainer:
 
     def rehearse(self) -> None:
         """Validate every stage on one episode: what cannot work is said before anything is written."""
-        for stage in self._stages:
-            stage.evaluator.run(stage.method, 1)
+        with bars.hidden():
+            for stage in self._stages:
+                stage.evaluator.run(stage.method, 1)
 
     def fit(self) -> Path:
         """Train what is not trained yet; returns the checkpoint that the last stage selected."""
@@ -124,14 +126,14 @@ class Trainer:
             log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
         scalars = Scalars(self._run, progress.records, progress.epoch * stage.steps)
         total = stage.epochs * stage.steps
-        with scalars, Progress(total, "steps", initial=progress.epoch * stage.steps) as bar:
+        with scalars, bars.bar(total, "steps", initial=progress.epoch * stage.steps) as bar:
             while progress.epoch < stage.epochs:
                 self._epoch(stage, optimizer, progress, scalars, bar)
                 self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
         return progress.records
 
     def _epoch(
-        self, stage: Stage, optimizer: torch.optim.Optimizer, progress: _Progress, scalars: Scalars, bar: Progress
+        self, stage: Stage, optimizer: torch.optim.Optimizer, progress: _Progress, scalars: Scalars, bar: tqdm
     ) -> None:
         """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
         began = time.perf_counter()
@@ -150,19 +152,20 @@ class Trainer:
         progress.epoch += 1
         last = progress.epoch == stage.epochs
         if progress.epoch % stage.val_every == 0 or last:
-            found = stage.evaluator.run(stage.method, stage.val_episodes).interval
-            record |= {"val": found.mean, "val_ci95": found.ci95}
-            if found.mean > progress.best_accuracy:
-                progress.best_accuracy = found.mean
+            with bars.hidden():
+                val = stage.evaluator.run(stage.method, stage.val_episodes).interval
+            record |= {"val": val.mean, "val_ci95": val.ci95}
+            if val.mean > progress.best_accuracy:
+                progress.best_accuracy = val.mean
                 if stage.select == "val":
-                    self._save(stage.best, stage, epoch=progress.epoch, val=found.mean)
-            bar.set_postfix(loss=f"{loss:.3f}", val=f"{found.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
+                    self._save(stage.best, stage, epoch=progress.epoch, val=val.mean)
+            bar.set_postfix(loss=f"{loss:.3f}", val=f"{val.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
         if last and stage.select == "last":
             self._save(stage.best, stage, epoch=progress.epoch, val=record["val"])
         progress.records += 1
         scalars.add(record)
 
-    def _steps(self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: Progress) -> float:
+    def _steps(self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: tqdm) -> float:
         """The steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
         _train_mode(method, stage.frozen_bn, stage.dropout)

@@ -69,7 +69,8 @@ class DynamicFSL(Method):
         self.scale = nn.Parameter(torch.tensor(scale))
         self.phi_avg = nn.Parameter(torch.ones(width)) if generator != "none" else None
         self.attention = Attention(width, info.n_base, gamma) if generator == "attention" else None
-        self.register_buffer("words", info.semantics, persistent=False)  # for objectives on word vectors
+        self._read_words = lambda: info.semantics  # for objectives on word vectors, which are set later
+        self._words: Tensor | None = None
         self.frozen_backbone = generator != "none"
         self.backbone.requires_grad_(not self.frozen_backbone)
 
@@ -127,7 +128,9 @@ class DynamicFSL(Method):
                 f"{len(self.weight)} base classes in all; lower it."
             )
         logits, y = self.joint(item)
-        return self.objective(logits.flatten(0, 1), y.flatten(), self.logit_scale, self.words)
+        if self.objective.needs_semantics and self._words is None:
+            self._words = self._read_words().to(logits)
+        return self.objective(logits.flatten(0, 1), y.flatten(), self.logit_scale, self._words)
 
     def joint(self, task: Task) -> tuple[Tensor, Tensor]:
         """Logits [T, Q + Q_b, n_base] of a training task's queries, base ones behind, and their base classes.

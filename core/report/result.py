@@ -3,90 +3,87 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .run import write_json, write_text
+from .tally import Evaluation
 
 
-def result_dir(run: Path, checkpoint: str, result: dict[str, Any], kind: str = "") -> Path:
-    """Where an evaluation of a run's checkpoint belongs; on another data set than it was trained on, that is named."""
-    r = result
-    other = "" if r["dataset"] == r["trained_on"] else f"{r['dataset']}_"
-    name = f"{kind}{other}{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
-    name += f"_{r['method']}" if r.get("features_of") else ""
-    name += at_test(r)
-    name += "_bf16" if r.get("precision") == "bfloat16" else ""
-    return run / "eval" / checkpoint / name
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What the files of an evaluation list."""
-
-    correct: np.ndarray  # [episodes] queries classified correctly
-    top2: np.ndarray  # [episodes] queries whose class is among the two likeliest
-    classes: np.ndarray  # [episodes, N] classes of each episode
-    confusion: np.ndarray  # [classes, classes] counts, true by predicted
-
-    @classmethod
-    def of(cls, found: Any) -> Counts:
-        """Take them from an evaluation."""
-        return cls(found.correct, found.top2, found.classes, found.confusion)
-
-
-def write_result(
-    folder: Path, result: dict[str, Any], counts: Counts, class_names: list[str], disjoint: Counts | None = None
-) -> None:
-    """Write episodes.csv, per_class.csv, confusion.csv, disjoint.csv and, last, result.json.
+def folder_name(kind: str, result: dict[str, Any], shape: str) -> str:
+    """Name of a result's folder: all that tells this evaluation from another one of the same checkpoint.
 
     Args:
-        folder: created where it is missing.
-        result: what result.json holds; the hardest and easiest episodes are added.
-        counts: of the evaluation.
-        class_names: names of the split's classes.
-        disjoint: of the disjoint tasks, partition by partition, where there are any.
+        kind: of the evaluation, "" for ordinary episodes.
+        result: names the data set where it is another than in training, the head where it is another method's, the
+            arguments that differ from training, and the precision.
+        shape: what was classified: the shape of episodes, their seed and number.
     """
-    queries = result["queries"]
-    write_text(folder / "episodes.csv", _episodes(counts, queries))
-    (folder / "disjoint.csv").unlink(missing_ok=True)
-    if disjoint is not None:
-        write_text(folder / "disjoint.csv", _episodes(disjoint, queries))
-    totals, hits = counts.confusion.sum(1), counts.confusion.diagonal()
-    rows = [
+    r = result
+    dataset = "" if r["dataset"] == r.get("trained_on", r["dataset"]) else r["dataset"]
+    head = r["method"] if r.get("features_of") else ""
+    precision = "bf16" if r.get("precision") == "bfloat16" else ""
+    return "_".join(filter(None, [kind, dataset, shape, head])) + at_test(r) + (f"_{precision}" if precision else "")
+
+
+def episodes_name(result: dict[str, Any]) -> str:
+    """Split, shape, seed and number of episodes, for a folder's name."""
+    r = result
+    return f"{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
+
+
+def result_files(
+    result: dict[str, Any], evaluation: Evaluation, class_names: list[str], disjoint: Evaluation | None = None
+) -> dict[str, Any]:
+    """The files of an evaluation, by name; None for one that must not be there.
+
+    Args:
+        result: what result.json holds; the hardest and easiest episodes are added.
+        evaluation: of the episodes.
+        class_names: names of the split's classes.
+        disjoint: evaluation of the disjoint tasks, partition by partition, where there are any.
+    """
+    queries, confusion = result["queries"], evaluation.confusion
+    totals, hits = confusion.sum(1), confusion.diagonal()
+    accuracies = [
         f"{i},{quoted(name)},{hit},{total},{100 * hit / total if total else float('nan'):.2f}\n"
         for i, (name, hit, total) in enumerate(zip(class_names, hits.tolist(), totals.tolist(), strict=True))
     ]
-    write_text(folder / "per_class.csv", "class,name,correct,queries,accuracy\n" + "".join(rows))
     header = ",".join(["true", *map(quoted, class_names)])
     rows = [
-        f"{quoted(name)},{','.join(map(str, row))}\n"
-        for name, row in zip(class_names, counts.confusion.tolist(), strict=True)
+        f"{quoted(name)},{','.join(map(str, row))}\n" for name, row in zip(class_names, confusion.tolist(), strict=True)
     ]
-    write_text(folder / "confusion.csv", header + "\n" + "".join(rows))
-    write_json(folder / "result.json", result | extremes(counts, queries, class_names))
+    return {
+        "episodes.csv": _episodes(evaluation, queries),
+        "disjoint.csv": None if disjoint is None else _episodes(disjoint, queries),
+        "per_class.csv": "class,name,correct,queries,accuracy\n" + "".join(accuracies),
+        "confusion.csv": header + "\n" + "".join(rows),
+        "result.json": result | extremes(evaluation, queries, class_names),
+    }
 
 
-def _episodes(counts: Counts, queries: int) -> str:
+def _episodes(evaluation: Evaluation, queries: int) -> str:
     """One line an episode."""
-    columns = (counts.correct.tolist(), counts.top2.tolist(), counts.classes.tolist())
+    columns = (evaluation.correct.tolist(), evaluation.top2.tolist(), evaluation.classes.tolist())
     rows = [
-        f"{i},{c},{queries},{' '.join(map(str, k))},{two}\n" for i, (c, two, k) in enumerate(zip(*columns, strict=True))
+        f"{i},{correct},{queries},{' '.join(map(str, classes))},{top2}\n"
+        for i, (correct, top2, classes) in enumerate(zip(*columns, strict=True))
     ]
     return "index,correct,queries,classes,top2\n" + "".join(rows)
 
 
-def extremes(counts: Counts, queries: int, class_names: list[str], listed: int = 5) -> dict[str, Any]:
+def extremes(evaluation: Evaluation, queries: int, class_names: list[str], listed: int = 5) -> dict[str, Any]:
     """The hardest and the easiest episodes, and how bad the worst are."""
-    accuracy = counts.correct * (100 / queries)
-    order = np.argsort(counts.correct, kind="stable")
+    accuracy = evaluation.correct * (100 / queries)
+    order = np.argsort(evaluation.correct, kind="stable")
 
     def described(ids: np.ndarray) -> list[dict[str, Any]]:
         return [
-            {"episode": i, "accuracy": round(accuracy[i], 4), "classes": [class_names[c] for c in counts.classes[i]]}
+            {
+                "episode": i,
+                "accuracy": round(accuracy[i], 4),
+                "classes": [class_names[c] for c in evaluation.classes[i]],
+            }
             for i in ids.tolist()
         ]
 
@@ -100,18 +97,18 @@ def extremes(counts: Counts, queries: int, class_names: list[str], listed: int =
 
 
 def at_test(result: dict[str, Any]) -> str:
-    """The end of a folder's name that tells which arguments were others in training."""
-    return "".join(f"_{key}={_plain(value)}" for key, value in result.get("at_test", {}).items())
+    """Folder suffix that lists the arguments changed at test time."""
+    return "".join(f"_{key}={_plain_text(value)}" for key, value in result.get("at_test", {}).items())
 
 
 def answered_by(result: dict[str, Any]) -> str:
-    """The method, whose features it classified if not its own, and its arguments that were others in training."""
+    """The method, whose features it classified if not its own, and the arguments changed at test time."""
     r = result
     method = f"{r['method']} on features of {r['features_of']}" if r.get("features_of") else r["method"]
-    return method + "".join(f", {key} {_plain(value)} at test" for key, value in r.get("at_test", {}).items())
+    return method + "".join(f", {key} {_plain_text(value)} at test" for key, value in r.get("at_test", {}).items())
 
 
-def _plain(value: Any) -> str:
+def _plain_text(value: Any) -> str:
     """An argument's value without brackets and blanks."""
     return re.sub(r"[^\w.+-]+", "-", str(value)).strip("-")
 

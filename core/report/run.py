@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,9 @@ import yaml
 
 from ..config.provenance import flatten
 from ..errors import UserError
+
+# A text, JSON, a function that writes the bytes, or None for a file that must not be there.
+Content = str | Mapping[str, Any] | Callable[[BinaryIO], object] | None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,6 +52,19 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_files(folder: Path, files: Mapping[str, Content]) -> None:
+    """Write several files in their order, each whole or not at all."""
+    for name, content in files.items():
+        if content is None:
+            (folder / name).unlink(missing_ok=True)
+        elif isinstance(content, str):
+            write_text(folder / name, content)
+        elif isinstance(content, Mapping):
+            write_json(folder / name, content)
+        else:
+            replace_file(folder / name, content)
 
 
 def run_name(dataset: str, stem: str, seed: int, tag: str) -> str:

@@ -6,38 +6,39 @@ import numpy as np
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.networks import build_method, data_info
+from core.build.training import stage_key
 from core.errors import UserError
 from core.make import load_config
-from core.methods.protonet import ProtoNet
 from tests.workspace import TWO_STAGES
 
 CPU = torch.device("cpu")
 
 
 def builder(cfg, *overrides):
-    return Builder(load_config(str(cfg), overrides).cfg, CPU)
+    return Data(load_config(str(cfg), overrides).cfg, CPU)
 
 
-def stage_key(built):
-    return built._key("base")
+def key(data):
+    methods = {stage: build_method(data, stage) for stage in data.cfg.STAGES}
+    return stage_key(data, methods, "base")
 
 
-def test_word_vectors_come_from_the_file_if_a_method_asks(space, tmp_path, monkeypatch):
+def test_word_vectors_come_from_the_file_when_they_are_read(space, tmp_path):
     names = [f"{split}{c}" for split, count in (("train", 8), ("val", 6), ("test", 6)) for c in range(count)]
     file = tmp_path / "vectors.txt"
     file.write_text("".join(f"{name} {number} 1 2\n" for number, name in enumerate(names)))
     cfg = space.config()
-    assert builder(cfg).split("train").vectors is None
-    asked = builder(cfg, f"DATASET.SEMANTICS={file}")
-    assert asked.split("test").vectors[:, 0].tolist() == [14, 15, 16, 17, 18, 19]
-    assert asked._info("meta").word_dim == 3
-    monkeypatch.setattr(ProtoNet, "needs", ("vector", "semantics"))
+    named = builder(cfg, f"DATASET.SEMANTICS={file}")
+    assert named.words("test")[:, 0].tolist() == [14, 15, 16, 17, 18, 19]
+    assert data_info(named, "meta").word_dim == 3
+    build_method(builder(cfg))  # asks for no words
     with pytest.raises(UserError, match=r"class_vectors\.tsv', which has no word of 'train0'"):
-        builder(cfg).split("train")
+        builder(cfg).words("train")
     table = tmp_path / "names.tsv"
     table.write_text("".join(f"{name}\toak tree\n" for name in names))
-    mapped = builder(cfg, f"DATASET.SEMANTICS_NAMES={table}").split("val").vectors
+    mapped = builder(cfg, f"DATASET.SEMANTICS_NAMES={table}").words("val")
     assert mapped.shape == (6, 100)
     assert (mapped == mapped[0]).all()
 
@@ -47,8 +48,10 @@ def test_word_vectors_and_held_out_images_are_part_of_the_stage_key(space, tmp_p
     file = tmp_path / "vectors.txt"
     file.write_text("".join(f"{split}{c} {c} 1\n" for split in ("train", "val", "test") for c in range(8)))
     plain, held = builder(cfg), builder(cfg, "DATASET.BASE_HOLDOUT=4")
-    words = builder(cfg, f"DATASET.SEMANTICS={file}")
-    assert len({stage_key(built) for built in (plain, held, words)}) == 3
+    naming = [cfg, f"DATASET.SEMANTICS={file}", "STAGE.base.OBJECTIVE.NAME=traml"]
+    words, silent = builder(*naming), builder(*naming[:2])
+    assert len({key(data) for data in (plain, held, words)}) == 3
+    assert key(silent) == key(plain)  # no method reads them
     assert held.split("train").counts.tolist() == [16] * 8
     assert held.split("test").counts.tolist() == [20] * 6
     assert len(held.pixels("train")) == 8 * 16

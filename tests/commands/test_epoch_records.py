@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data
 from core.make import load_config
 from core.objectives.base import Objective
 from tests.workspace import TWO_STAGES
@@ -56,7 +56,7 @@ def test_training_accuracy_is_without_the_margin(space, monkeypatch):
     (found,) = records(run)
     batches = torch.stack(right)
     assert batches.mean() < 0.9
-    builder = Builder(load_config(space.path / "Proto.yaml").cfg, torch.device("cpu"))
+    builder = Data(load_config(space.path / "Proto.yaml").cfg, torch.device("cpu"))
     images, size = len(builder.split("train").labels), builder.cfg.STAGE.base.BATCH
     sizes = torch.tensor([min(size, images - i * size) for i in range(len(batches))], dtype=torch.float64)
     assert found["train_accuracy"] == pytest.approx(float(100 * (batches * sizes).sum() / images))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.networks import build_method
 from core.data.store import split_dir, write_split
 from core.make import load_config
 from core.registry import METHODS
@@ -28,8 +29,8 @@ def images(space):
 @pytest.fixture
 def stored(space, images, tmp_path, monkeypatch, capsys):
     """A workspace whose ImageNet-LowShot is what the untrained network of `images` makes of Glyphs."""
-    builder = Builder(load_config(images).cfg, torch.device("cpu"))
-    method, root = builder.method().eval(), tmp_path / "features"
+    builder = Data(load_config(images).cfg, torch.device("cpu"))
+    method, root = build_method(builder).eval(), tmp_path / "features"
     for name in ("train", "val", "test"):
         split, pixels = builder.split(name), builder.pixels(name)
         with torch.no_grad():

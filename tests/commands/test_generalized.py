@@ -6,9 +6,11 @@ import json
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.evaluation import build_evaluator
+from core.build.networks import build_method
 from core.engine.checkpoint import load, restore
-from core.engine.features import Encoder
+from core.engine.features import ImageEncoder
 from core.make import load_config
 from tests.workspace import PROTONET, TWO_STAGES, best
 
@@ -44,7 +46,7 @@ def test_novel_accuracy_is_that_of_the_ordinary_evaluation(space):
     cfg = space.config()
     run = space.train(cfg, HELD)
     plain = json.loads((space.evaluate(cfg, best(run), HELD) / "result.json").read_text())
-    folder = space.evaluate(cfg, best(run), HELD, generalized=True)
+    folder = space.evaluate(cfg, best(run), HELD, protocol="generalized")
     figures = json.loads((folder / "generalized.json").read_text())["figures"]
     assert figures["novel"] == pytest.approx({"mean": plain["mean"], "ci95": plain["ci95"]})
 
@@ -64,8 +66,8 @@ def test_each_method_has_a_result_of_its_own(space):
 def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
     cfg = space.config()
     run = space.train(cfg, HELD)
-    builder = Builder(load_config(cfg, [HELD]).cfg, torch.device("cpu"))
-    method = builder.method()
+    builder = Data(load_config(cfg, [HELD]).cfg, torch.device("cpu"))
+    method = build_method(builder)
     restore(method, load(best(run))["method"], best(run))
     method.eval()
     train, pixels = builder.split("train"), builder.pixels("train")
@@ -74,10 +76,10 @@ def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
     with torch.no_grad():
         vectors = method.encode({"image": pixels.gather(torch.arange(len(train.labels)))})["vector"]
     mean = torch.stack([vectors[torch.from_numpy(train.labels) == c].mean(0) for c in range(len(train.classes))])
-    evaluator = builder.evaluator("test")
+    evaluator = build_evaluator(builder, "test")
     source = evaluator.source(method)
     with torch.no_grad():
-        _, task = next(evaluator.tasks(("vector", "base"), source, evaluator.sampler, 2, {"encode": 0.0}))
+        _, task = next(iter(evaluator.tasks(source, 2, evaluator.sampler, ("vector", "base"))))
         found = method.base_logits(task)
     expected = -torch.cdist(task.query["vector"].double(), mean.double().expand(2, -1, -1)).square()
     torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
@@ -86,18 +88,20 @@ def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
 def test_held_out_images_are_opened_and_encoded_once_for_all_questions(space, monkeypatch):
     cfg = space.config()
     run = space.train(cfg, HELD)
-    alone = [space.evaluate(cfg, best(run), HELD, generalized=True, shots=[shot]) / "episodes.csv" for shot in (1, 2)]
+    alone = [
+        space.evaluate(cfg, best(run), HELD, protocol="generalized", shots=[shot]) / "episodes.csv" for shot in (1, 2)
+    ]
     before = [file.read_bytes() for file in alone]
     opened, encoded = [], []
-    held_out, blocks = Builder.held_out, Encoder.blocks
+    held_out, blocks = Data.held_out, ImageEncoder.blocks
 
     def counted_blocks(self, ids):
         encoded.extend(ids.tolist() if self.pixels is opened[0][1] else [])
         return blocks(self, ids)
 
-    monkeypatch.setattr(Builder, "held_out", lambda self: opened.append(held_out(self)) or opened[-1])
-    monkeypatch.setattr(Encoder, "blocks", counted_blocks)
-    space.evaluate(cfg, best(run), HELD, generalized=True, shots=[1, 2])
+    monkeypatch.setattr(Data, "held_out", lambda self: opened.append(held_out(self)) or opened[-1])
+    monkeypatch.setattr(ImageEncoder, "blocks", counted_blocks)
+    space.evaluate(cfg, best(run), HELD, protocol="generalized", shots=[1, 2])
     assert [file.read_bytes() for file in alone] == before
     assert len(opened) == 1
     assert sorted(encoded) == list(range(8 * 4))
@@ -110,9 +114,14 @@ def test_what_cannot_be_asked_is_said(space, refused):
     assert sentence.startswith("DATASET.BASE_HOLDOUT is 0")
     sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", best(run), "--generalized", HELD)
     assert "was trained with DATASET.BASE_HOLDOUT 0" in sentence
-    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--generalized", HELD)
-    assert sentence.startswith("--untrained cannot be combined")
     arguments = ("--generalized", HELD, "--save-features", space.path / "f.npz")
     sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", best(run), *arguments)
     assert sentence.startswith("--save-features is ")
-    assert "--generalized hands no features on" in sentence
+    assert "the protocol generalized does not take it; of these options it takes --shots and --ways" in sentence
+
+
+def test_an_untrained_network_has_seen_no_image(space):
+    code, out, err = space.evaluator(space.config(), "--untrained", "--generalized", HELD)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].startswith("untrained  ProtoNet  Glyphs test  3-way 1-shot + 8 base classes  novel ")
+    assert not space.base.exists()

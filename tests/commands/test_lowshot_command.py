@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.networks import build_method
 from core.data import lowshot
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.lowshot import open_group
@@ -96,8 +97,8 @@ def test_a_checkpoint_is_trained_on_features_and_evaluated(stored, group):
     code, out, err = stored.evaluator(cfg, "-c", best(run), "--lowshot", group, "--shots", 1, 3)
     assert (code, err) == (0, "")
     assert out.count(f"group {group}") == 2
-    builder = Builder(load_config(cfg).cfg, torch.device("cpu"))
-    method = builder.method()
+    builder = Data(load_config(cfg).cfg, torch.device("cpu"))
+    method = build_method(builder)
     restore(method, load(best(run))["method"], best(run))
     for shot in (1, 3):
         folder = run / "eval" / best(run).stem / f"lowshot_{group}_{shot}shots_seed0_6"
@@ -140,7 +141,7 @@ def test_what_cannot_be_asked_is_said(space, stored, refused):
     cfg = config(stored, PROTO)
     asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
     assert refused(*asked, "both").startswith("--lowshot is 'both' on DATASET.TRAIN.NAME ImageNet-LowShot")
-    assert refused(*asked, "val", "--ways", 2).startswith("--lowshot has classes and questions of its own")
+    assert refused(*asked, "val", "--ways", 2).startswith("--ways is [2], but the protocol lowshot does not")
     glyphs = space.config(name="Glyphs.yaml")
     sentence = refused("run_evaluator.py", "--cfg", glyphs, "-d", "cpu", "--untrained", "--lowshot", "val")
     assert sentence.endswith("it evaluates group val or test of ImageNet-LowShot, trained on the same.")

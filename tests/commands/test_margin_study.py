@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.networks import build_method
 from core.engine.trainer import Trainer
 from core.episode import Batch
 from core.make import load_config
@@ -39,8 +40,8 @@ def rows(folder):
 
 def classified(run):
     """Percent of train images that a run's own classifier puts right."""
-    builder = Builder(load_config(run / "config.yaml").cfg, torch.device("cpu"))
-    method, labels = builder.method().eval(), torch.from_numpy(builder.split("train").labels)
+    builder = Data(load_config(run / "config.yaml").cfg, torch.device("cpu"))
+    method, labels = build_method(builder).eval(), torch.from_numpy(builder.split("train").labels)
     method.load_state_dict(torch.load(best(run), weights_only=True)["method"])
     with torch.no_grad():
         features = method.encode({"image": builder.pixels("train").gather(torch.arange(len(labels)))})

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.networks import build_method
+from core.build.training import build_streams
 from core.engine.checkpoint import load
 from core.errors import UserError
 from core.make import load_config
@@ -40,7 +42,7 @@ def words_of_all(tmp_path, words):
 
 
 def builder(cfg, *overrides):
-    return Builder(load_config(cfg, overrides).cfg, torch.device("cpu"))
+    return Data(load_config(cfg, overrides).cfg, torch.device("cpu"))
 
 
 def at(file):
@@ -57,7 +59,7 @@ def test_the_generator_is_trained_logged_saved_and_resumed(space, monkeypatch, w
     for record in records:
         assert 0 <= record["margin_min"] <= record["margin_mean"] <= record["margin_max"]
     assert records[0]["alpha"] != records[-1]["alpha"] != 1
-    fresh = builder(cfg, at(words_of_all)).method().state_dict()
+    fresh = build_method(builder(cfg, at(words_of_all))).state_dict()
     trained = load(best(whole))["method"]
     moved = [name for name, value in trained.items() if name.startswith("objective.") and not value.equal(fresh[name])]
     assert {"objective.generator.0.weight", "objective.generator.4.bias"} <= set(moved)
@@ -72,48 +74,46 @@ def test_the_generator_is_trained_logged_saved_and_resumed(space, monkeypatch, w
 
 def test_test_classes_need_no_words_and_any_way_will_do(space, words, monkeypatch):
     """What the objective wants, training alone needs."""
-    monkeypatch.setattr("core.build.builder.OWN_FILE", words)
+    monkeypatch.setattr("core.build.data.OWN_FILE", words)
     cfg = space.config(OBJECTIVE=TRAML)
     made = builder(cfg)
-    assert made.split("train").vectors is not None
-    assert made.split("val").vectors is None
-    assert made.split("test").vectors is None
+    assert made.words("train").shape == (8, 5)
+    with pytest.raises(UserError, match="which has no word of 'val0'"):
+        made.words("val")
     run = space.train(cfg)
     assert json.loads((space.evaluate(cfg, best(run)) / "result.json").read_text())["way"] == 3
     other = space.evaluate(cfg, best(run), "TASK.TEST.WAY=4")
     assert json.loads((other / "result.json").read_text())["way"] == 4
 
 
-class Asks(ProtoNet):
-    """Wants words only if told so."""
+class Reader(ProtoNet):
+    """Reads words only if told so."""
 
     def __init__(self, backbone, info, *, words: bool = False):
         super().__init__(backbone, info)
-        self.word_dim = info.word_dim
+        self.word_dim = info.word_dim if words else 0
         if words:
             self.needs = ("vector", "semantics")
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_a_method_may_ask_when_it_is_built(space, words_of_all, monkeypatch, asked):
-    monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "Asks": Asks})
-    Asks.name = "Asks"
-    monkeypatch.setattr("core.build.builder.OWN_FILE", words_of_all)
-    made = builder(space.config(METHOD={"NAME": "Asks", "ARGS": {"words": asked}}))
-    assert made.method().word_dim == (5 if asked else 0)
-    for split in ("train", "val", "test"):
-        assert (made.split(split).vectors is not None) == asked
-    method = made.method()
-    (stream,) = made.streams("meta", method)
-    assert (stream.at(0, 0.0).semantics is not None) == asked
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_method_may_read_words_when_it_is_built(space, words_of_all, monkeypatch, reads):
+    monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "Reader": Reader})
+    Reader.name = "Reader"
+    monkeypatch.setattr("core.build.data.OWN_FILE", words_of_all if reads else space.path / "absent.txt")
+    made = builder(space.config(METHOD={"NAME": "Reader", "ARGS": {"words": reads}}))
+    method = build_method(made)
+    assert method.word_dim == (5 if reads else 0)
+    (stream,) = build_streams(made, "meta", method)
+    assert (stream.at(0, 0.0).semantics is not None) == reads
 
 
 def test_a_stage_of_another_way_is_a_sentence(space, words_of_all):
     cfg = space.config(METHOD={"NAME": "TADAM"}, OBJECTIVE=TRAML)
     made = builder(cfg, at(words_of_all))
-    method = made.method()
+    method = build_method(made)
     method.objective.prepare(4)
-    (stream,) = made.streams("meta", method)
+    (stream,) = build_streams(made, "meta", method)
     with pytest.raises(UserError, match=r"built for 4 classes, but a training step has 3; train with one TASK"):
         method.loss(stream.at(0, 0.0).encoded(method.encode))
 

@@ -43,7 +43,9 @@ def test_queries_follow_the_seed_of_their_episode_alone():
 def test_a_training_task_carries_images_of_the_other_classes():
     cpu = torch.device("cpu")
     sampler, pixels = EpisodeSampler(SPLIT, Shape(3, 1, 2), seed=0), Pixels(SPLIT, cpu)
-    stream = EpisodeStream(pixels, TaskBuilder(SPLIT, sampler, cpu), 4, Augmentation([], 0), BaseQueries(SPLIT, 5))
+    stream = EpisodeStream(
+        pixels, sampler, TaskBuilder(sampler.shape, cpu), 4, Augmentation([], 0), BaseQueries(SPLIT, 5)
+    )
     task = stream.at(3, 0.5)
     assert task.base_query["image"].shape == (4, 5, 3, 16, 16)
     assert not (task.base_query_y[:, :, None] == task.class_ids[:, None]).any()
@@ -56,8 +58,8 @@ def test_a_training_task_carries_images_of_the_other_classes():
 def test_all_queries_pass_the_encoder_and_stand_in_order():
     cpu = torch.device("cpu")
     sampler = EpisodeSampler(SPLIT, Shape(3, 1, 2), seed=0)
-    builder = TaskBuilder(SPLIT, sampler, cpu)
-    task = EpisodeStream(Pixels(SPLIT, cpu), builder, 2, Augmentation([], 0), BaseQueries(SPLIT, 5)).at(0, 0.0)
+    builder = TaskBuilder(sampler.shape, cpu)
+    task = EpisodeStream(Pixels(SPLIT, cpu), sampler, builder, 2, Augmentation([], 0), BaseQueries(SPLIT, 5)).at(0, 0.0)
     encoded = task.encoded(lambda pixels: {"vector": pixels["image"].mean((-1, -2))})
     assert encoded.base_query["vector"].shape == (2, 5, 3)
     both = encoded.all_queries()

@@ -8,8 +8,7 @@ import torch
 
 from core.data.augment import Crop, Flip, Jitter
 from core.data.episodes import EpisodeSampler, Shape
-from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder, class_vectors
-from core.errors import UserError
+from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder
 from tests.helpers import make_split
 
 CPU = torch.device("cpu")
@@ -20,7 +19,7 @@ AUGMENTED = Augmentation((Crop(1), Flip(), Jitter(0.4)), 3)
 
 def episodes(tasks, augmentation=PLAIN, **options):
     sampler = EpisodeSampler(SPLIT, Shape(3, 2, 4), 5)
-    return EpisodeStream(Pixels(SPLIT, CPU), TaskBuilder(SPLIT, sampler, CPU, **options), tasks, augmentation)
+    return EpisodeStream(Pixels(SPLIT, CPU), sampler, TaskBuilder(sampler.shape, CPU, **options), tasks, augmentation)
 
 
 def batches(size, augmentation=PLAIN, split=SPLIT):
@@ -86,7 +85,7 @@ def test_streams_are_pure_functions_of_the_step(make, augmentation):
 
 def test_task_holds_the_drawn_episodes():
     drawn = EpisodeSampler(SPLIT, Shape(3, 2, 4), 5).draw(torch.tensor([4, 5]))
-    task = episodes(2, first_class=10, semantics=True).at(2, 0.25)
+    task = episodes(2, first_class=10, words=torch.from_numpy(SPLIT.vectors)).at(2, 0.25)
     for t in range(2):
         assert np.allclose(task.support["image"][t].numpy(), normalised(drawn.support[t].tolist()), atol=1e-5)
         assert np.allclose(task.query["image"][t].numpy(), normalised(drawn.query[t].tolist()), atol=1e-5)
@@ -116,9 +115,6 @@ def test_tasks_of_a_step_are_the_single_episodes():
 
 def test_word_vectors_only_where_asked_for():
     assert episodes(1).at(0, 0.0).semantics is None
-    assert torch.equal(class_vectors(SPLIT), torch.from_numpy(SPLIT.vectors))
-    with pytest.raises(UserError, match=r"^METHOD or OBJECTIVE asks for word vectors, but Made has none; .*\.$"):
-        class_vectors(make_split(2, 2, vectors=False))
 
 
 def marked_split(n):

@@ -9,7 +9,8 @@ import torch
 import yaml
 from torch import nn
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.training import build_trainer
 from core.make import load_config, schemas
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
@@ -50,9 +51,9 @@ def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch):
             }
         )
     )
-    builder = Builder(load_config(cfg).cfg, torch.device("cpu"))
+    builder = Data(load_config(cfg).cfg, torch.device("cpu"))
     run = RunFolder(tmp_path / "run")
-    trainer = builder.trainer(run, "both", tmp_path / "pretrained")
+    trainer = build_trainer(builder, run, "both", tmp_path / "pretrained")
     (stage,) = trainer._stages
     trainer.fit()
     assert [name for name, _ in stage.method.seen] == ["Task", "Batch"] * 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.engine import cache
-from core.engine.cache import Shelf
+from core.engine.cache import FeatureCache
 
 SHAPES = {"vector": (3,), "map": (2, 2, 2)}  # 44 bytes a row
 MB = 2**20
@@ -16,7 +16,7 @@ MB = 2**20
 
 @pytest.fixture
 def shelf(tmp_path):
-    return lambda key="a", limit=1: Shelf(tmp_path / "features", {"key": key}, limit)
+    return lambda key="a", limit=1: FeatureCache(tmp_path / "features", {"key": key}, limit)
 
 
 def fill(stored, ids, value=1.0):
@@ -46,8 +46,8 @@ def test_second_process_shares_the_first_ones_table(shelf, tmp_path):
 
 def test_two_processes_at_once(tmp_path):
     code = (
-        "import sys, numpy as np; from pathlib import Path; from core.engine.cache import Shelf\n"
-        "shelf = Shelf(Path(sys.argv[1]), {'k': 1}, 10)\n"
+        "import sys, numpy as np; from pathlib import Path; from core.engine.cache import FeatureCache\n"
+        "shelf = FeatureCache(Path(sys.argv[1]), {'k': 1}, 10)\n"
         "stored = shelf.open(400) or shelf.create(400, {'vector': (50,)})\n"
         "for first in range(0, 400, 20):\n"
         "    ids = np.arange(first, first + 20)\n"
@@ -56,7 +56,7 @@ def test_two_processes_at_once(tmp_path):
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=os.getcwd()) for _ in range(2)]
     assert [process.wait(60) for process in running] == [0, 0]
-    held = Shelf(tmp_path, {"k": 1}, 10).open(400)
+    held = FeatureCache(tmp_path, {"k": 1}, 10).open(400)
     assert held.present.all()
     assert np.array_equal(held.arrays["vector"], np.arange(400, dtype=np.float32)[:, None].repeat(50, 1))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine.lowshot import shares
+from core.protocols.lowshot import shares
 
 N, B, PRIOR = 7, 9, 0.7
 

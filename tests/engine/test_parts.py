@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data, episode_sampler
+from core.build.evaluation import build_evaluator
+from core.build.networks import build_method
+from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
-from core.engine.features import CachedFeatures, Encoder, LiveFeatures
+from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
 from core.errors import UserError
 from core.make import load_config
 from core.methods.base import Method
@@ -35,11 +38,11 @@ def _registered(monkeypatch):
     monkeypatch.setitem(METHODS._classes, "CropMeans", CropMeans)
 
 
-def builder(glyphs, *overrides: str, method: str = "CropMeans") -> Builder:
+def builder(glyphs, *overrides: str, method: str = "CropMeans") -> Data:
     keys = [f"DATASET.ROOT={glyphs}", f"METHOD.NAME={method}", "METHOD.ARGS={}", "BACKBONE.ARGS.width=8"]
     keys += ["TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=4", "STAGE.meta.EPOCHS=1", "STAGE.meta.STEPS=2"]
     cfg = load_config("configs/Glyphs/ProtoNet_N5K1_C4.yaml", [*keys, "STAGE.meta.VAL.EPISODES=4", *overrides]).cfg
-    return Builder(cfg, torch.device("cpu"))
+    return Data(cfg, torch.device("cpu"))
 
 
 VIEWS = "DATASET.VIEWS=[whole, grid-2, sample-2]"
@@ -49,24 +52,24 @@ def test_a_method_trains_and_is_evaluated_on_crops(glyphs, tmp_path):
     built = builder(glyphs, VIEWS)
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
-    built.trainer(run, "stem", tmp_path / "pretrained").fit()
+    build_trainer(built, run, "stem", tmp_path / "pretrained").fit()
     assert load(run.last)["method"]
-    method = built.method()
-    task = built.streams("meta", method)[0].at(0, 0.0)
+    method = build_method(built)
+    task = build_streams(built, "meta", method)[0].at(0, 0.0)
     assert task.query["crops"].shape == (1, 10, 6, 3, 32, 32)
     assert task.encoded(method.encode).query["parts"].shape == (1, 10, 6, method.backbone.vector_dim)
 
 
 def test_cached_crops_equal_live_ones_and_repeat(glyphs):
     built = builder(glyphs, VIEWS)
-    method = built.method().eval()
-    ids = built.sampler("val", 0).draw(torch.arange(2)).support
-    encoder = Encoder(method, built.pixels("val"), built.image_size, views=built.views)
+    method = build_method(built).eval()
+    ids = episode_sampler(built, "val", 0).draw(torch.arange(2)).support
+    encoder = ImageEncoder(method, built.pixels("val"), built.image_size, views=built.views)
     with torch.no_grad():
         cached = CachedFeatures(encoder)
         cached.prepare(ids.flatten().unique())
-        torch.testing.assert_close(cached.gather(ids)["parts"], LiveFeatures(encoder).gather(ids)["parts"])
-    first, second = (built.evaluator("val").run(method, 8) for _ in range(2))
+        torch.testing.assert_close(cached.gather(ids)["parts"], UncachedFeatures(encoder).gather(ids)["parts"])
+    first, second = (build_evaluator(built, "val").run(method, 8) for _ in range(2))
     assert (first.correct == second.correct).all()
 
 
@@ -81,4 +84,4 @@ def test_cached_crops_equal_live_ones_and_repeat(glyphs):
 )
 def test_views_that_do_not_fit_the_method_are_refused(glyphs, method, views, said):
     with pytest.raises(UserError, match=said):
-        builder(glyphs, f"DATASET.VIEWS={views}", method=method).method()
+        build_method(builder(glyphs, f"DATASET.VIEWS={views}", method=method))

@@ -11,8 +11,12 @@ import torch
 from torch import Tensor
 
 from core import registry
+from core.build.data import episode_sampler
+from core.build.evaluation import build_evaluator
+from core.build.networks import build_method
+from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
-from core.engine.features import CachedFeatures, Encoder, LiveFeatures
+from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
@@ -31,7 +35,7 @@ STEPS = dict.fromkeys(LEARNED_HEADS, 60)  # heads learned from nothing; elsewher
 def case(request, built, task_of):
     """A builder, its method in eval mode, and three encoded tasks."""
     builder = built(request.param)
-    method = builder.method()
+    method = build_method(builder)
     return builder, method, task_of(builder, method)
 
 
@@ -85,7 +89,7 @@ def test_inductive_logits_do_not_depend_on_the_other_queries(case):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_order_of_supports_inside_a_class_does_not_matter(name, built, task_of):
     builder = built(name, "TASK.TEST.SHOT=3")
-    method = builder.method()
+    method = build_method(builder)
     order = torch.arange(15).view(5, 3).flip(1).flatten()
     if method.order_free:
         task = task_of(builder, method)
@@ -138,14 +142,14 @@ def test_cached_features_equal_live_ones(case):
     builder, method, _ = case
     if "image" in method.needs:
         pytest.skip("adapts the whole network: its features are the pixels, which are never cached")
-    ids = builder.sampler("val", 0).draw(torch.arange(2)).support
+    ids = episode_sampler(builder, "val", 0).draw(torch.arange(2)).support
     pixels = builder.pixels("val")
     with torch.no_grad():
         crops = builder.views if "parts" in method.needs else None
-        encoder = Encoder(method, pixels, builder.image_size, views=crops)
+        encoder = ImageEncoder(method, pixels, builder.image_size, views=crops)
         source = CachedFeatures(encoder)
         source.prepare(ids.flatten().unique())
-        cached, live = source.gather(ids), LiveFeatures(encoder).gather(ids)
+        cached, live = source.gather(ids), UncachedFeatures(encoder).gather(ids)
     assert cached.keys() == live.keys()
     for name in cached:
         torch.testing.assert_close(cached[name], live[name], **CLOSE)
@@ -155,7 +159,7 @@ def test_evaluation_repeats_itself_and_changes_nothing(case):
     builder, method, _ = case
     method.train()
     before = copy.deepcopy(method.state_dict())
-    evaluator = builder.evaluator("val")
+    evaluator = build_evaluator(builder, "val")
     first, second = evaluator.run(method, 6), evaluator.run(method, 6)
     np.testing.assert_array_equal(first.correct, second.correct)
     assert method.training
@@ -166,7 +170,7 @@ def test_evaluation_repeats_itself_and_changes_nothing(case):
 @pytest.mark.parametrize(("way", "shot"), [(3, 1), (7, 2), (5, 5)])
 def test_other_ways_and_shots_work_or_say_why_not(name, built, task_of, way, shot):
     builder = built(name, f"TASK.TEST.WAY={way}", f"TASK.TEST.SHOT={shot}", "TASK.TRAIN.SHOT=1")
-    method = builder.method()
+    method = build_method(builder)
     task = task_of(builder, method)
     try:
         found = logits(method, task)
@@ -182,7 +186,7 @@ def test_other_ways_and_shots_work_or_say_why_not(name, built, task_of, way, sho
 def test_unequal_shots_work(name, built, task_of):
     counts = torch.tensor([1, 2, 3, 1, 2])
     builder = built(name, "TASK.TEST.SHOT=3")
-    method = builder.method()
+    method = build_method(builder)
     task = one(task_of(builder, method), 0)
     kept = (torch.arange(3) < counts[:, None]).flatten().nonzero()[:, 0]
     task = replace(task, support=rows(task.support, kept), support_y=task.support_y[:, kept], shot=None)
@@ -193,7 +197,7 @@ def test_the_loss_reaches_the_backbone_unless_it_is_frozen(case):
     builder, method, _ = case
     stage = builder.cfg.STAGES[-1]
     method.train()
-    for stream in builder.streams(stage, method):
+    for stream in build_streams(builder, stage, method):
         method.loss(stream.at(0, 0.0).encoded(method.encode)).backward()
     total = sum(float(p.grad.abs().sum()) for p in method.backbone.parameters() if p.grad is not None)
     assert (total == 0) if method.frozen_backbone else (total > 0)
@@ -209,7 +213,7 @@ class _Learned(CrossEntropy):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_all_that_learns_is_optimised_once_and_the_objective_as_it_says(name, built):
-    method = built(name).method()
+    method = build_method(built(name))
     method.objective = _Learned()
     groups = method.param_groups(0.1)
     found = sorted(id(p) for group in groups for p in group["params"])
@@ -221,7 +225,7 @@ def test_all_that_learns_is_optimised_once_and_the_objective_as_it_says(name, bu
 def test_a_few_steps_lower_the_loss_and_beat_chance(case):
     builder, method, _ = case
     stage = builder.cfg.STAGES[-1]
-    streams = builder.streams(stage, method)
+    streams = build_streams(builder, stage, method)
     optimizer = torch.optim.Adam(method.parameters(), 2e-3)
     method.train()
 
@@ -237,7 +241,7 @@ def test_a_few_steps_lower_the_loss_and_beat_chance(case):
         loss(step).backward()
         optimizer.step()
     assert unseen() < before
-    found = builder.evaluator("val").run(method, 60).interval
+    found = build_evaluator(builder, "val").run(method, 60).interval
     assert found.mean - found.ci95 > 20
 
 
@@ -254,7 +258,7 @@ def test_a_killed_run_resumes_bit_for_bit(name, built, tmp_path, monkeypatch):
     def trainer(folder: str) -> tuple[Trainer, RunFolder]:
         run = RunFolder(tmp_path / folder)
         run.path.mkdir(exist_ok=True)
-        return built(name, *short).trainer(run, "stem", tmp_path / "pretrained"), run
+        return build_trainer(built(name, *short), run, "stem", tmp_path / "pretrained"), run
 
     whole, run = trainer("whole")
     whole.fit()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from core.backbones.conv4 import Conv4
 from core.backbones.resnet12 import ResNet12
+from core.build.networks import build_method
 from core.episode import DataInfo
 from core.errors import UserError
 from core.layers.part_graph import GRAPHS
@@ -249,7 +250,7 @@ def test_flattened_vectors_are_refused():
 )
 def test_tasks_at_once_equal_tasks_alone_in_every_form(override, built, task_of):
     builder = built("MML", override)
-    method = builder.method()
+    method = build_method(builder)
     together, alone = task_of(builder, method, 3), [task_of(builder, method, 1)]
     with torch.no_grad():
         torch.testing.assert_close(method(together)[:1], method(alone[0]), rtol=1e-3, atol=1e-4)

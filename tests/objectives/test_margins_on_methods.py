@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.build.builder import Builder
+from core.build.data import Data
+from core.build.networks import build_method
+from core.build.training import build_streams
 from core.make import load_config
 
 SMALL = ["BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=4", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=2"]
@@ -16,9 +18,9 @@ SMALL = ["BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=4", "TASK.TRAIN.QUERY=2", "TAS
 def test_a_training_step_of_any_margin_on_any_episodic_method(glyphs, method, objective):
     keys = [f"DATASET.ROOT={glyphs}", *SMALL, f"OBJECTIVE.NAME={objective}", "OBJECTIVE.ARGS={}"]
     cfg = load_config(f"configs/Glyphs/{method}_N5K1_C4.yaml", keys).cfg
-    builder, stage = Builder(cfg, torch.device("cpu")), cfg.STAGES[-1]
-    made = builder.method(stage).train()
-    (stream,) = builder.streams(stage, made)
+    builder, stage = Data(cfg, torch.device("cpu")), cfg.STAGES[-1]
+    made = build_method(builder, stage).train()
+    (stream,) = build_streams(builder, stage, made)
     task = stream.at(0, 0.0).encoded(made.encode)
     loss = made.loss(task)
     loss.backward()

@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from core.report.result import Counts, write_result
+from core.report.result import result_files
+from core.report.run import write_files
+from core.report.tally import Evaluation
 from core.report.stats import t_interval
 from tests.workspace import Workspace
 
@@ -43,8 +45,8 @@ def run(tmp_path):
         result = SETTING | {"method": name[0], "transductive": name == "T", "training_seed": 0, "episodes": episodes}
         result |= {"mean": accuracy.mean, "ci95": accuracy.ci95, "precision": "float32"} | changes
         folder = tmp_path / name / "eval" / checkpoint / f"test_{result['shot']}s_{result['seed']}_{episodes}"
-        counts = Counts(correct, correct, classes, np.eye(2, dtype=int))
-        write_result(folder, result, counts, ["x", "y"])
+        evaluation = Evaluation(correct, correct, classes, result["queries"], np.eye(2, dtype=int), 0.0, {})
+        write_files(folder, result_files(result, evaluation, ["x", "y"]))
         if config:
             (tmp_path / name / "config.yaml").write_text(config)
         return tmp_path / name

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from core.report.generalized import Joint
+from core.protocols.generalized import JointCounts
 
 
 def made(episodes=40, queries=6, base_queries=5, seed=0, step=None):
@@ -13,7 +13,9 @@ def made(episodes=40, queries=6, base_queries=5, seed=0, step=None):
     leads = rng.normal(0.3, 1, (episodes, queries)), rng.normal(-0.3, 1, (episodes, base_queries))
     if step:
         leads = tuple(np.round(lead / step) * step for lead in leads)
-    return Joint(rng.random((episodes, queries)) < 0.7, leads[0], rng.random((episodes, base_queries)) < 0.8, leads[1])
+    return JointCounts(
+        rng.random((episodes, queries)) < 0.7, leads[0], rng.random((episodes, base_queries)) < 0.8, leads[1]
+    )
 
 
 def test_accuracies_are_counted_in_each_space():
@@ -50,6 +52,6 @@ def test_ausuc_is_the_area_under_the_curve_over_all_biases(step):
 
 def test_a_perfect_method_has_full_area_and_a_blind_one_none():
     hits = np.ones((3, 4), bool)
-    assert Joint(hits, np.full((3, 4), 2.0), hits, np.full((3, 4), -1.0)).ausuc() == 1
-    assert Joint(hits, np.full((3, 4), -1.0), hits, np.full((3, 4), 2.0)).ausuc() == 0
-    assert Joint(hits, np.zeros((3, 4)), hits, np.zeros((3, 4))).ausuc() == 0.5
+    assert JointCounts(hits, np.full((3, 4), 2.0), hits, np.full((3, 4), -1.0)).ausuc() == 1
+    assert JointCounts(hits, np.full((3, 4), -1.0), hits, np.full((3, 4), 2.0)).ausuc() == 0
+    assert JointCounts(hits, np.zeros((3, 4)), hits, np.zeros((3, 4))).ausuc() == 0.5

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from core.report import run
-from core.report.result import Counts, quoted, result_dir, result_line, write_result
-from core.report.run import write_json, write_text
+from core.report.result import episodes_name, folder_name, quoted, result_files, result_line
+from core.report.run import write_files, write_json, write_text
+from core.report.tally import Evaluation
 
 NAMES = ["apple", 'a "b"', "c, d", "e\nf", "ü\rv", ""]
 RESULT = {
@@ -47,7 +48,8 @@ def written(tmp_path):
     confusion[0, :2] = 12, 3
     confusion[1, 1] = 7
     confusion[2, 0] = 5
-    write_result(folder, RESULT, Counts(correct, np.array([30, 20, 9]), classes, confusion), NAMES)
+    evaluation = Evaluation(correct, np.array([30, 20, 9]), classes, 30, confusion, 0.0, {})
+    write_files(folder, result_files(RESULT, evaluation, NAMES))
     return folder, confusion
 
 
@@ -117,9 +119,11 @@ def test_line_with_the_published_number(reference, end):
 
 
 @pytest.mark.parametrize(("trained_on", "other"), [("CIFAR-FS", ""), ("Glyphs", "CIFAR-FS_")])
-def test_folder_says_what_was_measured(tmp_path, trained_on, other):
-    found = result_dir(tmp_path, "ebest_5way_1shot", RESULT | {"trained_on": trained_on})
-    assert found == tmp_path / "eval" / "ebest_5way_1shot" / f"{other}test_2w1s_q15_seed0_3"
+def test_folder_says_what_was_measured(trained_on, other):
+    result = RESULT | {"trained_on": trained_on}
+    assert folder_name("", result, episodes_name(result)) == f"{other}test_2w1s_q15_seed0_3"
+    another = result | {"features_of": "NegMargin", "at_test": {"sfc_lr": 0.5}, "precision": "bfloat16"}
+    assert folder_name("allway", another, "x") == f"allway_{other}x_ProtoNet_sfc_lr=0.5_bf16"
 
 
 @pytest.mark.parametrize(

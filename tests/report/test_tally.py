@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.engine.tally import Tally
+from core.report.tally import Tally
 
 
 def tallied(logits, truth, classes, n_classes):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..report.stats import Interval, interval
+from .stats import Interval, interval
 
 BINS = 15  # of confidence, for the calibration error
 

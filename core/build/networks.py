@@ -1,0 +1,118 @@
+"""Methods with their backbone and objective, as a configuration names them, and what a checkpoint says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..backbones.blocks import Backbone
+from ..config import Config
+from ..data.views import WHOLE
+from ..episode import DataInfo
+from ..errors import UserError
+from ..methods.base import Method
+from ..ops import random
+from ..registry import BACKBONES, METHODS, OBJECTIVES
+from .data import Data
+
+
+def build_method(data: Data, stage: str = "") -> Method:
+    """A freshly initialised method: that of a stage, or of the last one."""
+    cfg, last = data.cfg, data.cfg.STAGES[-1]
+    method = make_method(cfg, stage or last, data_info(data, stage or last))
+    _refuse_views(data, method, final=stage in ("", last))
+    return method.to(data.device).to(memory_format=torch.channels_last)
+
+
+def build_head(data: Data, name: str) -> Method:
+    """Another registered method around the same backbone, with its default arguments, untrained."""
+    info = data_info(data, data.cfg.STAGES[-1])
+    return METHODS[name](make_backbone(data.cfg, info, name), info).to(data.device)
+
+
+def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
+    """The method of a stage with its backbone and objective, initialised from SEED."""
+    node = cfg.STAGE[stage]
+    torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
+    method = METHODS[node.METHOD](make_backbone(cfg, info, node.METHOD), info, **node.ARGS)
+    objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
+    if objective.needs_cosine and not method.cosine_logits:
+        raise UserError(
+            f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
+            f"{node.METHOD} are not; choose another objective or a cosine method."
+        )
+    objective.refuse(method.logit_scale)
+    objective.prepare(info.n_base if node.STREAM == "batches" or method.loss_over_base else info.way)
+    method.objective = objective
+    return method
+
+
+def make_backbone(cfg: Config, info: DataInfo, method: str) -> Backbone:
+    """The backbone, which must fit what the data set holds and the method needs."""
+    name, kind = cfg.BACKBONE.NAME, BACKBONES[cfg.BACKBONE.NAME]
+    if (kind.input_dims == 1) != bool(info.features):
+        hint = "set it to Features" if info.features else "choose a network, such as Conv4"
+        raise UserError(
+            f"BACKBONE.NAME is {name}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
+            f"{'features' if info.features else 'images'}; {hint}."
+        )
+    of_images = [need for need in METHODS[method].needs if need in ("map", "parts")]
+    if info.features and of_images:
+        raise UserError(
+            f"METHOD.NAME is {method}, which needs {of_images[0]!r} of images, but DATASET.TRAIN.NAME "
+            f"{cfg.DATASET.TRAIN.NAME} holds vectors; choose a method on vectors, such as ProtoNet."
+        )
+    return kind(info.features or info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
+
+
+def data_info(data: Data, stage: str) -> DataInfo:
+    """What the method of a stage may know of the data."""
+    train, task = data.split("train"), data.cfg.TASK.TRAIN
+    shape = (task.WAY, task.SHOT, task.QUERY) if draws_episodes(data.cfg, stage) else (0, 0, 0)
+    return DataInfo(
+        len(train.classes), data.image_size, *shape, features=train.features, words=lambda: data.words("train")
+    )
+
+
+def draws_episodes(cfg: Config, stage: str) -> bool:
+    """Whether a stage trains on episodes, alone or beside batches."""
+    return cfg.STAGE[stage].STREAM != "batches"
+
+
+def trains_on_words(method: Method) -> bool:
+    """Whether a training step needs the classes' word vectors."""
+    return "semantics" in method.needs or method.objective.needs_semantics
+
+
+def describe(data: Data, stage: str = "") -> dict[str, Any]:
+    """What a checkpoint of a stage, by default the last, says about the network in it."""
+    cfg = data.cfg
+    stage = stage or cfg.STAGES[-1]
+    node = cfg.STAGE[stage]
+    return {
+        "stage": stage,
+        "final": stage == cfg.STAGES[-1],
+        "dataset": data.split("train").dataset,
+        "seed": cfg.SEED,
+        "image_size": data.image_size,
+        "base_holdout": cfg.DATASET.BASE_HOLDOUT,
+        "method": {"NAME": node.METHOD, "ARGS": plain(node.ARGS)},
+        "backbone": plain(cfg.BACKBONE),
+    }
+
+
+def plain(node: Any) -> Any:
+    """A configuration node as plain dicts, lists and values."""
+    return {key: plain(value) for key, value in node.items()} if isinstance(node, dict) else node
+
+
+def _refuse_views(data: Data, method: Method, final: bool) -> None:
+    """Say where DATASET.VIEWS and what a method reads do not fit."""
+    views, crops = data.cfg.DATASET.VIEWS, data.views is not None
+    if "parts" in method.needs and not crops:
+        raise UserError(f"DATASET.VIEWS is {views}, but {method.name} compares crops; add some, such as grid-3.")
+    if final and crops and "parts" not in method.needs:
+        raise UserError(f"DATASET.VIEWS is {views}, but {method.name} looks at no crops; set it to [{WHOLE}].")
+    if WHOLE not in views and {"image", "vector", "map"} & set(method.needs):
+        raise UserError(f"DATASET.VIEWS is {views}, but {method.name} looks at the whole image too; add {WHOLE}.")

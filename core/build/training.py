@@ -1,0 +1,131 @@
+"""The stages of a configuration, ready to be trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ..data import augment
+from ..data.base_queries import BaseQueries
+from ..data.loaders import Augmentation, BatchStream, EpisodeStream, TaskBuilder
+from ..engine.optim import Recipe
+from ..engine.trainer import Stage, Trainer
+from ..engine.weights import take_weights
+from ..errors import UserError
+from ..methods.base import Method
+from ..ops import random
+from ..report.run import RunFolder
+from .data import Data, episode_sampler
+from .evaluation import build_evaluator
+from .networks import build_method, describe, draws_episodes, plain, trains_on_words
+
+
+def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
+    """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
+    cfg = data.cfg
+    methods = {name: build_method(data, name) for name in cfg.STAGES}
+    stages = []
+    for name in cfg.STAGES:
+        shared = None
+        if name != cfg.STAGES[-1]:
+            stage_name = f"{data.split('train').dataset}_{cfg.STAGE[name].METHOD}_{stage_key(data, methods, name)}"
+            shared = pretrained / f"{stage_name}.pth"
+        stages.append(_stage(data, name, methods[name], run, stem, shared))
+    return Trainer(stages, run, data.device)
+
+
+def build_streams(data: Data, stage: str, method: Method) -> list[EpisodeStream | BatchStream]:
+    """What a step of a stage learns from; a batch stream comes last."""
+    cfg, node = data.cfg, data.cfg.STAGE[stage]
+    kinds = ["episodes", "batches"] if node.STREAM == "both" else [node.STREAM]
+    refused = [kind for kind in kinds if kind not in method.streams]
+    if refused:
+        raise UserError(
+            f"STAGE.{stage}.STREAM is {node.STREAM}, but {method.name} does not learn from {refused[0]}; "
+            f"set it to {method.streams[0]}."
+        )
+    pixels, words = data.pixels("train"), data.words("train") if trains_on_words(method) else None
+    augmentation = _augmentation(data, stage, method)
+    streams: list[EpisodeStream | BatchStream] = []
+    if "episodes" in kinds:
+        sampler = episode_sampler(data, "train", random.key("training", cfg.SEED, stage))
+        count = cfg.TASK.TRAIN.BASE_QUERY
+        base_queries = BaseQueries(data.split("train"), count) if count else None
+        builder = TaskBuilder(sampler.shape, data.device, words=words)
+        streams.append(EpisodeStream(pixels, sampler, builder, node.TASKS, augmentation, base_queries))
+    if "batches" in kinds:
+        streams.append(BatchStream(pixels, data.split("train"), node.BATCH, augmentation, words))
+    return streams
+
+
+def stage_key(data: Data, methods: dict[str, Method], stage: str) -> str:
+    """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it.
+
+    `methods` are those of all stages, by the stage's name.
+    """
+    cfg = data.cfg
+    stages = cfg.STAGES[: cfg.STAGES.index(stage) + 1]
+    splits = ("train", "val")
+    inits = [Path(cfg.STAGE[name].INIT) for name in stages if cfg.STAGE[name].INIT]
+    shaped_by: dict[str, Any] = {
+        "stages": [[name, plain(cfg.STAGE[name])] for name in stages],
+        "backbone": plain(cfg.BACKBONE),
+        "task": plain(cfg.TASK.TRAIN) if any(draws_episodes(cfg, name) for name in stages) else {},
+        "data": [data.split(name).manifest[key] for name in splits for key in ("pixels_sha256", "fingerprint")],
+        "seeds": [cfg.SEED, cfg.EVAL.SEED],
+        "precision": cfg.EVAL.PRECISION,
+        "init": [hashlib.sha256(file.read_bytes()).hexdigest() for file in inits],
+        **_words_key(data, [methods[name] for name in stages]),
+    }
+    if any("parts" in methods[name].needs for name in stages):
+        shaped_by |= {"views": list(cfg.DATASET.VIEWS), "ratio": cfg.DATASET.PATCH_RATIO}
+    return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _words_key(data: Data, methods: list[Method]) -> dict[str, str]:
+    """What word vectors from a file add to the key of stages that read them."""
+    readers = {"train": any(map(trains_on_words, methods)), "val": any("semantics" in m.needs for m in methods)}
+    vectors = [data.words(name) for name, reads in readers.items() if reads and data.reads_words_from_file(name)]
+    digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in vectors)).hexdigest()
+    return {"words": digest} if vectors else {}
+
+
+def _augmentation(data: Data, stage: str, method: Method) -> Augmentation:
+    """How a stage changes its training images."""
+    names = data.cfg.STAGE[stage].AUGMENT
+    transforms = augment.parse(names, f"STAGE.{stage}.AUGMENT")
+    if transforms and data.split("train").features:
+        raise UserError(f"STAGE.{stage}.AUGMENT is {names}, but features cannot be augmented; set it to [].")
+    crops = data.views if "parts" in method.needed(training=True) else None
+    return Augmentation(transforms, random.key(data.cfg.SEED, stage), crops)
+
+
+def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, shared: Path | None) -> Stage:
+    cfg, node, test = data.cfg, data.cfg.STAGE[name], data.cfg.TASK.TEST
+    if not any(p.requires_grad for p in method.parameters()):
+        raise UserError(
+            f"STAGE.{name}.METHOD is {node.METHOD}, which has nothing to learn on BACKBONE.NAME "
+            f"{cfg.BACKBONE.NAME}; set BACKBONE.ARGS.width, or evaluate it with run_evaluator.py --untrained."
+        )
+    streams = build_streams(data, name, method)
+    return Stage(
+        name=name,
+        method=method,
+        streams=streams,
+        recipe=Recipe(**{key.lower(): value for key, value in node.OPTIM.items()}),
+        epochs=node.EPOCHS,
+        steps=node.STEPS or len(streams[-1]),
+        evaluator=build_evaluator(data, "val", name),
+        val_episodes=node.VAL.EPISODES,
+        val_every=node.VAL.EVERY,
+        select=node.SELECT,
+        frozen_bn=node.BN == "frozen",
+        dropout=node.DROPOUT,
+        seed=cfg.SEED,
+        best=run.path / f"best_{name}.pth" if shared else run.best(test.WAY, test.SHOT),
+        shared=shared,
+        meta=describe(data, name) | {"stem": stem, "run": run.path.name},
+        init=take_weights(method.backbone, Path(node.INIT)) if node.INIT else "",
+    )

@@ -1,0 +1,1 @@
+"""Ways of asking what a network is worth: one file a protocol."""

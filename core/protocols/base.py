@@ -1,0 +1,96 @@
+"""The contract of an evaluation protocol, and the registry of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..build.data import Data
+from ..build.evaluation import Network
+from ..errors import UserError
+from ..registry import Registry
+from ..report.run import Content
+
+PROTOCOLS = Registry("--protocol")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a protocol says of a network: nothing else is written or printed."""
+
+    line: str  # for the terminal
+    folder: str = ""  # of the files, below eval/<checkpoint>/; "" = their names are whole paths
+    files: Mapping[str, Content] = ()  # name -> text, JSON, what writes the bytes, or None: the file must not be there
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line, which reaches a protocol as a keyword argument of the same name."""
+
+    help: str
+    metavar: str
+    kind: type = str
+    many: bool = False  # takes several values, one after another
+    commas: bool = False  # takes several values in one word, between commas
+
+
+SHOTS = Option("instead of TASK.TEST.SHOT", "K", int, many=True)
+WAYS = Option("instead of TASK.TEST.WAY", "N", int, many=True)
+METHODS = Option("whose heads classify its features; own = its own", "NAME,NAME", commas=True)
+
+
+class Protocol:
+    """One way of asking what a network is worth.
+
+    A new protocol is a subclass in a file of this folder, entered by `@PROTOCOLS.register("name")` and chosen by
+    `--protocol name`. It gives `answers`, and lists the command-line options it takes in `options`; each is a keyword
+    argument of `__init__` with a default.
+
+    Args:
+        data: the configuration's data.
+        network: a checkpoint's method, or one as it was initialised.
+    """
+
+    name: ClassVar[str]
+    options: ClassVar[Mapping[str, Option]] = {}
+
+    def __init__(self, data: Data, network: Network) -> None:
+        self.data, self.network, self.cfg = data, network, data.cfg
+
+    def refuse(self) -> None:
+        """Raise a UserError for everything that cannot be answered, before the first answer is given."""
+
+    def answers(self) -> Iterator[Answer]:
+        """The answers, one after another."""
+        raise NotImplementedError
+
+    def origin(self, features_of: str | None = None) -> dict[str, Any]:
+        """What a result says of the network it is about: its checkpoint, its data, and arguments changed at test.
+
+        `features_of` names the network's method where another method classified its features.
+        """
+        if self.network.path is None:
+            return {"at_test": {}}
+        return {
+            "checkpoint": self.network.path.name,
+            "checkpoint_sha256": self.network.sha256,
+            "trained_on": self.network.meta["dataset"],
+            "at_test": {} if features_of else self.network.at_test,
+        }
+
+
+def refuse_options(protocol: type[Protocol], options: Mapping[str, Any]) -> None:
+    """Say which of the options that were given a protocol does not take."""
+    for name, value in options.items():
+        if name not in protocol.options:
+            takes = " and ".join(_spelled(option) for option in protocol.options) or "none"
+            raise UserError(
+                f"{_spelled(name)} is {value}, but the protocol {protocol.name} does not take it; of these options "
+                f"it takes {takes}."
+            )
+
+
+def _spelled(option: str) -> str:
+    """An option as it stands on the command line."""
+    return "--" + option.replace("_", "-")

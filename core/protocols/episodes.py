@@ -1,0 +1,149 @@
+"""Ordinary episodes: accuracy over N-way K-shot tasks, with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from ..build.data import Data, task_shape
+from ..build.evaluation import Network
+from ..build.networks import describe
+from ..data.disjoint import DisjointSampler, count_tasks
+from ..data.episodes import Shape
+from ..engine import device
+from ..engine.features import CachedFeatures
+from ..errors import UserError
+from ..report import intervals
+from ..report.result import episodes_name, folder_name, result_files, result_line
+from ..report.stats import interval
+from ..report.tally import Evaluation
+from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Option, Protocol
+from .questions import Examinee, Question, questions
+
+
+@PROTOCOLS.register("episodes")
+class Episodes(Protocol):
+    """Every combination of shots, ways and heads on EVAL.EPISODES test episodes, and on disjoint tasks.
+
+    Args:
+        data, network: see `Protocol`.
+        shots, ways, methods: what is asked, instead of the config's.
+        save_features: file that receives the features of all encoded images; "" = none.
+    """
+
+    options = {
+        "shots": SHOTS,
+        "ways": WAYS,
+        "methods": METHODS,
+        "save_features": Option("hand the test split's features on", "FILE.npz"),
+    }
+
+    def __init__(
+        self,
+        data: Data,
+        network: Network,
+        *,
+        shots: Sequence[int] = (),
+        ways: Sequence[int] = (),
+        methods: Sequence[str] = (),
+        save_features: str = "",
+    ) -> None:
+        super().__init__(data, network)
+        self._questions = questions(data.cfg, shots, ways, methods)
+        self._save_features = save_features
+        self._examinee = Examinee(data, network)
+
+    def refuse(self) -> None:
+        source = self._examinee.source
+        if self._save_features and not isinstance(source, CachedFeatures):
+            raise UserError(
+                f"--save-features asks for features, but {source.method.name} encodes nothing ahead: its "
+                "network adapts to each task; leave the option out."
+            )
+        self._examinee.refuse(self._questions)
+
+    def answers(self) -> Iterator[Answer]:
+        for question in self._questions:
+            yield self._answer(question)
+        if self._save_features:
+            file = Path(self._save_features)
+            yield Answer(f"features  {file}", files={str(file.absolute()): self._write_features})
+
+    def _answer(self, question: Question) -> Answer:
+        """Evaluate one method on episodes of one shape."""
+        examinee, cfg, shape = self._examinee, self.cfg.EVAL, question.shape
+        head, sampler = examinee.head(question.method), examinee.sampler(shape)
+        evaluation = examinee.evaluator.classify(examinee.source, cfg.EPISODES, sampler, head)
+        disjoint = self._disjoint(question)
+        mean = interval(evaluation.accuracy, cfg.CI)
+        result = examinee.describe(question)
+        result |= {
+            "queries": shape.n_query,
+            "mean": mean.mean,
+            "std": mean.std,
+            "ci95": mean.ci95,
+            "ci": cfg.CI,
+            "interval": intervals.LABELS[cfg.CI],
+            "intervals": self._intervals(evaluation, disjoint, self._count_disjoint(shape)),
+            "top2": float(evaluation.top2.mean() * 100 / evaluation.queries),
+            "ece": evaluation.ece,
+            "image_size": self.data.image_size,
+            "views": list(self.cfg.DATASET.VIEWS),
+            "device": device.describe(self.data.device),
+            "threads": torch.get_num_threads(),
+            "seconds": {name: round(value, 4) for name, value in evaluation.seconds.items()},
+            "reference": self._reference(shape, result["features_of"]),
+            **self.origin(result["features_of"]),
+            "training_seed": self.network.meta.get("seed"),
+        }
+        files = result_files(result, evaluation, examinee.split.classes, disjoint)
+        return Answer(result_line(result), folder_name("", result, episodes_name(result)), files)
+
+    def _reference(self, shape: Shape, features_of: str | None) -> dict[str, Any] | None:
+        """The published number, where this network answers the published question as the published one did."""
+        wanted, trained = describe(self.data), self.network.meta
+        same_images = all(trained.get(key) == wanted[key] for key in ("dataset", "image_size"))
+        same_question = shape == task_shape(self.cfg, "test") and not features_of
+        if not (self.cfg.REFERENCE.ACCURACY and same_images and same_question):
+            return None
+        return {key.lower(): value for key, value in self.cfg.REFERENCE.items()}
+
+    def _intervals(self, evaluation: Evaluation, disjoint: Evaluation | None, tasks: int) -> dict[str, Any]:
+        """Every interval that these episodes allow, by what it is over."""
+        cfg, classes = self.cfg.EVAL, self._examinee.split.classes
+        return {
+            "episodes": intervals.of_episodes(evaluation.accuracy, cfg.CI),
+            "disjoint": disjoint and intervals.of_disjoint(disjoint.accuracy, tasks),
+            "classes": intervals.of_classes(evaluation.accuracy, evaluation.classes, len(classes), cfg.SEED),
+        }
+
+    def _disjoint(self, question: Question) -> Evaluation | None:
+        """Disjoint tasks; their number is kept below a quarter of the episodes, or at one partition.
+
+        None where a partition has more tasks than there are episodes, or fewer than two.
+        """
+        examinee, cfg, shape = self._examinee, self.cfg.EVAL, question.shape
+        tasks = self._count_disjoint(shape)
+        partitions = min(cfg.PARTITIONS, max(1, cfg.EPISODES // (4 * tasks))) if 2 <= tasks <= cfg.EPISODES else 0
+        if not partitions:
+            return None
+        sampler = DisjointSampler(examinee.split, shape, cfg.SEED, partitions)
+        return examinee.evaluator.classify(examinee.source, len(sampler), sampler, examinee.head(question.method))
+
+    def _count_disjoint(self, shape: Shape) -> int:
+        """Disjoint tasks that fit into the split; none of uneven ones."""
+        counts = self._examinee.split.counts
+        return count_tasks(counts // (shape.shot + shape.query), shape.way) if shape.even else 0
+
+    def _write_features(self, file: BinaryIO) -> None:
+        """Write the features that were computed as an npz without pickled objects."""
+        split = self._examinee.split
+        ids, features = self._examinee.source.encoded()
+        arrays = {name: value.cpu().numpy() for name, value in features.items()}
+        arrays |= {"image": ids.numpy(), "label": split.labels[ids.numpy()], "class": np.array(split.classes)}
+        arrays |= {"name": np.array([split.names[i] for i in ids.tolist()])}
+        np.savez(file, **arrays)

@@ -1,0 +1,242 @@
+"""ImageNet low-shot: all novel classes of a group from n shots, among the base classes; one trial is one draw of shots.
+
+Hariharan and Girshick, ICCV 2017; Wang et al., CVPR 2018, for the groups and the prior.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import progress
+from ..backbones.blocks import fold
+from ..build.data import Data
+from ..build.evaluation import Network
+from ..data.datasets import benchmark
+from ..data.episodes import EpisodeSampler, Shape
+from ..data.loaders import Pixels, TaskBuilder
+from ..data.lowshot import GROUPS, QUERIES, open_group
+from ..engine.features import ImageEncoder
+from ..episode import Features, join
+from ..errors import UserError
+from ..methods.base import Method
+from ..report.result import answered_by, folder_name
+from ..report.stats import interval
+from .base import PROTOCOLS, Answer, Option, Protocol
+
+DEFAULT_SHOTS = (1, 2, 5, 10, 20)
+FIGURES = ("novel", "base", "novel_all", "base_all", "all", "prior")
+TOPS = (1, 5)
+COLUMNS = [f"{figure}_top{top}" for figure in FIGURES for top in TOPS]
+
+
+@PROTOCOLS.register("lowshot")
+class LowShot(Protocol):
+    """Trials of one group: "val" is for choices, "test" for results. Queries are encoded once for all n.
+
+    Args:
+        data, network: see `Protocol`.
+        group: val or test.
+        shots: images of each novel class; by default 1, 2, 5, 10 and 20.
+
+    Raises:
+        UserError: where the data set has no such groups.
+    """
+
+    options = {
+        "group": Option("of ImageNet low-shot: val or test", "GROUP"),
+        "shots": Option("images of each novel class (default: 1 2 5 10 20)", "K", int, many=True),
+    }
+
+    def __init__(self, data: Data, network: Network, *, group: str = "test", shots: Sequence[int] = ()) -> None:
+        super().__init__(data, network)
+        names, cfg = data.cfg.DATASET, data.cfg.EVAL
+        dataset = benchmark(names.TEST.NAME, "DATASET.TEST.NAME")
+        if group not in GROUPS or group + QUERIES not in dataset.splits or names.TRAIN.NAME != names.TEST.NAME:
+            raise UserError(
+                f"--lowshot is {group!r} on DATASET.TRAIN.NAME {names.TRAIN.NAME} and DATASET.TEST.NAME "
+                f"{names.TEST.NAME}; it evaluates group val or test of ImageNet-LowShot, trained on the same."
+            )
+        self._group, self._shots = group, list(dict.fromkeys(shots or DEFAULT_SHOTS))
+        self._split = data.split(group)
+        self._encoder = ImageEncoder(
+            fold(network.method), data.pixels(group), data.image_size, cfg.BATCH, cfg.PRECISION == "bf16"
+        )
+        opened = open_group(names.ROOT, dataset.name, group)
+        self._queries = self._encode_queries([opened.novel, opened.base], opened.base_ids)
+        self._fingerprints = [split.fingerprint for split in (self._split, opened.novel, opened.base)]
+
+    def refuse(self) -> None:
+        smallest, most = int(self._split.counts.argmin()), max(self._shots)
+        count, name = self._split.counts[smallest], self._split.classes[smallest]
+        if most > count:
+            raise UserError(
+                f"--lowshot: a trial takes {most} images of each class, but {name!r} has {count}; give --shots."
+            )
+
+    def answers(self) -> Iterator[Answer]:
+        for shot in self._shots:
+            yield self._answer(shot, self._run_trials(shot))
+
+    def _encode_queries(self, splits: Sequence, base_ids: np.ndarray) -> Queries:
+        """All images of the group's novel classes and of its base classes."""
+        pixels = [Pixels(split, self.data.device) for split in splits]
+        features = [encode_all(replace(self._encoder, pixels=p), torch.arange(len(p))) for p in pixels]
+        labels = [torch.from_numpy(split.labels).to(self.data.device) for split in splits]
+        return Queries(join(features), *labels, torch.from_numpy(base_ids).to(self.data.device))
+
+    def _run_trials(self, shot: int) -> Trials:
+        """Trials with `shot` images of each novel class."""
+        data, cfg, method = self.data, self.cfg.EVAL, self._encoder.method
+        sampler = EpisodeSampler(self._split, Shape(len(self._split.classes), shot, 0), cfg.SEED, "--shots")
+        words = data.words(self._group) if "semantics" in method.needs else None
+        base = self._base_means() if method.base_from_means or "base" in method.needs else None
+        builder = TaskBuilder(sampler.shape, data.device, data.first_class(self._group), words, base)
+        return classify_lowshot(method, self._encoder, sampler, builder, self._queries, cfg.TRIALS, cfg.PRIOR)
+
+    def _answer(self, shot: int, trials: Trials) -> Answer:
+        cfg, queries = self.cfg.EVAL, self._queries
+        result = {
+            "method": self.network.method.name,
+            "dataset": self._split.dataset,
+            "group": self._group,
+            "fingerprints": self._fingerprints,
+            "way": len(self._split.classes),
+            "shot": shot,
+            "n_base": len(queries.base_ids),
+            "queries": {"novel": len(queries.novel_y), "base": len(queries.base_y)},
+            "trials": cfg.TRIALS,
+            "seed": cfg.SEED,
+            "prior": cfg.PRIOR,
+            "figures": trials.figures(cfg.CI),
+            "transductive": self.network.method.transductive,
+            "precision": "bfloat16" if cfg.PRECISION == "bf16" else "float32",
+            "deviation": self.data.deviation(),
+            **self.origin(),
+        }
+        name = f"{self._group}_{shot}shots_seed{cfg.SEED}_{cfg.TRIALS}"
+        files = {"trials.csv": trials.csv(), "lowshot.json": result}
+        return Answer(_line(result), folder_name("lowshot", result, name), files)
+
+    @torch.no_grad()
+    def _base_means(self) -> Features:
+        """Mean feature of each base class."""
+        train = self.data.split("train")
+        encoder = replace(self._encoder, pixels=self.data.pixels("train"))
+        return encoder.class_means(torch.from_numpy(train.labels))
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Shares of images whose class is the likeliest, or among the five likeliest.
+
+    novel, base          each kind of image among its own kind of classes
+    novel_all, base_all  each kind among all classes
+    all                  all images among all classes
+    prior                the same, with softmax over the novel classes times mu, over the base classes times 1 - mu
+    """
+
+    shares: np.ndarray  # [trials, 6, 2] percent: FIGURES by TOPS
+
+    def figures(self, formula: str) -> dict[str, Any]:
+        """Means with their 95 % intervals over trials."""
+        columns = self.shares.reshape(len(self.shares), -1).T
+        intervals = [interval(column, formula) for column in columns]
+        pairs = {name: {"mean": i.mean, "ci95": i.ci95} for name, i in zip(COLUMNS, intervals, strict=True)}
+        return {figure: {f"top{top}": pairs[f"{figure}_top{top}"] for top in TOPS} for figure in FIGURES}
+
+    def csv(self) -> str:
+        """One line a trial."""
+        rows = self.shares.reshape(len(self.shares), -1).tolist()
+        lines = [",".join([str(i), *(f"{value:.4f}" for value in row)]) + "\n" for i, row in enumerate(rows)]
+        return ",".join(["trial", *COLUMNS]) + "\n" + "".join(lines)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Every query, encoded: images of novel classes, then images of base classes."""
+
+    features: Features  # [1, Q_n + Q_b, ...]
+    novel_y: Tensor  # [Q_n] classes of the split from which shots are drawn
+    base_y: Tensor  # [Q_b] in 0..B-1
+    base_ids: Tensor  # [B] which of all base classes are in the label space
+
+
+def encode_all(encoder: ImageEncoder, ids: Tensor) -> Features:
+    """Features of images `ids` [n], as [1, n, ...]."""
+    return join([{name: value[None] for name, value in block.items()} for _, block in encoder.blocks(ids)])
+
+
+@torch.no_grad()
+def classify_lowshot(
+    method: Method,
+    shots: ImageEncoder,
+    sampler: EpisodeSampler,
+    builder: TaskBuilder,
+    queries: Queries,
+    trials: int,
+    prior: float,
+) -> Trials:
+    """Trials 0 .. `trials` - 1.
+
+    Args:
+        method: in eval mode.
+        shots: encodes the images that the sampler draws.
+        sampler: draws the supports of all classes in every episode.
+        builder: of tasks, with the base classes' means where the method reads them.
+        queries: the same in every trial.
+        trials: how many.
+        prior: mu, the weight of the novel classes in the figure `prior`.
+    """
+    rows = []
+    with progress.bar(trials, "trials") as bar:
+        for trial in range(trials):
+            drawn = sampler.draw(torch.tensor([trial]))
+            label = drawn.classes[0].argsort().to(queries.novel_y.device)[queries.novel_y]
+            query_y = torch.cat([label, torch.full_like(queries.base_y, -1)])[None]
+            support = encode_all(shots, drawn.support[0])
+            task = builder.build(replace(drawn, query_y=query_y), support, queries.features, 1.0)
+            novel, base = method(task)[0].float(), method.base_logits(task)[0].float()[:, queries.base_ids]
+            rows.append(shares(novel, base, label, queries.base_y, prior))
+            bar.update()
+    return Trials(np.stack(rows))
+
+
+def shares(novel: Tensor, base: Tensor, novel_y: Tensor, base_y: Tensor, prior: float) -> np.ndarray:
+    """One trial of `Trials`, [6, 2], from scores [Q_n + Q_b, N] and [Q_n + Q_b, B]. Base labels come first."""
+    n_novel, n_base = len(novel_y), base.shape[1]
+    truth = torch.cat([n_base + novel_y, base_y])
+    joint = torch.cat([base, novel], dim=1)
+    weighed = torch.cat([base.log_softmax(1) + math.log1p(-prior), novel.log_softmax(1) + math.log(prior)], dim=1)
+    among_all, among_weighed = classes_ahead(joint, truth), classes_ahead(weighed, truth)
+    alone = [classes_ahead(novel[:n_novel], novel_y), classes_ahead(base[n_novel:], base_y)]
+    ranks = [*alone, among_all[:n_novel], among_all[n_novel:], among_all, among_weighed]
+    return np.array([[100 * float((rank < top).double().mean()) for top in TOPS] for rank in ranks])
+
+
+def classes_ahead(scores: Tensor, truth: Tensor) -> Tensor:
+    """How many classes come before the true one, [Q]; among equals the lower label comes first."""
+    true_score = scores.gather(1, truth[:, None])
+    lower = torch.arange(scores.shape[1], device=scores.device) < truth[:, None]
+    return ((scores > true_score) | ((scores == true_score) & lower)).sum(1)
+
+
+def _line(result: dict[str, Any]) -> str:
+    """One line: top-5 of every figure, and top-1 of the joint one."""
+    r, f = result, result["figures"]
+    parts = "  ".join(f"{name.replace('_', ' ')} {_with_interval(f[name]['top5'])}" for name in FIGURES)
+    return (
+        f"{answered_by(r)}  {r['dataset']} group {r['group']}  n = {r['shot']}  top-5  {parts}  top-1 all "
+        f"{_with_interval(f['all']['top1'])}  ({r['trials']} trials, seed {r['seed']}, {r['way']} novel and "
+        f"{r['n_base']} base classes, {sum(r['queries'].values())} images, prior {r['prior']})"
+    )
+
+
+def _with_interval(figure: dict[str, float]) -> str:
+    return f"{figure['mean']:.2f} ± {figure['ci95']:.2f}"
