@@ -15,12 +15,12 @@ import torch
 import torchvision
 
 from .build.builder import Builder
-from .cli import start_log
 from .config import Loaded, check_files
 from .engine import checkpoint, device
 from .engine.selection import changed_at_test, refuse_other_network, select
 from .errors import UserError
 from .examination import Examination, Question, questions
+from .log import start_log
 from .lowshot import SHOTS, LowShot
 from .make import load_config
 from .methods.base import Method

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from ..build.builder import Builder
-from ..cli import start_log
 from ..commands import prepare_machine, restored
 from ..errors import UserError
+from ..log import start_log
 from ..make import load_config
 from ..report.flow_plot import draw_flow, grid_boxes
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from ..build.builder import Builder
-from ..cli import start_log
 from ..commands import prepare_machine, train
 from ..config import Loaded
 from ..data.datasets import benchmark
@@ -24,6 +23,7 @@ from ..engine.features import Source
 from ..engine.selection import refuse_other_network
 from ..episode import Batch
 from ..errors import UserError
+from ..log import start_log
 from ..make import load_config, task_shape
 from ..ops.spread import class_spread
 from ..registry import OBJECTIVES
