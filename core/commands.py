@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 import torchvision
 
+from . import __version__
 from .build.builder import Builder
 from .config import Loaded, check_files
 from .engine import checkpoint, device
@@ -24,6 +26,7 @@ from .log import start_log
 from .lowshot import SHOTS, LowShot
 from .make import load_config
 from .methods.base import Method
+from .paths import ROOT
 from .report.generalized import generalized_line, write_generalized
 from .report.lowshot import Trials, lowshot_line, write_lowshot
 from .report.result import Counts, at_test, result_dir, result_line, write_result
@@ -269,16 +272,9 @@ def environment(where: torch.device) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The checkout's git commit, with + where files differ from it; empty outside git."""
-    root = Path(__file__).resolve().parents[1]
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=40"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return described.stdout.strip()
+    """The checkout's git commit, with + where files differ from it; the version where there is no git."""
+    git = ["git", "describe", "--always", "--dirty=+", "--abbrev=40"]
+    if (ROOT / ".git").exists():  # else git would describe a repository that an installed package happens to lie in
+        with suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return f"version {__version__}"

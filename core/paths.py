@@ -41,5 +41,5 @@ def find_config(path: str | Path) -> tuple[Path, list[str]]:
     relative = path.relative_to("configs") if path.parts[:1] == ("configs",) else path
     for file in (CONFIGS / relative, CONFIGS / f"{relative}.yaml"):
         if file.is_file():
-            return file, [f"There is no {path} here; the file that comes with FiveWay is used: {file}"]
+            return file, [f"There is no {path} here, so the file that comes with FiveWay is used: {file}"]
     return path, []

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..data.datasets import benchmark
 from ..data.store import Split, prepared, read_split, split_dir
 from ..errors import UserError
+from ..paths import command
 
 
 def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str = "DATASET.NAME") -> Split:
@@ -18,10 +19,10 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     folder = split_dir(root, found.name, size, split)
     if not prepared([folder]):
         if found.make is None:
-            command = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
+            arguments = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "
-                f"run `python experiments/prepare_data.py {command}`."
+                f"run `{command('prepare')} {arguments}`."
             )
         found.make(Path(root), size)
     return read_split(folder)
