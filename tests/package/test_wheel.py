@@ -25,7 +25,13 @@ class Mine(ProtoNet):
 @pytest.fixture
 def short(tiny_root):
     """Overrides that make a run take seconds."""
-    short = ["STAGE.meta.EPOCHS=1", "STAGE.meta.STEPS=3", "STAGE.meta.VAL.EPISODES=10", "EVAL.EPISODES=20"]
+    short = [
+        "TASK.TRAIN.WAY=5",
+        "STAGE.meta.EPOCHS=1",
+        "STAGE.meta.STEPS=3",
+        "STAGE.meta.VAL.EPISODES=10",
+        "EVAL.EPISODES=20",
+    ]
     return [f"DATASET.ROOT={tiny_root}", "DATASET.SIZE=16", *short]
 
 
