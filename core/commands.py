@@ -10,15 +10,14 @@ from .build.data import Data
 from .build.evaluation import Network, build_evaluator, restore
 from .build.networks import build_method, describe
 from .build.training import build_trainer
-from .cli import start_log
 from .config import check_files
 from .engine import device
 from .engine.environment import environment
 from .engine.selection import select
 from .errors import UserError
+from .log import start_log
 from .make import load_config
-from .protocols.base import PROTOCOLS, Protocol, refuse_options
-from .registry import import_all
+from .protocols.base import Protocol, protocol_named, refuse_options
 from .report.run import RunFolder, run_name, write_files, write_json
 
 
@@ -60,7 +59,7 @@ def train(
     try:
         best = trainer.fit()
         if evaluate_after:
-            for line in _result_lines(_protocol("episodes")(data, restore(data, best))):
+            for line in _result_lines(protocol_named("episodes")(data, restore(data, best))):
                 log.info(line)
     except BaseException as error:
         run.set_state("failed", why=f"{type(error).__name__}: {error}".removesuffix(": "))
@@ -90,7 +89,7 @@ def evaluate(
     for line in [note, *loaded.notes]:
         if line:
             log.info(line)
-    kind = _protocol(protocol)
+    kind = protocol_named(protocol)
     refuse_options(kind, options)
     data = Data(loaded.cfg, where)
     if untrained:
@@ -105,12 +104,6 @@ def evaluate(
     for network in networks:
         for line in _result_lines(kind(data, network, **options)):
             log.info(line)
-
-
-def _protocol(name: str) -> type[Protocol]:
-    """The protocol of this name."""
-    import_all(f"{__package__}.protocols")
-    return PROTOCOLS[name]
 
 
 def _result_lines(protocol: Protocol) -> Iterator[str]:

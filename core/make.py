@@ -8,6 +8,7 @@ from pathlib import Path
 from .config import Loaded, Schemas, load, plugins
 from .config.defaults import DEFAULTS
 from .config.provenance import COMMAND_LINE
+from .paths import find_config
 from .registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
 
 # Prefixes of the keys that do not change what is measured.
@@ -24,13 +25,17 @@ def schemas() -> Schemas:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Read a YAML file, after importing the modules its PLUGINS name.
+    """Read a YAML file, or the one of that name that comes with the project, after importing what its PLUGINS name.
 
     Its REFERENCE is left out where the command line changes what is measured.
     """
-    import_plugins(plugins(path, overrides))
-    loaded = load(path, overrides, schemas())
+    file, notes = find_config(path)
+    import_plugins(plugins(file, overrides))
+    loaded = load(file, overrides, schemas())
     given = [key for key, source in loaded.sources.items() if source == COMMAND_LINE]
-    if all(key.startswith(MEASURES_THE_SAME) for key in given) or any(key.startswith("REFERENCE.") for key in given):
-        return loaded
-    return load(path, [*overrides, *NO_REFERENCE], schemas())
+    if not (
+        all(key.startswith(MEASURES_THE_SAME) for key in given) or any(key.startswith("REFERENCE.") for key in given)
+    ):
+        loaded = load(file, [*overrides, *NO_REFERENCE], schemas())
+    loaded.notes.extend(notes)
+    return loaded

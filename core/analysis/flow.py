@@ -10,9 +10,9 @@ import torch
 
 from ..build.data import Data
 from ..build.evaluation import build_evaluator, restore
-from ..cli import start_log
 from ..engine import device
 from ..errors import UserError
+from ..log import start_log
 from ..make import load_config
 from ..report.flow_plot import draw_flow, grid_boxes
 

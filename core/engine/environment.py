@@ -6,13 +6,15 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from .. import __version__
+from ..paths import ROOT
 from . import device
 
 
@@ -33,16 +35,9 @@ def environment(where: torch.device) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The checkout's git commit, with + where files differ from it; empty outside git."""
-    root = Path(__file__).resolve().parents[2]
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=40"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return described.stdout.strip()
+    """The checkout's git commit, with + where files differ from it; the version where there is no git."""
+    git = ["git", "describe", "--always", "--dirty=+", "--abbrev=40"]
+    if (ROOT / ".git").exists():  # else git would describe a repository that an installed package happens to lie in
+        with suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return f"version {__version__}"

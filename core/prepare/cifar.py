@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .. import paths
 from ..data.store import SPLITS, Pictures
 from ..errors import UserError
 from .layouts import find_images
 from .numbered_pickles import numbered_files, read_numbered
 from .unpickle import load_pickle, read_archive
 
-SPLIT_FILES = Path(__file__).resolve().parents[2] / "data" / "splits"
+SPLIT_FILES = paths.SPLITS
 PICKLES = ("meta", "train", "test")
 IMAGES_PER_CLASS = 600
 SIDE = 32

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ..build.data import Data
 from ..build.evaluation import Network
 from ..errors import UserError
-from ..registry import Registry
+from ..registry import Registry, import_all
 from ..report.run import Content
 
 PROTOCOLS = Registry("--protocol")
@@ -78,6 +78,22 @@ class Protocol:
             "trained_on": self.network.meta["dataset"],
             "at_test": {} if features_of else self.network.at_test,
         }
+
+
+def protocol_named(name: str) -> type[Protocol]:
+    """The protocol of this name, from this folder or from a user's own module."""
+    import_all(__package__)
+    return PROTOCOLS[name]
+
+
+def all_options() -> dict[str, tuple[Option, list[str]]]:
+    """Every option that a protocol of this folder takes, by name, with the protocols that take it."""
+    import_all(__package__)
+    options: dict[str, tuple[Option, list[str]]] = {}
+    for protocol in PROTOCOLS:
+        for name, option in PROTOCOLS[protocol].options.items():
+            options.setdefault(name, (option, []))[1].append(protocol)
+    return options
 
 
 def refuse_options(protocol: type[Protocol], options: Mapping[str, Any]) -> None:

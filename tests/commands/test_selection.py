@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from core.cli import split_options
+from core.cli.common import split_options
 from tests.workspace import PROTONET, Workspace, best
 
 MAML = {"NAME": "MAML", "ARGS": {"steps": 1, "test_steps": 1}}

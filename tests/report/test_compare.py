@@ -9,8 +9,8 @@ import pytest
 
 from core.report.result import result_files
 from core.report.run import write_files
-from core.report.tally import Evaluation
 from core.report.stats import t_interval
+from core.report.tally import Evaluation
 from tests.workspace import Workspace
 
 SETTING = {

@@ -1,0 +1,1 @@
+"""The commands: `experiments/*.py` and the console command `fiveway` call the same functions."""

@@ -1,0 +1,85 @@
+"""Studies of trained networks: tables and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from .common import command_parser, config_parser, numbers, split_options
+
+MARGIN = """\
+  {command} margin --cfg configs/CIFAR-FS/NegMargin_N5K1_C4.yaml --margins -0.3 -0.1 0 0.1 0.3
+  {command} margin --cfg configs/CIFAR-FS/NegMargin_N5K1_C4.yaml --margins -0.1 0 \\
+      --checkpoints checkpoint/one/ebest_5way_1shot.pth checkpoint/other/ebest_5way_1shot.pth
+"""
+FLOW = """\
+  {command} flow --cfg configs/CIFAR-FS/DeepEMD_FCN_N5K1_C4.yaml \\
+      -c checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4/ebest_5way_1shot.pth --episode 3 --query 20
+"""
+
+
+def margin(arguments: list[str]) -> None:
+    """Accuracy and spread of features on base and novel classes over the margin of an objective."""
+    cli = config_parser("analyse", margin.__doc__, MARGIN)
+    cli.prog += " margin"
+    cli.add_argument("--margins", nargs="+", required=True, metavar="M", help="values of OBJECTIVE.ARGS.margin")
+    cli.add_argument(
+        "--checkpoints", nargs="+", default=[], metavar="FILE", help="take one for each margin instead of training"
+    )
+    cli.add_argument("--checkpoint_base", "-c", default="checkpoint", metavar="DIR", help="where run folders go")
+    cli.add_argument("--tag", default="", help="suffix of the run folders' names, before the margin")
+    cli.add_argument("--out", default="", metavar="DIR", help="folder of margin.csv and margin.png")
+    args = cli.parse_intermixed_args(arguments)
+    margins, after_margins = numbers("--margins", args.margins, float)
+    checkpoints, after_checkpoints = split_options(args.checkpoints)
+
+    from ..analysis.margin import study_margins
+
+    study_margins(
+        args.cfg,
+        after_margins + after_checkpoints + args.opts,
+        margins,
+        checkpoints,
+        device_name=args.device,
+        threads=args.threads,
+        base=args.checkpoint_base,
+        tag=args.tag,
+        out=args.out,
+    )
+
+
+def flow(arguments: list[str]) -> None:
+    """Regions of a query and of a support that are matched with each other, as pictures."""
+    cli = config_parser("analyse", flow.__doc__, FLOW)
+    cli.prog += " flow"
+    cli.add_argument("--checkpoint", "-c", required=True, metavar="FILE")
+    cli.add_argument("--episode", type=int, default=0, help="number of a test episode")
+    cli.add_argument("--query", type=int, default=0, help="number of a query in it")
+    cli.add_argument("--out", default="", metavar="DIR", help="folder of the pictures")
+    args = cli.parse_intermixed_args(arguments)
+
+    from ..analysis.flow import study_flow
+
+    study_flow(
+        args.cfg,
+        args.opts,
+        args.checkpoint,
+        episode=args.episode,
+        query=args.query,
+        device_name=args.device,
+        threads=args.threads,
+        out=args.out,
+    )
+
+
+STUDIES = {"margin": margin, "flow": flow}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study that the first argument names with the other arguments."""
+    lines = "\n".join(f"  {name:10}{study.__doc__}" for name, study in STUDIES.items())
+    cli = command_parser("analyse", __doc__, f"studies:\n{lines}")
+    cli.add_argument("study", choices=STUDIES)
+    cli.add_argument("arguments", nargs=argparse.REMAINDER, help="of the study; STUDY --help lists them")
+    args = cli.parse_args(arguments)
+    STUDIES[args.study](args.arguments)

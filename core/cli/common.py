@@ -1,0 +1,76 @@
+"""What every command shares: errors as one sentence and an exit code, and arguments."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import UserError
+from ..paths import command
+
+# What a number looks like, how it is called, an example.
+NUMBERS = {
+    int: (r"\d+", "a whole number", "1 5"),
+    float: (r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", "a number", "-0.1 0"),
+}
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command. An error that the user can fix is printed as one sentence, with exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def command_parser(name: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """A parser without arguments; `{command}` in the epilog stands for the way this command is called.
+
+    `name` is one of `paths.SCRIPTS`.
+    """
+    called = command(name)
+    return argparse.ArgumentParser(
+        prog=called.rsplit("/", 1)[-1],
+        description=description,
+        epilog=epilog.replace("{command}", called),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def config_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with worked examples, with the arguments that all commands on a config share."""
+    parser = command_parser(name, description, f"examples:\n{examples}")
+    parser.add_argument(
+        "--cfg", required=True, metavar="FILE", help="YAML file, e.g. configs/Glyphs/ProtoNet_N5K1_C4.yaml"
+    )
+    parser.add_argument(
+        "--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, and the CPU without a GPU)"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides of config keys, also as KEY=VALUE")
+    return parser
+
+
+def split_options(values: list[str]) -> tuple[list[str], list[str]]:
+    """Split the files of a shell's glob from the overrides that follow them: `-c a.pth b.pth EVAL.EPISODES 600`."""
+    key = re.compile(r"(?!.*\.pth$)[A-Z]+(\.\w+)*(=|$)")
+    keys = [i for i, value in enumerate(values) if key.match(value) and not Path(value).exists()]
+    first = keys[0] if keys else len(values)
+    return values[:first], values[first:]
+
+
+def numbers(option: str, values: list[str], kind: type = int) -> tuple[list, list[str]]:
+    """The numbers, of type `kind`, that an option lists, and the config overrides that follow them."""
+    listed, overrides = split_options(values)
+    pattern, called, example = NUMBERS[kind]
+    for value in listed:
+        if not re.fullmatch(pattern, value):
+            raise UserError(f"{option} lists {value!r}, which is not {called}; write {option} {example}, for example.")
+    return [kind(value) for value in listed], overrides

@@ -1,0 +1,37 @@
+"""Compare evaluated runs on the same episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .common import command_parser
+
+EXAMPLES = """\
+examples:
+  {command} checkpoint/Glyphs_ProtoNet_N5K1_C4 checkpoint/Glyphs_NegMargin_N5K1_C4
+  {command} checkpoint/CIFAR-FS_* --all-pairs --format latex --out table.tex
+
+A RUN is a run folder, or one of its evaluations (the folder that holds a result.json). Of run folders, every set of
+episodes on which all of them were evaluated is compared. Runs that differ only in their training seed share a row.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and compare."""
+    cli = command_parser("compare", __doc__, EXAMPLES)
+    cli.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder or evaluation folder")
+    cli.add_argument("--all-pairs", action="store_true", help="compare all pairs (default: each run with the first)")
+    cli.add_argument("--each", action="store_true", help="keep the training seeds of one config apart")
+    cli.add_argument("--format", choices=("text", "markdown", "latex", "csv"), default="text")
+    cli.add_argument("--out", type=Path, metavar="FILE", help="write the tables there instead of printing them")
+    args = cli.parse_args(arguments)
+
+    from ..report.compare import compare
+    from ..report.run import write_text
+
+    tables = compare(args.runs, args.all_pairs, args.each, args.format)
+    if args.out:
+        write_text(args.out, tables + "\n")
+    else:
+        print(tables)

@@ -1,0 +1,101 @@
+"""Evaluate checkpoints of a YAML file on its test split."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .common import config_parser, numbers, split_options
+
+EXAMPLES = """\
+  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c checkpoint/*/*.pth --device cpu
+  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c best.pth TASK.TEST.SHOT 5
+  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --untrained
+  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml -c best.pth --shots 1 5 --ways 5 10 \\
+      --methods own,ProtoNet
+  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml -c best.pth --protocol allway
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and evaluate."""
+    from ..protocols.base import all_options  # they import PyTorch, which other commands' --help can do without
+
+    options = all_options()
+    cli = config_parser("evaluate", __doc__, EXAMPLES)
+    _add_networks(cli)
+    _add_protocols(cli)
+    group = cli.add_argument_group("options of protocols", "several values give several results from one encoding")
+    for name, (option, protocols) in options.items():
+        words = f"{option.help} ({', '.join(protocols)})"
+        more: dict[str, Any] = {"nargs": "+"} if option.many else {"type": _names} if option.commas else {}
+        group.add_argument(f"--{name.replace('_', '-')}", default=None, metavar=option.metavar, help=words, **more)
+    args = cli.parse_intermixed_args(arguments)
+    checkpoints, overrides = split_options(args.checkpoint or [])
+    if args.checkpoint_base:
+        files = sorted(Path(args.checkpoint_base).glob("*/*.pth"))
+        checkpoints = [str(path) for path in files] or [f"{args.checkpoint_base}/*/*.pth"]
+    values = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
+    for name in values:
+        if options[name][0].many:
+            spelled = f"--{name.replace('_', '-')}"
+            values[name], after = numbers(spelled, values[name], options[name][0].kind)
+            overrides += after
+    if args.lowshot:
+        values["group"] = args.lowshot
+
+    from ..commands import evaluate
+
+    evaluate(
+        args.cfg,
+        overrides + args.opts,
+        checkpoints,
+        device_name=args.device,
+        threads=args.threads,
+        untrained=args.untrained,
+        protocol="lowshot" if args.lowshot else args.protocol,
+        **values,
+    )
+
+
+def _add_networks(cli: argparse.ArgumentParser) -> None:
+    """What is evaluated."""
+    networks = cli.add_mutually_exclusive_group(required=True)
+    networks.add_argument(
+        "--checkpoint", "-c", nargs="+", metavar="FILE", help="checkpoint, or what a glob makes of several"
+    )
+    networks.add_argument(
+        "--checkpoint_base", "-b", metavar="DIR", help="folder of run folders: the same as -c DIR/*/*.pth"
+    )
+    networks.add_argument("--untrained", action="store_true", help="the network as initialised: the floor to beat")
+
+
+def _add_protocols(cli: argparse.ArgumentParser) -> None:
+    """How it is evaluated."""
+    protocols = cli.add_mutually_exclusive_group()
+    protocols.add_argument(
+        "--protocol",
+        default="episodes",
+        metavar="NAME",
+        help="way of asking: episodes (default), generalized, lowshot, allway, or one of your own",
+    )
+    protocols.add_argument(
+        "--generalized",
+        action="store_const",
+        const="generalized",
+        dest="protocol",
+        help="--protocol generalized: tell novel classes from all base classes too; needs DATASET.BASE_HOLDOUT",
+    )
+    protocols.add_argument(
+        "--lowshot",
+        default="",
+        metavar="GROUP",
+        help="--protocol lowshot: ImageNet low-shot, group val or test: novel, base and all classes",
+    )
+
+
+def _names(text: str) -> list[str]:
+    """Names between commas."""
+    return [name for name in text.replace(" ", "").split(",") if name]

@@ -1,0 +1,123 @@
+"""Put a data set on disk the way FiveWay reads it: checked, packed and split into train, val and test classes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.datasets import BENCHMARKS, Benchmark, benchmark, is_prepared
+from ..data.lowshot import CLASS_IDS
+from ..data.store import SPLITS, Split, split_dir
+from ..prepare.collect import Options
+from ..prepare.prepare import check_prepared, prepare
+from .common import command_parser
+
+EPILOG = """examples:
+  what there is, and what is on disk already
+    {command} --list
+  CIFAR-FS from the file of https://www.cs.toronto.edu/~kriz/cifar.html, or from the folder it unpacks to
+    {command} CIFAR-FS --from ~/Downloads/cifar-100-python.tar.gz
+  CUB from its archive, class folders, or CSV lists with a folder of images
+    {command} CUB --from CUB_200_2011.tgz
+  a folder of class folders, or of train, val and test folders with class folders in them
+    {command} folder:~/photos --size 84
+  the same with a split of your own: JSON {"train": [classes], ...}, or CSV lines filename,label,split
+    {command} folder:~/photos --from split.json
+  ImageNet low-shot from features of all its training and validation images
+    {command} ImageNet-LowShot --from features_train.h5 features_val.h5 --class-ids sorted
+  whether what is on disk is still what was written
+    {command} CUB --check
+"""
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = command_parser("prepare", __doc__, EPILOG)
+    names = f"one of: {', '.join(BENCHMARKS)} (in any case), or folder:PATH"
+    parser.add_argument("name", nargs="?", metavar="NAME", help=names)
+    parser.add_argument(
+        "--from", dest="sources", type=Path, nargs="+", default=[], metavar="PATH", help="the files you have"
+    )
+    parser.add_argument("--root", type=Path, default=Path("data"), help="data folder (default: data)")
+    parser.add_argument("--size", type=int, default=0, help="side of the images in pixels (default: native)")
+    parser.add_argument("--split-seed", type=int, help="seed of the class split of a folder without one (default: 0)")
+    parser.add_argument("--class-ids", choices=CLASS_IDS, default="", help="what numbered classes of features are")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: one a CPU)")
+    parser.add_argument("--allow-deviation", action="store_true", help="take what differs from the published benchmark")
+    parser.add_argument("--check", action="store_true", help="verify what is prepared and stop")
+    parser.add_argument("--list", action="store_true", help="print the data sets and stop")
+    args = parser.parse_args(arguments)
+    if not args.list and args.name is None:
+        parser.error("NAME is missing: name a data set, or ask for --list")
+    if args.size and not 8 <= args.size <= 1024:
+        parser.error(f"--size is {args.size}; give 8 to 1024")
+    if args.workers < 0 or (args.split_seed or 0) < 0:
+        parser.error("--workers and --split-seed cannot be negative")
+    return args
+
+
+def print_list(root: Path) -> None:
+    """One line a data set."""
+    print(f"{'name':24}{'classes':>13}{'images':>9}{'size':>7}  prepared  where to get it")
+    for found in BENCHMARKS.values():
+        lists = found.classes()
+        classes = "/".join(str(len(lists[split])) for split in SPLITS)
+        done = "yes" if is_prepared(root, found) else "no"
+        size = f"{found.native_size} px" if found.native_size else "vector"
+        print(f"{found.name:24}{classes:>13}{found.total:>9}{size:>7}  {done:8}  {found.where}")
+    for folder in sorted(root.glob("folder-*/*px")):
+        if all((folder / split / "manifest.json").is_file() for split in SPLITS):
+            print(f"{folder.parent.name}  {folder.name}  yes")
+
+
+def print_splits(root: Path, splits: list[Split]) -> None:
+    """One line a split, and what is remarkable."""
+    for split in splits:
+        folder = split_dir(root, split.dataset, split.size, split.name)
+        print(f"{split.name:14}{len(split.classes):4} classes {len(split.names):7} images  {folder}")
+    manifest = splits[0].manifest
+    if manifest.get("split_by"):
+        print(f"classes split by {manifest['split_by']}")
+    for pair, count in manifest.get("duplicates_across_splits", {}).items():
+        print(
+            f"note: {count} images lie in {pair}, equal {'in all features' if splits[0].features else 'pixel by pixel'}"
+        )
+    if manifest.get("deviation"):
+        print(f"DEVIATES from the published benchmark: {manifest['deviation']}")
+
+
+def run(root: Path, found: Benchmark, options: Options) -> None:
+    """Prepare one data set and say what is there."""
+    already, start = is_prepared(root, found, options.size), time.perf_counter()
+    splits = prepare(root, found, options)
+    seconds, images = time.perf_counter() - start, sum(len(split.names) for split in splits)
+    print_splits(root, splits)
+    if already:
+        print(f"{found.name} was already prepared; nothing was read or written.")
+    else:
+        print(f"{images} images in {seconds:.1f} s, {images / seconds:.0f} images/s")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prepare or check one data set, or list them all."""
+    args = parse_arguments(arguments)
+    root = args.root.expanduser()
+    if args.list:
+        return print_list(root)
+    found = benchmark(args.name, key="NAME")
+    if args.check:
+        splits = check_prepared(root, found, args.size)
+        print_splits(root, splits)
+        print(f"{found.name} is as it was written: pixels, counts and names agree with the manifests.")
+        return None
+    options = Options(
+        sources=tuple(args.sources),
+        size=args.size,
+        seed=args.split_seed,
+        workers=args.workers,
+        allow_deviation=args.allow_deviation,
+        class_ids=args.class_ids,
+    )
+    return run(root, found, options)
