@@ -7,6 +7,7 @@ from hypothesis import settings
 
 from core.data.store import split_dir, write_split
 
+pytest_plugins = ["tests.command_fixtures"]
 SIZE = 16
 TINY = {"train": (8, 20), "val": (6, 20), "test": (6, 20)}  # classes, images of a class
 

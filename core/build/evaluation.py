@@ -42,12 +42,12 @@ def restore(data: Data, path: Path, with_objective: bool = False) -> Network:
     Raises:
         UserError: where the file is no checkpoint of this configuration's network.
     """
-    saved, wanted = checkpoint.load(path), describe(data)
+    (saved, sha256), wanted = checkpoint.load_with_hash(path), describe(data)
     refuse_different_network(wanted, saved["meta"], path)
     method = build_method(data)
     load = checkpoint.restore if with_objective else checkpoint.restore_for_test
     load(method, saved["method"], path)
-    return Network(method, path, saved["meta"], saved["sha256"], changed_at_test(wanted, saved["meta"]))
+    return Network(method, path, saved["meta"], sha256, changed_at_test(wanted, saved["meta"]))
 
 
 def build_evaluator(data: Data, name: str, stage: str = "") -> Evaluator:

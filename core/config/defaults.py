@@ -65,7 +65,8 @@ DEFAULTS: dict[str, Any] = {
         "PRECISION": "fp32",  # of the encoding; bf16 is faster and moves single queries: not for reported numbers
         "CI": "t_ddof1",  # formula of the interval over episodes; z_ddof0 = 1.96 s / sqrt(n), as older papers have it
         "PARTITIONS": 5,  # partitions of the split into disjoint tasks for the second interval, at most; 0 = none
-        "TRIALS": 100,  # of ImageNet low-shot (--lowshot): draws of the novel classes' shots
+        "TRIALS": 100,  # draws of the shots, where every class is in each trial: --lowshot, --protocol allway
+        "ALLWAY_QUERIES": 100,  # queries of a class in --protocol allway, at most
         "PRIOR": 0.8,  # weight of the novel classes there, in `prior`
         "CACHE": True,  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
         "CACHE_MB": 4000,  # bound on all features kept there; the least recently used are removed
@@ -166,6 +167,7 @@ LEAST: dict[str, float] = {
     "EVAL.PARTITIONS": 0,
     "EVAL.CACHE_MB": 0,
     "EVAL.TRIALS": 2,
+    "EVAL.ALLWAY_QUERIES": 1,
     "REFERENCE.ACCURACY": 0,
     "REFERENCE.CI": 0,
 }

@@ -67,13 +67,18 @@ def _unpickled(file: BinaryIO, path: Path, foreign: bool = False) -> Any:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of FiveWay, once; the entry `sha256` is added, the hash of the file's bytes."""
+    """Read a checkpoint of FiveWay."""
+    return load_with_hash(path)[0]
+
+
+def load_with_hash(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a checkpoint of FiveWay; returns its content and the SHA-256 of the file's bytes."""
     refuse_missing(path)
     data = path.read_bytes()
     content = _unpickled(io.BytesIO(data), path)
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in ("method", "meta")):
         raise UserError(f"{path} is not a checkpoint of FiveWay: it lacks the entries 'method' and 'meta'.")
-    return content | {"sha256": hashlib.sha256(data).hexdigest()}
+    return content, hashlib.sha256(data).hexdigest()
 
 
 def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:

@@ -11,11 +11,19 @@ from tests.conftest import write_tiny_split
 from tests.workspace import best
 
 
-def test_checkpoint_of_another_backbone_with_counts(unfit, trained):
-    said = unfit(best(trained[1]), "BACKBONE.ARGS.width=16")
-    assert "holds another network than the config asks for (4 entries matched, 24 missing, 24 unexpected); use" in said
-    said = unfit(best(trained[1]), "BACKBONE.ARGS.norm=batch")
-    assert "(16 entries matched, 0 missing, 12 unexpected)" in said
+def test_checkpoint_of_another_backbone_names_the_argument(unfit, trained):
+    sentence = unfit(best(trained[1]), "BACKBONE.ARGS.width=16")
+    assert 'was trained with BACKBONE {"NAME": "Conv4", "ARGS": {"width": 8, ' in sentence
+    assert 'but the config asks for {"NAME": "Conv4", "ARGS": {"width": 16, ' in sentence
+
+
+def test_checkpoint_of_other_tensors_counts_them(unfit, trained, tmp_path):
+    saved = torch.load(best(trained[1]), weights_only=True)
+    names = list(saved["method"])
+    saved["method"] = {name: saved["method"][name] for name in names[:-2]} | {"more": torch.ones(1)}
+    file = tmp_path / "ebest_3way_1shot.pth"
+    torch.save(saved, file)
+    assert f"({len(names) - 2} entries matched, 2 missing, 1 unexpected)" in unfit(file)
 
 
 def test_checkpoint_of_other_arguments_with_the_same_tensors(unfit, trained):

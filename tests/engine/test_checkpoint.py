@@ -67,7 +67,7 @@ def test_equal_contents_have_equal_hashes(tmp_path):
     one, changed = content(), content()
     for name, value in {"one": one, "other": copy.deepcopy(one), "changed": changed}.items():
         checkpoint.save(tmp_path / name / "a.pth", value)
-    hashes = {name: checkpoint.load(tmp_path / name / "a.pth")["sha256"] for name in ("one", "other", "changed")}
+    hashes = {name: checkpoint.load_with_hash(tmp_path / name / "a.pth")[1] for name in ("one", "other", "changed")}
     assert hashes["one"] == hashes["other"] != hashes["changed"]
 
 

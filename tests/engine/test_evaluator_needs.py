@@ -29,12 +29,14 @@ def test_word_vectors_and_base_means_arrive(glyphs):
     train, val = (open_split(glyphs, "Glyphs", name) for name in ("train", "val"))
     method = Asks(Conv4(32, "native", width=4), DataInfo(len(train.classes), 32)).eval()
     sampler = EpisodeSampler(val, Shape(5, 1, 2), 0)
-    base = (train, Pixels(train, cpu))
-    Evaluator(val, sampler, Pixels(val, cpu), base=lambda: base, first_class=len(train.classes)).run(method, 3)
+    base, words = (train, Pixels(train, cpu)), torch.from_numpy(val.vectors)
+    evaluator = Evaluator(
+        val, sampler, Pixels(val, cpu), base=lambda: base, words=lambda: words, first_class=len(train.classes)
+    )
+    evaluator.run(method, 3)
     task = Asks.seen
 
-    vectors = torch.from_numpy(val.vectors)[task.class_ids - len(train.classes)]
-    assert torch.equal(task.semantics, vectors)
+    assert torch.equal(task.semantics, words[task.class_ids - len(train.classes)])
     with torch.no_grad():
         of_class_7 = method.encode({"image": base[1].gather(torch.from_numpy(np.flatnonzero(train.labels == 7)))})[
             "vector"

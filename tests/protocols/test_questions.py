@@ -25,13 +25,13 @@ def checkpoint(trained, tmp_path):
 def encoded(monkeypatch):
     """How many images were encoded."""
     count = [0]
-    real = features.Encoder.blocks
+    real = features.ImageEncoder.blocks
 
     def blocks(self, ids):
         count[0] += len(ids)
         return real(self, ids)
 
-    monkeypatch.setattr(features.Encoder, "blocks", blocks)
+    monkeypatch.setattr(features.ImageEncoder, "blocks", blocks)
     return count
 
 

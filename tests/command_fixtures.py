@@ -1,3 +1,5 @@
+"""Fixtures that run the commands in a folder of their own."""
+
 import pytest
 
 from tests.workspace import Workspace, files
