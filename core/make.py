@@ -1,19 +1,13 @@
-"""Configurations by file name, checked against every registered class."""
+"""Schemas of the registered classes, and the loading of a configuration that uses them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import Loaded, Schemas, load, plugins
-from .config.defaults import DEFAULTS
-from .config.provenance import COMMAND_LINE
+from .config import Loaded, Schemas, load
 from .paths import find_config
-from .registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
-
-# Prefixes of the keys that do not change what is measured.
-MEASURES_THE_SAME = ("EVAL.", "DATASET.ROOT", "SEED", "PLUGINS", "REFERENCE.")
-NO_REFERENCE = [f"REFERENCE.{key}={value}" for key, value in DEFAULTS["REFERENCE"].items()]
+from .registry import BACKBONES, METHODS, OBJECTIVES, import_all
 
 
 def schemas() -> Schemas:
@@ -25,17 +19,8 @@ def schemas() -> Schemas:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Read a YAML file, or the one of that name that comes with the project, after importing what its PLUGINS name.
-
-    Its REFERENCE is left out where the command line changes what is measured.
-    """
+    """Read a YAML file, or the one of that name that comes with the project, and the settings of a command line."""
     file, notes = find_config(path)
-    import_plugins(plugins(file, overrides))
-    loaded = load(file, overrides, schemas())
-    given = [key for key, source in loaded.sources.items() if source == COMMAND_LINE]
-    if not (
-        all(key.startswith(MEASURES_THE_SAME) for key in given) or any(key.startswith("REFERENCE.") for key in given)
-    ):
-        loaded = load(file, [*overrides, *NO_REFERENCE], schemas())
+    loaded = load(file, overrides, schemas)
     loaded.notes.extend(notes)
     return loaded

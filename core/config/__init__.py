@@ -4,7 +4,6 @@ from yacs.config import CfgNode as Config
 
 from .check import check, check_files
 from .load import Loaded, load
-from .read import plugins
 from .schema import Schemas
 
-__all__ = ["Config", "Loaded", "Schemas", "check", "check_files", "load", "plugins"]
+__all__ = ["Config", "Loaded", "Schemas", "check", "check_files", "load"]

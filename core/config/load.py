@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
+from ..registry import import_plugins
 from .check import check
-from .provenance import Settings, changes, has, unflatten
-from .read import read_chain, read_overrides
-from .schema import Schemas, inherit, spelled, template
-from .typed import typed
+from .provenance import COMMAND_LINE, Settings, changes, has, unflatten
+from .read import plugins, read_chain, read_overrides
+from .roles import reference_applies
+from .schema import Schemas, canonical_names, inherit, template
+from .typed import coerce_all
 
 
 @dataclass(frozen=True)
@@ -51,33 +53,48 @@ class Loaded:
         return yaml.safe_dump(unflatten(self.values), sort_keys=False)
 
 
-def load(path: str | Path, overrides: Sequence[str], schemas: Schemas) -> Loaded:
-    """Load a file with its bases, then the command line's `KEY VALUE` and `KEY=VALUE`, over the defaults."""
-    files = spelled(read_chain(path), schemas)
-    given = files | spelled(read_overrides(overrides), schemas)
-    defaults = template(given, schemas)
-    moot = _moot(files, template(files, schemas), defaults)
-    values = typed({key: setting for key, setting in given.items() if key not in moot}, defaults)
-    cfg = CfgNode(inherit(unflatten(defaults | values)))
+def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schemas]) -> Loaded:
+    """Load a file with its bases, then the command line's `KEY VALUE` and `KEY=VALUE`, over the defaults.
+
+    `schemas` is called once the modules in PLUGINS are imported, as they may register classes. The file's REFERENCE is
+    left out where the command line changes what is trained or measured.
+    """
+    files, commands = read_chain(path), read_overrides(overrides)
+    import_plugins(plugins(files | commands))
+    known = schemas()
+    files = canonical_names(files, known)
+    settings = files | canonical_names(commands, known)
+    defaults = template(settings, known)
+    inapplicable = _inapplicable(files, template(files, known), defaults)
+    values = coerce_all({key: setting for key, setting in settings.items() if key not in inapplicable}, defaults)
+    cfg = _resolved(defaults | values)
     check(cfg)
+    if not reference_applies(key for key in values if settings[key].source == COMMAND_LINE):
+        values = {key: value for key, value in values.items() if not key.startswith("REFERENCE.")}
+        cfg = _resolved(defaults | values)
     cfg.freeze()
     return Loaded(
         path=Path(path),
         cfg=cfg,
-        sources={key: given[key].source for key in values},
-        notes=_notes(moot),
+        sources={key: settings[key].source for key in values},
+        notes=_notes(inapplicable),
         defaults=defaults,
         values=defaults | values,
     )
 
 
-def _moot(files: Settings, before: dict[str, Any], after: dict[str, Any]) -> Settings:
+def _resolved(flat: dict[str, Any]) -> CfgNode:
+    """The configuration with every inherited value written out."""
+    return CfgNode(inherit(unflatten(flat)))
+
+
+def _inapplicable(files: Settings, before: dict[str, Any], after: dict[str, Any]) -> Settings:
     """Settings of the files that the command line's choice of classes and stages leaves without a key."""
     return {key: setting for key, setting in files.items() if has(key, before) and not has(key, after)}
 
 
-def _notes(moot: Settings) -> list[str]:
-    if not moot:
+def _notes(inapplicable: Settings) -> list[str]:
+    if not inapplicable:
         return []
-    dropped = ", ".join(f"{key} = {value!r} ({source})" for key, (value, source) in moot.items())
+    dropped = ", ".join(f"{key} = {value!r} ({source})" for key, (value, source) in inapplicable.items())
     return [f"Dropped, as what the command line chose has no such key: {dropped}."]

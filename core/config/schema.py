@@ -34,7 +34,7 @@ class Schemas:
         return next((classes for pattern, classes in kinds.items() if re.fullmatch(pattern, key)), None)
 
 
-def spelled(given: Settings, schemas: Schemas) -> Settings:
+def canonical_names(given: Settings, schemas: Schemas) -> Settings:
     """The settings with every class name in its registered spelling."""
     out = dict(given)
     for key, (value, source) in given.items():

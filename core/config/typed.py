@@ -16,7 +16,7 @@ PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hol
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-def typed(given: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
+def coerce_all(given: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
     """The values that were given, each in the type of its default."""
     values, problems = {}, []
     for key, setting in given.items():

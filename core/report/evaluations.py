@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..config.provenance import flatten
+from ..config.read import parse
+from ..config.roles import recipe
 from ..errors import UserError
 
 # What determines the episodes of an evaluation, by the names of result.json.
 EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")
-# Keys of a config that change neither the network nor its training.
-UNTRAINED = ("SEED", "DATASET.ROOT", "EVAL.EPISODES", "EVAL.MEMORY_MB", "EVAL.BATCH", "EVAL.CI", "EVAL.CACHE")
-UNTRAINED += ("EVAL.PARTITIONS", "REFERENCE.")
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,11 @@ class Evaluation:
     def recipe(self) -> tuple | None:
         """What was trained and tested, and how, without the training seed; None where the run's config is not there."""
         try:
-            tree = flatten(yaml.safe_load((self.run / "config.yaml").read_text(encoding="utf-8")))
-        except (OSError, ValueError, AttributeError, yaml.YAMLError):
+            trained = recipe(parse((self.run / "config.yaml").read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             return None
-        kept = {key: value for key, value in tree.items() if not key.startswith(UNTRAINED)}
-        kept |= {"at_test": self.result.get("at_test", {})}
-        return self.result["method"], json.dumps(kept, sort_keys=True, default=str)
+        identity = trained | {"at_test": self.result.get("at_test", {})}
+        return self.result["method"], json.dumps(identity, sort_keys=True, default=str)
 
 
 def _read_episodes(file: Path) -> tuple[np.ndarray, list[str]]:

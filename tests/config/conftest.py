@@ -8,7 +8,7 @@ from core.errors import UserError
 
 @pytest.fixture(scope="session")
 def schemas():
-    return Schemas(
+    made_up = Schemas(
         methods={
             "ProtoNet": {"scale": 1.0, "normalise": False},
             "DN4": {"k": 3, "scale": 1.0},
@@ -17,6 +17,7 @@ def schemas():
         backbones={"Conv4": {"width": 64}, "ResNet12": {"drop": 0.1}},
         objectives={"ce": {}, "arcface": {"margin": 0.5}},
     )
+    return lambda: made_up
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Loading a configuration: inheritance, names, the command line, provenance and the round trip."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from core.config import load, plugins
-from core.errors import UserError
+from core.config import load
 
 TWO_STAGES = """
 STAGES: [pretrain, meta]
@@ -31,7 +33,7 @@ def test_loading_leaves_defaults_and_schemas_alone(read, schemas):
     first = read("METHOD: {ARGS: {scale: 7}}\nSTAGES: [a, b]").cfg
     assert first.STAGE.a.ARGS.scale == 7.0
     assert read().cfg.METHOD.ARGS.scale == 1.0
-    assert schemas.methods["ProtoNet"]["scale"] == 1.0
+    assert schemas().methods["ProtoNet"]["scale"] == 1.0
 
 
 def test_tasks_and_data_sets_inherit(read):
@@ -138,12 +140,61 @@ def test_same_class_or_typo_is_not_dropped(read, refused):
     assert read("METHOD: {NAME: DN4, ARGS: {k: 5}}", "METHOD.NAME=dn4").notes == []
 
 
-def test_plugins_are_read_before_any_schema(write):
-    assert plugins(write("METHOD: {NAME: Mine}"), []) == []
-    assert plugins(write("PLUGINS: [mine]\nMETHOD: {NAME: Mine}"), []) == ["mine"]
-    assert plugins(write("PLUGINS: [mine]"), ["PLUGINS=[yours]"]) == ["yours"]
-    with pytest.raises(UserError, match="PLUGINS is 'mine', which is not a list"):
-        plugins(write("PLUGINS: mine"), [])
+def test_plugins_are_imported_before_the_schemas_are_asked(write, schemas, tmp_path, monkeypatch):
+    for name in ("of_the_file", "of_the_command_line"):
+        write("", f"{name}_.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    imported = []
+
+    def ask():
+        imported.extend(name for name in ("of_the_file_", "of_the_command_line_") if sys.modules.pop(name, None))
+        return schemas()
+
+    leaf = write("PLUGINS: [of_the_file_]")
+    assert load(leaf, [], ask).cfg.PLUGINS == imported == ["of_the_file_"]
+    assert load(leaf, ["PLUGINS=[of_the_command_line_]"], ask).cfg.PLUGINS == imported[1:] == ["of_the_command_line_"]
+    load(write(), [], ask)
+    assert len(imported) == 2
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [("mine", "PLUGINS is 'mine', which is not a list"), ("[no_such_]", "PLUGINS names 'no_such_'")],
+)
+def test_plugins_that_cannot_be_imported(plugins, message, refused):
+    assert message in refused(f"PLUGINS: {plugins}")
+
+
+def test_every_file_is_read_once(write, schemas, monkeypatch):
+    write("SEED: 1", "a.yaml")
+    leaf = write("_BASE_: a.yaml\nREFERENCE: {ACCURACY: 50, SOURCE: a table, STATUS: paper}")
+    read, names = Path.read_text, []
+    monkeypatch.setattr(Path, "read_text", lambda path, **options: names.append(path.name) or read(path, **options))
+    load(leaf, ["TASK.TEST.SHOT=5"], schemas)
+    assert names == ["leaf.yaml", "a.yaml"]
+
+
+REFERENCE = "REFERENCE: {ACCURACY: 50, CI: 0.7, SOURCE: a table, STATUS: paper}\n"
+
+
+@pytest.mark.parametrize("overrides", [[], ["EVAL.SEED=1", "SEED", "2"], ["TASK.TEST.SHOT=5", "REFERENCE.ACCURACY=60"]])
+def test_reference_stays(read, overrides):
+    loaded = read(REFERENCE, *overrides)
+    assert loaded.cfg.REFERENCE.SOURCE == loaded.values["REFERENCE.SOURCE"] == "a table"
+
+
+@pytest.mark.parametrize("override", ["TASK.TEST.SHOT=5", "METHOD.ARGS.scale=3", "STAGE.meta.OPTIM={LR: 1.0}"])
+def test_reference_is_left_out_where_the_command_line_changes_what_it_is_for(read, override):
+    loaded = read(REFERENCE, override, "SEED=1")
+    assert dict(loaded.cfg.REFERENCE) == {"ACCURACY": 0.0, "CI": 0.0, "SOURCE": "", "STATUS": ""}
+    assert {loaded.values[f"REFERENCE.{key}"] for key in ("ACCURACY", "SOURCE")} == {0.0, ""}
+    assert "REFERENCE" not in loaded.diff()
+    assert loaded.cfg.is_frozen()
+
+
+def test_reference_that_is_left_out_is_checked_all_the_same(refused):
+    assert "without SOURCE and STATUS" in refused("REFERENCE: {ACCURACY: 50}", "TASK.TEST.SHOT=5")
+    assert "which is not a number" in refused("REFERENCE: {ACCURACY: high}", "TASK.TEST.SHOT=5")
 
 
 def test_diff_lists_changes_with_their_source(write, schemas):
