@@ -1,6 +1,6 @@
-"""Rules on the values of a configuration: all that are broken are reported together.
+"""Rules on the values of a configuration; all broken ones are reported together.
 
-Rules that need the data (classes and images of a split) are with the data.
+Rules on the classes and images of a split are checked where the data is.
 """
 
 from __future__ import annotations
@@ -19,20 +19,24 @@ SMALLEST_IMAGE = 16  # four poolings leave one position
 
 
 def check(cfg: CfgNode) -> None:
-    """Raise one UserError with a sentence for each rule that a (resolved) configuration breaks."""
-    broken = [*_choices(cfg), *_least(cfg)]
-    broken += [rule(cfg) for rule in RULES]
-    broken += [rule(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items() for rule in STAGE_RULES]
-    _raise(broken)
+    """Check every rule on a resolved configuration.
+
+    Raises:
+        UserError: with a sentence for each broken rule.
+    """
+    problems = [*_choices(cfg), *_least(cfg)]
+    problems += [rule(cfg) for rule in RULES]
+    problems += [rule(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items() for rule in STAGE_RULES]
+    _raise(problems)
 
 
 def check_files(cfg: CfgNode) -> None:
-    """The rules on files that training reads; apart from `check`, as an evaluation can do without them."""
+    """The rules on files that training reads; an evaluation needs none of them, so `check` leaves them out."""
     _raise([init_exists(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items()])
 
 
-def _raise(broken: list[str | None]) -> None:
-    sentences = [sentence for sentence in broken if sentence]
+def _raise(problems: list[str | None]) -> None:
+    sentences = [sentence for sentence in problems if sentence]
     if sentences:
         raise UserError("\n".join(sentences))
 
@@ -53,7 +57,7 @@ def _least(cfg: CfgNode) -> Iterator[str]:
 
 
 def stages_named_once(cfg: CfgNode) -> str | None:
-    """At least one stage, and no name twice: a stage's name is the key of its node."""
+    """There is a stage, and no name is given twice: a stage's name is the key of its node."""
     if not cfg.STAGES:
         return "STAGES is empty; name at least one stage, e.g. [meta]."
     if len(set(cfg.STAGES)) < len(cfg.STAGES):
@@ -62,7 +66,7 @@ def stages_named_once(cfg: CfgNode) -> str | None:
 
 
 def last_stage_trains_method(cfg: CfgNode) -> str | None:
-    """What is evaluated is what the last stage trained."""
+    """The last stage trains METHOD, which is what is evaluated."""
     if not cfg.STAGES:
         return None
     key, last = f"STAGE.{cfg.STAGES[-1]}", cfg.STAGE[cfg.STAGES[-1]]
@@ -77,7 +81,7 @@ def last_stage_trains_method(cfg: CfgNode) -> str | None:
 
 
 def later_stages_start_from_earlier(cfg: CfgNode) -> str | None:
-    """Weights from a file would be replaced by those of the stage before."""
+    """Only the first stage starts from a file: the others start from the weights of the stage before."""
     later = [f"STAGE.{name}.INIT" for name in cfg.STAGES[1:] if cfg.STAGE[name].INIT]
     if not later:
         return None
@@ -85,7 +89,7 @@ def later_stages_start_from_earlier(cfg: CfgNode) -> str | None:
 
 
 def size_native_or_large(cfg: CfgNode) -> str | None:
-    """Images too small for a backbone's poolings."""
+    """Images are large enough for a backbone's poolings."""
     size = cfg.DATASET.SIZE
     if size == 0 or size >= SMALLEST_IMAGE:
         return None
@@ -93,13 +97,13 @@ def size_native_or_large(cfg: CfgNode) -> str | None:
 
 
 def prior_is_a_share(cfg: CfgNode) -> str | None:
-    """Novel and base classes share a weight of 1."""
+    """The weight of the novel classes is between 0 and 1: that of the base classes is the rest."""
     prior = cfg.EVAL.PRIOR
     return None if 0 < prior < 1 else f"EVAL.PRIOR is {prior}; it must lie between 0 and 1."
 
 
 def reference_complete(cfg: CfgNode) -> str | None:
-    """A published number without its origin cannot be checked."""
+    """A published number comes with its source, so that it can be checked."""
     ref = cfg.REFERENCE
     if not any(ref.values()):
         return None
@@ -114,7 +118,7 @@ def reference_complete(cfg: CfgNode) -> str | None:
 
 
 def steps_known(key: str, stage: CfgNode) -> str | None:
-    """Only a pass over images has a natural end."""
+    """STEPS 0, one pass over the images, is for batches alone: episodes have no end."""
     if stage.STEPS == 0 and stage.STREAM != "batches":
         return (
             f"{key}.STEPS is 0, one pass over the images, but {key}.STREAM is {stage.STREAM}; set STEPS to 1 or more."
@@ -123,12 +127,12 @@ def steps_known(key: str, stage: CfgNode) -> str | None:
 
 
 def rate_positive(key: str, stage: CfgNode) -> str | None:
-    """A learning rate of 0 trains nothing."""
+    """The learning rate is not 0, which would train nothing."""
     return f"{key}.OPTIM.LR is 0; it must be positive." if stage.OPTIM.LR == 0 else None
 
 
 def milestones_increase(key: str, stage: CfgNode) -> str | None:
-    """Milestones are epochs, in order; a multistep schedule needs one."""
+    """Milestones are epochs in increasing order; a multistep schedule needs at least one."""
     epochs = stage.OPTIM.MILESTONES
     if not all(type(epoch) is int and epoch > 0 for epoch in epochs) or epochs != sorted(set(epochs)):
         return f"{key}.OPTIM.MILESTONES is {epochs}; it must list epochs in increasing order, e.g. [60, 80]."
@@ -138,7 +142,7 @@ def milestones_increase(key: str, stage: CfgNode) -> str | None:
 
 
 def gammas_fit(key: str, stage: CfgNode) -> str | None:
-    """Where drops differ, each has a factor."""
+    """GAMMAS is empty or has one positive factor for each milestone."""
     gammas, epochs = stage.OPTIM.GAMMAS, stage.OPTIM.MILESTONES
     if not all(type(gamma) in (int, float) and gamma > 0 for gamma in gammas):
         return f"{key}.OPTIM.GAMMAS is {gammas}; it must list positive factors, e.g. [0.1, 0.2]."
@@ -148,28 +152,28 @@ def gammas_fit(key: str, stage: CfgNode) -> str | None:
 
 
 def warmup_ends(key: str, stage: CfgNode) -> str | None:
-    """The warm-up is part of the stage's epochs."""
+    """The warm-up is shorter than the stage."""
     if 0 < stage.OPTIM.WARMUP >= stage.EPOCHS:
         return f"{key}.OPTIM.WARMUP is {stage.OPTIM.WARMUP}, but {key}.EPOCHS is {stage.EPOCHS}; make it shorter."
     return None
 
 
 def nesterov_has_momentum(key: str, stage: CfgNode) -> str | None:
-    """Nesterov's step is a variant of momentum, which only sgd has here."""
+    """Nesterov's step needs momentum, which only sgd has here."""
     if stage.OPTIM.NESTEROV and (stage.OPTIM.NAME != "sgd" or stage.OPTIM.MOMENTUM == 0):
         return f"{key}.OPTIM.NESTEROV is true; it needs OPTIM.NAME sgd and a MOMENTUM above 0."
     return None
 
 
 def init_exists(key: str, stage: CfgNode) -> str | None:
-    """The pretrained weights are there."""
+    """The file of pretrained weights exists."""
     if stage.INIT and not Path(stage.INIT).is_file():
         return f"{key}.INIT is {stage.INIT}, which is not a file; give the path of the weights, or leave it empty."
     return None
 
 
 def shots_of_every_class(cfg: CfgNode) -> str | None:
-    """One number for each class of a test episode."""
+    """SHOTS is empty or has one number for each class of a test episode."""
     test = cfg.TASK.TEST
     if test.SHOTS and (len(test.SHOTS) != test.WAY or not all(type(k) is int and k >= 1 for k in test.SHOTS)):
         return (

@@ -21,14 +21,14 @@ from .typed import coerce_all
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration and how it came to be."""
+    """A configuration, with where each of its values comes from."""
 
     path: Path
     cfg: CfgNode  # frozen; every inherited value is replaced by the concrete one
     sources: dict[str, str]  # key -> file name or "command line", for the keys that were set
-    notes: list[str]  # what the caller should tell the user
+    notes: list[str]  # lines for the user
     defaults: dict[str, Any]  # flat: what every key would be, had nothing been set
-    values: dict[str, Any]  # flat: every key as set, inherited ones still as "" or 0
+    values: dict[str, Any]  # flat: every key as it was set; a value that is inherited is still "" or 0
 
     @property
     def stem(self) -> str:
@@ -45,19 +45,25 @@ class Loaded:
         return f"config  {self.path}\n{changes(self.defaults, self.values, self.sources)}".rstrip()
 
     def full(self) -> str:
-        """Every key as YAML: loading it gives the same configuration, and takes overrides in the same way.
+        """Every key as YAML. Loading it gives the same configuration, and overrides act on it in the same way.
 
-        Inherited values stay inherited, so that METHOD.ARGS.k=3 over a saved file still reaches the stages that train
-        METHOD.
+        Inherited values are left empty, so that METHOD.ARGS.k=3 over a saved file reaches the stages that train METHOD.
         """
         return yaml.safe_dump(unflatten(self.values), sort_keys=False)
 
 
 def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schemas]) -> Loaded:
-    """Load a file with its bases, then the command line's `KEY VALUE` and `KEY=VALUE`, over the defaults.
+    """Load a file with its bases, and the `KEY VALUE` and `KEY=VALUE` of a command line over it.
 
-    `schemas` is called once the modules in PLUGINS are imported, as they may register classes. The file's REFERENCE is
-    left out where the command line changes what is trained or measured.
+    The file's REFERENCE is left out where the command line changes what is trained or measured.
+
+    Args:
+        path: YAML file.
+        overrides: of the command line.
+        schemas: called after the modules in PLUGINS are imported, as these may register classes.
+
+    Raises:
+        UserError: with a sentence for each problem.
     """
     files, commands = read_chain(path), read_overrides(overrides)
     import_plugins(plugins(files | commands))
@@ -89,7 +95,10 @@ def _resolved(flat: dict[str, Any]) -> CfgNode:
 
 
 def _inapplicable(files: Settings, before: dict[str, Any], after: dict[str, Any]) -> Settings:
-    """Settings of the files that the command line's choice of classes and stages leaves without a key."""
+    """The files' settings of arguments and stages that are gone since the command line chose other classes or stages.
+
+    `before` and `after` are all keys without and with the command line.
+    """
     return {key: setting for key, setting in files.items() if has(key, before) and not has(key, after)}
 
 

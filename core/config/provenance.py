@@ -1,7 +1,7 @@
-"""Settings that know where they come from.
+"""Settings with the place where each was written.
 
-A tree of keys is handled flat, as {"METHOD.ARGS.k": 3}: merging is then `base | over`, in which dicts merge and
-everything else replaces, and a setting carries its source along. A YAML may use either form.
+A tree of keys is kept flat, as {"METHOD.ARGS.k": 3}. Merging is then `base | over`: dicts merge, everything else
+replaces, and a setting keeps its source. A YAML may use either form.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def settings(tree: Mapping, source: str) -> Settings:
 
 def is_group(key: str, known: Mapping[str, Any]) -> bool:
     """Whether a key holds other keys rather than a value."""
-    return known.get(key) == {} or any(other.startswith(f"{key}.") for other in known)
+    return known.get(key) == {} or any(name.startswith(f"{key}.") for name in known)
 
 
 def has(key: str, known: Mapping[str, Any]) -> bool:
@@ -59,13 +59,13 @@ def has(key: str, known: Mapping[str, Any]) -> bool:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str, str]) -> str:
-    """A line `KEY old -> new source` for each key that was set to something other than its default, in columns."""
-    rows = [(k, _shown(old[k]), _shown(new[k]), sources[k]) for k in new if k in sources and old[k] != new[k]]
+    """A line `KEY old -> new source` for each key whose new value is not the old one, in columns."""
+    rows = [(k, _display(old[k]), _display(new[k]), sources[k]) for k in new if k in sources and old[k] != new[k]]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
     return "\n".join(
         f"  {key:{widths[0]}}  {was:{widths[1]}} -> {now:{widths[2]}}  {source}" for key, was, now, source in rows
     )
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     return value if isinstance(value, str) and value else repr(value)

@@ -1,4 +1,4 @@
-"""What the user wrote: a YAML file with its `_BASE_` files, and the pairs of a command line."""
+"""Read what the user wrote: a YAML file with its `_BASE_` files, and the overrides of a command line."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times
 
 
 def read_chain(path: str | Path, source: str = "", below: tuple[Path, ...] = ()) -> Settings:
-    """The settings of a file over those of its `_BASE_` files: later bases win, the file itself wins over all.
+    """The settings of a file and of its `_BASE_` files: a later base wins over an earlier one, the file over all.
 
-    `source` is the file's name in messages, `below` the files that led here.
+    Args:
+        path: YAML file.
+        source: name of the file in messages.
+        below: the files whose `_BASE_` led to this one.
+
+    Raises:
+        UserError: a file that cannot be read, is no mapping, or is its own base.
     """
     path = Path(path).resolve()
     if path in below:
@@ -46,7 +52,7 @@ def read_overrides(arguments: Sequence[str]) -> Settings:
 
 
 def plugins(merged: Settings) -> list[str]:
-    """The modules that PLUGINS names: what they register must be there before a key can be looked up."""
+    """The modules that PLUGINS names; the classes they register decide which keys there are."""
     setting = merged.get("PLUGINS")
     if setting is None:
         return []

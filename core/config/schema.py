@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UserError
 from ..registry import nearest
 from .defaults import DEFAULTS, STAGE
-from .provenance import Settings, flatten
+from .provenance import Setting, Settings, flatten
 
 Arguments = dict[str, dict[str, Any]]  # class name -> {argument: default}
 
@@ -25,7 +25,7 @@ class Schemas:
     objectives: Arguments
 
     def named_by(self, key: str) -> Arguments | None:
-        """The classes among which a key's value is a name, if it is such a key."""
+        """The classes that the value of this key may name; None where the value is no class name."""
         kinds = {
             r"METHOD\.NAME|STAGE\.\w+\.METHOD": self.methods,
             r"BACKBONE\.NAME": self.backbones,
@@ -34,28 +34,32 @@ class Schemas:
         return next((classes for pattern, classes in kinds.items() if re.fullmatch(pattern, key)), None)
 
 
-def canonical_names(given: Settings, schemas: Schemas) -> Settings:
-    """The settings with every class name in its registered spelling."""
-    out = dict(given)
-    for key, (value, source) in given.items():
+def canonical_names(settings: Settings, schemas: Schemas) -> Settings:
+    """The settings with every class name spelled as it was registered.
+
+    Raises:
+        UserError: a name that no class has.
+    """
+    renamed = dict(settings)
+    for key, (value, source) in settings.items():
         classes = schemas.named_by(key)
         if classes is not None and not _is_inherited(key, value):
-            out[key] = out[key]._replace(value=_registered(key, str(value), classes, source))
-    return out
+            renamed[key] = Setting(_registered_name(key, str(value), classes, source), source)
+    return renamed
 
 
-def template(given: Settings, schemas: Schemas) -> dict[str, Any]:
-    """Every key that a configuration with these (spelled) settings has, flat, with its default."""
+def template(settings: Settings, schemas: Schemas) -> dict[str, Any]:
+    """Every key that a configuration with these settings has, flat, with its default; class names are canonical."""
 
     def arguments(key: str, default: str) -> dict[str, Any]:
-        name = value_of(given, key, default)
+        name = value_of(settings, key, default)
         classes = schemas.named_by(key)
-        return _as_tree(classes[_registered(key, name, classes, "default")]) if name else {}
+        return _as_yaml(classes[_registered_name(key, name, classes, "default")]) if name else {}
 
     tree = copy.deepcopy(DEFAULTS)
     for group in ("BACKBONE", "METHOD", "OBJECTIVE"):
         tree[group]["ARGS"] = arguments(f"{group}.NAME", tree[group]["NAME"])
-    for name in _stage_names(given):
+    for name in _stage_names(settings):
         stage = tree["STAGE"][name] = copy.deepcopy(STAGE)
         stage["ARGS"] = arguments(f"STAGE.{name}.METHOD", "")
         stage["OBJECTIVE"]["ARGS"] = arguments(f"STAGE.{name}.OBJECTIVE.NAME", "")
@@ -63,36 +67,36 @@ def template(given: Settings, schemas: Schemas) -> dict[str, Any]:
 
 
 def inherit(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree with every "as X" replaced by the value of X."""
-    out = copy.deepcopy(tree)
-    dataset, task = out["DATASET"], out["TASK"]
+    """The tree with every empty value that means "as X" replaced by the value of X."""
+    tree = copy.deepcopy(tree)
+    dataset, task = tree["DATASET"], tree["TASK"]
     for split in ("TRAIN", "VAL", "TEST"):
         dataset[split]["NAME"] = dataset[split]["NAME"] or dataset["NAME"]
     for split in ("TRAIN", "VAL"):
         task[split] = {key: number or task["TEST"].get(key, 0) for key, number in task[split].items()}
-    for stage in out["STAGE"].values():
+    for stage in tree["STAGE"].values():
         if not stage["METHOD"]:
-            stage["METHOD"], stage["ARGS"] = out["METHOD"]["NAME"], copy.deepcopy(out["METHOD"]["ARGS"])
+            stage["METHOD"], stage["ARGS"] = tree["METHOD"]["NAME"], copy.deepcopy(tree["METHOD"]["ARGS"])
         if not stage["OBJECTIVE"]["NAME"]:
-            stage["OBJECTIVE"] = copy.deepcopy(out["OBJECTIVE"])
+            stage["OBJECTIVE"] = copy.deepcopy(tree["OBJECTIVE"])
         stage["VAL"] |= {key: stage["VAL"][key] or number for key, number in task["VAL"].items()}
-    return out
+    return tree
 
 
-def value_of(given: Settings, key: str, default: Any) -> Any:
-    """What a key is set to, or the default."""
-    return given[key].value if key in given else default
+def value_of(settings: Settings, key: str, default: Any) -> Any:
+    """The value that a key is set to, or the default."""
+    return settings[key].value if key in settings else default
 
 
-def _stage_names(given: Settings) -> list[str]:
-    names = value_of(given, "STAGES", DEFAULTS["STAGES"])
-    source = given["STAGES"].source if "STAGES" in given else "default"
+def _stage_names(settings: Settings) -> list[str]:
+    names = value_of(settings, "STAGES", DEFAULTS["STAGES"])
+    source = settings["STAGES"].source if "STAGES" in settings else "default"
     if not isinstance(names, list) or not all(isinstance(n, str) and re.fullmatch(r"\w+", n) for n in names):
         raise UserError(f"{source}: STAGES is {names!r}, but it must be a list of plain words, e.g. [pretrain, meta].")
     return names
 
 
-def _registered(key: str, name: str, classes: Mapping[str, Any], source: str) -> str:
+def _registered_name(key: str, name: str, classes: Mapping[str, Any], source: str) -> str:
     for known in classes:
         if known.lower() == name.lower():
             return known
@@ -104,6 +108,6 @@ def _is_inherited(key: str, name: Any) -> bool:
     return key.startswith("STAGE.") and name == ""
 
 
-def _as_tree(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Tuples become lists, which is what a YAML can hold."""
+def _as_yaml(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as a YAML can hold them: lists for tuples."""
     return {name: list(default) if isinstance(default, tuple) else default for name, default in arguments.items()}

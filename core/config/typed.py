@@ -1,4 +1,4 @@
-"""Settings against the keys there are: every unknown key and every value of the wrong type, all reported at once."""
+"""Check settings against the known keys: every unknown key and every value of a wrong type is reported at once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hol
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-def coerce_all(given: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that were given, each in the type of its default."""
+def coerce_all(settings: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of each setting in the type of its default; `known` are all keys with their defaults, flat.
+
+    Raises:
+        UserError: with a sentence for each unknown key and each value of another type.
+    """
     values, problems = {}, []
-    for key, setting in given.items():
+    for key, setting in settings.items():
         if key in known and known[key] != {}:
             try:
                 values[key] = coerce(setting.value, known[key])
             except TypeError as error:
                 problems.append(f"{setting.source}: {key} is {setting.value!r}, which is not {error}.")
         elif not is_group(key, known):
-            problems.append(_unknown(key, setting, given, known))
+            problems.append(_unknown(key, setting, settings, known))
         elif setting.value not in ({}, None):
             problems.append(f"{setting.source}: {key} is {setting.value!r}, but it is a group of keys.")
     if problems:
@@ -35,9 +39,12 @@ def coerce_all(given: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def coerce(value: Any, default: Any) -> Any:
-    """A value in the type of its default; a TypeError that names this type where it does not fit.
+    """A value in the type of its default. A default of None takes any plain value.
 
     An int becomes a float, and a number becomes text, but nothing else changes its type: 1 is not true, 2.0 is not 2.
+
+    Raises:
+        TypeError: with the name of the type that is needed.
     """
     kind = type(default)
     if default is None and isinstance(value, PLAIN):
@@ -58,7 +65,8 @@ def _is_exponent(value: Any) -> bool:
     return isinstance(value, str) and EXPONENT.fullmatch(value) is not None
 
 
-def _unknown(key: str, setting: Setting, given: Settings, known: Mapping[str, Any]) -> str:
+def _unknown(key: str, setting: Setting, settings: Settings, known: Mapping[str, Any]) -> str:
+    """The sentence for a key that is not known, with the likely reason."""
     where = f"{setting.source}: "
     stage = re.match(r"STAGE\.([^.]+)", key)
     if stage and not is_group(stage[0], known):
@@ -66,7 +74,7 @@ def _unknown(key: str, setting: Setting, given: Settings, known: Mapping[str, An
     argument = re.fullmatch(r"(STAGE\.\w+)\.(OBJECTIVE\.)?(ARGS\..+)", key)
     if argument:
         names = f"{argument[1]}.OBJECTIVE.NAME" if argument[2] else f"{argument[1]}.METHOD"
-        if not value_of(given, names, ""):
+        if not value_of(settings, names, ""):
             owner = f"{argument[2] or 'METHOD.'}{argument[3]}"
             return f"{where}{key} is set, but {names} is not: set {owner}, or {names} as well."
     return f"{where}unknown key {key}{_nearest_key(key, known)}."
@@ -77,7 +85,7 @@ def _nearest_stage(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _nearest_key(key: str, known: Mapping[str, Any]) -> str:
-    """Closest known key: the same but for case, else one that ends so (TASK.TEST.SHOT for SHOT), else by spelling."""
+    """Closest known key: equal but for case, else with this ending (TASK.TEST.SHOT for SHOT), else by spelling."""
     lower = key.lower()
-    same = [k for k in known if k.lower() == lower] or [k for k in known if k.lower().endswith(f".{lower}")]
-    return f" (did you mean {same[0]}?)" if same else nearest(key, known)
+    likely = [k for k in known if k.lower() == lower] or [k for k in known if k.lower().endswith(f".{lower}")]
+    return f" (did you mean {likely[0]}?)" if likely else nearest(key, known)
