@@ -1,4 +1,4 @@
-"""Runs compared on the same episodes: who is better, by how much, and how sure that is."""
+"""Compare runs on the same episodes: which is better, by how much, and how sure that is."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .tables import FORMATS, Cell, Table, as_csv, ranked
 
 @dataclass(frozen=True)
 class Group:
-    """One row: a run, or the runs of one config that differ in their training seed alone."""
+    """One row of the table: a run, or several runs of one recipe that differ in their training seed alone."""
 
     name: str
     method: str
     transductive: bool
-    accuracy: np.ndarray  # [n] of each episode in percent, the mean over the training seeds
+    accuracy: np.ndarray  # [n] in percent, of each episode; the mean over the training seeds
     seeds: list[float]  # mean accuracy of each training seed
     disjoint: np.ndarray | None  # [partitions, tasks] of disjoint tasks, the mean over the training seeds
 
@@ -36,7 +36,7 @@ class Group:
 
     @property
     def over_seeds(self) -> Interval | None:
-        """Mean and t-interval over the training seeds, where there are several."""
+        """Mean and t-interval over the training seeds; None for one seed."""
         return t_interval(np.array(self.seeds)) if len(self.seeds) > 1 else None
 
 
@@ -57,14 +57,20 @@ class Comparison:
     setting: str
     one: Group
     other: Group
-    found: Paired
+    paired: Paired
     disjoint: Spread | None  # the difference over disjoint tasks
     holm_t: float = 1.0
     holm_wilcoxon: float = 1.0
 
 
 def compare(paths: Sequence[Path], all_pairs: bool = False, each: bool = False, form: str = "text") -> str:
-    """The tables of a comparison: every RUN with the first, or all pairs; seeds of a config grouped unless `each`.
+    """The tables of a comparison, as text.
+
+    Args:
+        paths: of the RUNs.
+        all_pairs: compare every pair, not every RUN with the first.
+        each: keep the training seeds of one recipe apart.
+        form: one of FORMATS, or csv.
 
     Raises:
         UserError: where the runs were not evaluated on the same episodes, or are the same.
@@ -72,21 +78,21 @@ def compare(paths: Sequence[Path], all_pairs: bool = False, each: bool = False, 
     if len({path.resolve() for path in paths}) < len(paths):
         raise UserError("The same RUN is given twice; name each once.")
     settings = {_setting(evaluations[0]): grouped(evaluations, each) for evaluations in common(paths)}
-    found = corrected([c for setting, groups in settings.items() for c in _compared(setting, groups, all_pairs)])
+    comparisons = corrected([c for setting, groups in settings.items() for c in _compared(setting, groups, all_pairs)])
     if form == "csv":
-        return _csv(found) if found else _accuracies_csv(settings)
-    tables = [_accuracies(settings)] + ([_differences(found, all_pairs)] if found else [])
+        return _csv(comparisons) if comparisons else _accuracies_csv(settings)
+    tables = [_accuracies(settings)] + ([_differences(comparisons, all_pairs)] if comparisons else [])
     return "\n\n".join(FORMATS[form](table) for table in tables)
 
 
 def grouped(evaluations: Sequence[Evaluation], each: bool = False) -> list[Group]:
-    """Evaluations of the same episodes, those of one recipe and several training seeds together unless `each`."""
-    together: dict[tuple, list[Evaluation]] = {}
+    """Evaluations of the same episodes in groups: the training seeds of one recipe are one group, unless `each`."""
+    by_recipe: dict[tuple, list[Evaluation]] = {}
     for e in evaluations:
         recipe = None if each else e.recipe
-        together.setdefault((e.path,) if recipe is None else recipe, []).append(e)
+        by_recipe.setdefault((e.path,) if recipe is None else recipe, []).append(e)
     groups = []
-    for members in together.values():
+    for members in by_recipe.values():
         seeds = [e.result.get("training_seed") for e in members]
         if len(set(seeds)) < len(seeds):
             raise UserError(
@@ -95,23 +101,23 @@ def grouped(evaluations: Sequence[Evaluation], each: bool = False) -> list[Group
             )
         accuracy = np.mean([e.accuracy for e in members], axis=0)
         means = [float(e.accuracy.mean()) for e in members]
-        first, dealt = members[0], _first_partitions([e.disjoint for e in members])
-        disjoint = None if dealt is None else np.mean(dealt, axis=0)
-        named = (_name(first), first.result["method"], first.result["transductive"])
-        groups.append(Group(*named, accuracy, means, disjoint))
+        first, partitions = members[0], _common_partitions([e.disjoint for e in members])
+        disjoint = None if partitions is None else np.mean(partitions, axis=0)
+        names = (_name(first), first.result["method"], first.result["transductive"])
+        groups.append(Group(*names, accuracy, means, disjoint))
     return groups
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with both p-values corrected for all of them."""
-    by_t = holm([c.found.p_t for c in comparisons])
-    by_rank = holm([c.found.p_wilcoxon for c in comparisons])
+    """The comparisons with both p-values corrected for the number of comparisons."""
+    by_t = holm([c.paired.p_t for c in comparisons])
+    by_rank = holm([c.paired.p_wilcoxon for c in comparisons])
     zipped = zip(comparisons, by_t, by_rank, strict=True)
     return [replace(c, holm_t=t, holm_wilcoxon=rank) for c, t, rank in zipped]
 
 
 def _compared(setting: str, groups: Sequence[Group], all_pairs: bool) -> list[Comparison]:
-    pairs = combinations(groups, 2) if all_pairs else [(groups[0], other) for other in groups[1:]]
+    pairs = combinations(groups, 2) if all_pairs else [(groups[0], group) for group in groups[1:]]
     return [
         Comparison(setting, other, one, paired(other.accuracy, one.accuracy), _over_disjoint(other, one))
         for one, other in pairs
@@ -119,16 +125,16 @@ def _compared(setting: str, groups: Sequence[Group], all_pairs: bool) -> list[Co
 
 
 def _over_disjoint(one: Group, other: Group) -> Spread | None:
-    """The difference over disjoint tasks, where both were evaluated on them."""
-    dealt = _first_partitions([one.disjoint, other.disjoint])
-    if dealt is None:
+    """The difference over disjoint tasks; None unless both were evaluated on them."""
+    partitions = _common_partitions([one.disjoint, other.disjoint])
+    if partitions is None:
         return None
-    found = of_disjoint((dealt[0] - dealt[1]).ravel(), dealt[0].shape[1])
-    return Spread(found["mean"], found["ci95"])
+    interval = of_disjoint((partitions[0] - partitions[1]).ravel(), partitions[0].shape[1])
+    return Spread(interval["mean"], interval["ci95"])
 
 
-def _first_partitions(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
-    """The partitions that all have: those of a smaller number are the first of a larger one."""
+def _common_partitions(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
+    """The partitions that all arrays have; n partitions are the first n of any larger number."""
     if any(array is None for array in arrays):
         return None
     return [array[: min(map(len, arrays))] for array in arrays]
@@ -140,13 +146,13 @@ def _setting(e: Evaluation) -> str:
 
 
 def _name(e: Evaluation) -> str:
-    """The run's folder, the head where another method's classified, and arguments that were others at test."""
+    """The run folder's name; then the method whose head classified, if another; then arguments changed at test."""
     head = f" + {e.result['method']}" if e.result.get("features_of") else ""
     return e.run.name + head + "".join(f", {key} {value}" for key, value in e.result.get("at_test", {}).items())
 
 
 def _accuracies(settings: dict[str, list[Group]]) -> Table:
-    """One row a group, one column a setting."""
+    """The table of accuracies: a row for each group, a column for each setting."""
     columns = []
     for groups in settings.values():
         ranks = ranked([round(group.episodes.mean, 2) for group in groups])
@@ -166,16 +172,16 @@ def _accuracy(group: Group) -> str:
 
 
 def _differences(comparisons: Sequence[Comparison], all_pairs: bool) -> Table:
-    """One row a comparison."""
+    """The table of differences: a row for each comparison."""
     several = len({c.setting for c in comparisons}) > 1
     names = ["run"] + ["against"] * all_pairs + ["setting"] * several
     header = [*names, "difference", "95 % interval", "95 %, disjoint tasks", "p (t)", "p (Wilcoxon)", "win/tie/loss"]
     rows = []
     for c in comparisons:
-        f = c.found
+        p = c.paired
         texts = [c.one.name] + [c.other.name] * all_pairs + [c.setting] * several
-        texts += [_signed(f.difference), str(Spread(f.difference, f.ci95)), str(c.disjoint or "-")]
-        rows.append([Cell(text) for text in [*texts, _p(c.holm_t), _p(c.holm_wilcoxon), f"{f.win}/{f.tie}/{f.loss}"]])
+        texts += [_signed(p.difference), str(Spread(p.difference, p.ci95)), str(c.disjoint or "-")]
+        rows.append([Cell(text) for text in [*texts, _p(c.holm_t), _p(c.holm_wilcoxon), f"{p.win}/{p.tie}/{p.loss}"]])
     against = "all pairs" if all_pairs else f"each run against the first, {comparisons[0].other.name}"
     note = (
         f"Paired by episode, {against}. Each interval is for one comparison: with these images, and (disjoint tasks) "
@@ -193,7 +199,7 @@ def _p(value: float) -> str:
 
 
 def _csv(comparisons: Sequence[Comparison]) -> str:
-    """One line a comparison, with everything known about both sides."""
+    """A line for each comparison, with all figures of both groups."""
     sides = ("accuracy", "ci95", "seeds", "seeds_ci95")
     header = ["setting", "run", "method", "against", "against_method", *sides, *(f"against_{side}" for side in sides)]
     header += [field.name.replace("ci95", "difference_ci95") for field in fields(Paired)]
@@ -206,7 +212,7 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
                 *names,
                 *_side(c.one),
                 *_side(c.other),
-                *astuple(c.found),
+                *astuple(c.paired),
                 c.holm_t,
                 c.holm_wilcoxon,
                 *(c.disjoint or ("", "")),
@@ -216,7 +222,7 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def _accuracies_csv(settings: dict[str, list[Group]]) -> str:
-    """One line a setting, where there is nothing to compare."""
+    """A line for each group in each setting, where there is nothing to compare."""
     rows = [[setting, g.name, g.method, *_side(g)] for setting, groups in settings.items() for g in groups]
     return as_csv(["setting", "run", "method", "accuracy", "ci95", "seeds", "seeds_ci95"], rows)
 

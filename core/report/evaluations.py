@@ -1,4 +1,4 @@
-"""Evaluations read back from their folders, and what must agree before two of them may be compared."""
+"""Read evaluations from their folders, and find those that may be compared: the ones on the same episodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..config.read import parse
 from ..config.roles import recipe
 from ..errors import UserError
 
-# What determines the episodes of an evaluation, by the names of result.json.
+# The entries of result.json that determine the episodes of an evaluation.
 EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")
 
 
@@ -30,12 +30,12 @@ class Evaluation:
 
     @property
     def run(self) -> Path:
-        """The run folder it belongs to."""
+        """The run folder that it is in."""
         return self.path.parents[2]
 
     @property
     def key(self) -> tuple:
-        """What its episodes are a function of."""
+        """What determines its episodes."""
         return tuple(self.result[name] for name in EPISODES)
 
     @cached_property
@@ -43,20 +43,20 @@ class Evaluation:
         """Accuracy [n] in percent and classes of each episode."""
         accuracy, classes = _read_episodes(self.path / "episodes.csv")
         if len(accuracy) != self.result["episodes"]:
-            held = f"{len(accuracy)} of {self.result['episodes']} episodes"
-            raise UserError(f"{self.path / 'episodes.csv'} lists {held}; evaluate that run again.")
+            count = f"{len(accuracy)} of {self.result['episodes']} episodes"
+            raise UserError(f"{self.path / 'episodes.csv'} lists {count}; evaluate that run again.")
         return accuracy, classes
 
     @cached_property
     def disjoint(self) -> np.ndarray | None:
-        """Accuracy [partitions, tasks] in percent of the disjoint tasks, where there are any."""
-        held = self.result.get("intervals", {}).get("disjoint")
-        if not held:
+        """Accuracy [partitions, tasks] in percent of the disjoint tasks; None where there are none."""
+        interval = self.result.get("intervals", {}).get("disjoint")
+        if not interval:
             return None
         accuracy, _ = _read_episodes(self.path / "disjoint.csv")
-        if len(accuracy) != held["partitions"] * held["n"]:
+        if len(accuracy) != interval["partitions"] * interval["n"]:
             raise UserError(f"{self.path / 'disjoint.csv'} does not fit its result.json; evaluate that run again.")
-        return accuracy.reshape(held["partitions"], held["n"])
+        return accuracy.reshape(interval["partitions"], interval["n"])
 
     @property
     def accuracy(self) -> np.ndarray:
@@ -65,12 +65,15 @@ class Evaluation:
 
     @property
     def classes(self) -> list[str]:
-        """Classes of each episode, as written."""
+        """Classes of each episode, as the file writes them."""
         return self._columns[1]
 
     @cached_property
     def recipe(self) -> tuple | None:
-        """What was trained and tested, and how, without the training seed; None where the run's config is not there."""
+        """What was trained and how, without the training seed; None where the run's config cannot be read.
+
+        Evaluations of the same episodes with equal recipes are those of several training seeds.
+        """
         try:
             trained = recipe(parse((self.run / "config.yaml").read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
@@ -94,7 +97,7 @@ def read(folder: Path) -> Evaluation:
     """Read an evaluation's result.json.
 
     Raises:
-        UserError: where it is damaged, or older than the entries that identify its episodes.
+        UserError: where it is damaged, or so old that it lacks entries that identify its episodes.
     """
     file = folder / "result.json"
     try:
@@ -108,31 +111,34 @@ def read(folder: Path) -> Evaluation:
 
 
 def of_run(path: Path) -> list[Evaluation]:
-    """The evaluations that a RUN names: itself, or those of a run folder by its own method in full precision.
+    """The evaluations that a RUN names: that folder itself, or those of a run folder.
+
+    Of a run folder, evaluations of the best checkpoint are preferred, by the method it trained, in full precision, with
+    the arguments of training.
 
     Raises:
         UserError: where there are none, or two of the same episodes.
     """
     if (path / "result.json").is_file():
         return [read(path.resolve())]
-    found = [read(file.parent.resolve()) for file in sorted(path.glob("eval/*/*/result.json"))]
-    if not found:
+    evaluations = [read(file.parent.resolve()) for file in sorted(path.glob("eval/*/*/result.json"))]
+    if not evaluations:
         raise UserError(f"{path} holds no evaluation; give a run folder that was evaluated, or an evaluation's folder.")
-    plain = [e for e in found if e.result.get("precision") == "float32" and not e.result.get("features_of")]
+    plain = [e for e in evaluations if e.result.get("precision") == "float32" and not e.result.get("features_of")]
     plain = [e for e in plain if not e.result.get("at_test")] or plain
-    best = [e for e in plain if e.path.parent.name.startswith("ebest_")] or plain or found
-    for one in best:
-        twins = [str(other.path) for other in best if other.key == one.key]
+    best = [e for e in plain if e.path.parent.name.startswith("ebest_")] or plain or evaluations
+    for evaluation in best:
+        twins = [str(e.path) for e in best if e.key == evaluation.key]
         if len(twins) > 1:
             raise UserError(f"{path} holds several evaluations of the same episodes; give one of {', '.join(twins)}.")
     return best
 
 
 def common(paths: Sequence[Path]) -> list[list[Evaluation]]:
-    """For every set of episodes that all RUNs were evaluated on: their evaluations, in the order of `paths`.
+    """The evaluations of all RUNs on each set of episodes that they have in common, in the order of `paths`.
 
     Raises:
-        UserError: where there is no such set, with what differs.
+        UserError: where they have none in common, with what differs.
     """
     runs = [of_run(path) for path in paths]
     keys = [one.key for one in runs[0] if all(one.key in [e.key for e in run] for run in runs)]
@@ -150,7 +156,7 @@ def common(paths: Sequence[Path]) -> list[list[Evaluation]]:
 
 
 def _why_not(paths: Sequence[Path], runs: list[list[Evaluation]]) -> str:
-    """The sentence for runs that were not evaluated on the same episodes: the nearest pair, and how it differs."""
+    """The sentence for runs without common episodes: the nearest pair of evaluations, and how they differ."""
     for path, run in zip(paths[1:], runs[1:], strict=True):
         pairs = [(one, other) for one in runs[0] for other in run]
         if any(one.key == other.key for one, other in pairs):

@@ -1,4 +1,4 @@
-"""Two runs on the same episodes: their difference, and whether it can be told from nothing."""
+"""Two runs on the same episodes: their difference, and whether it may be chance."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Paired:
 def paired(one: np.ndarray, other: np.ndarray) -> Paired:
     """Compare accuracies [n] in percent of the same n episodes.
 
-    d_i is the difference in episode i: mean(d) +- t(0.975, n - 1) * s(d) / sqrt(n), p of t = mean(d) * sqrt(n) / s(d).
-    Wilcoxon's test ranks |d_i|; episodes without a difference are left out of it.
+    With d_i the difference in episode i, the interval is mean(d) +- t(0.975, n - 1) * s(d) / sqrt(n), and the t-test is
+    that of t = mean(d) * sqrt(n) / s(d). Wilcoxon's test ranks |d_i| and leaves out episodes without a difference.
     """
     d = (one - other).round(9)  # a mean over seeds is not exact, and must not break ties
     interval = t_interval(d)
@@ -42,7 +42,7 @@ def paired(one: np.ndarray, other: np.ndarray) -> Paired:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for testing all of them, by Holm's step-down method."""
+    """The p-values, corrected for their number by Holm's step-down method."""
     order = np.argsort(p, kind="stable")
     steps = np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)
     corrected = np.empty(len(p))

@@ -23,8 +23,8 @@ class Interval:
 def t_interval(accuracy: np.ndarray) -> Interval:
     """Student's t over n episodes: mean ± t(0.975, n - 1) * s / sqrt(n), s with n - 1 degrees of freedom.
 
-    It says how far the mean of n episodes may be from the mean of all episodes of this split, for these weights:
-    neither other test classes nor another training seed are in it.
+    It says how far the mean of n episodes may be from the mean of all episodes of this split, for these weights. It
+    does not cover other test classes, nor another training seed.
 
     Args:
         accuracy: [n] in percent, n of 2 or more.
@@ -35,7 +35,7 @@ def t_interval(accuracy: np.ndarray) -> Interval:
 
 
 def z_interval(accuracy: np.ndarray) -> Interval:
-    """The form of MAML, R2D2, FEAT and others: mean ± 1.96 * s / sqrt(n), s with n degrees of freedom."""
+    """The formula of MAML, R2D2, FEAT and others: mean ± 1.96 * s / sqrt(n), s with n degrees of freedom."""
     std = float(np.std(accuracy))
     return Interval(float(np.mean(accuracy)), std, 1.96 * std / len(accuracy) ** 0.5)
 

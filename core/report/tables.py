@@ -13,7 +13,7 @@ SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A text; `rank` 1 is the best of its column, 2 the second."""
+    """A text, with its rank: 1 is the best of its column, 2 the second best, 0 any other."""
 
     text: str
     rank: int = 0
@@ -30,14 +30,17 @@ class Table:
 
 
 def ranked(values: Sequence[float]) -> list[int]:
-    """1 for the largest value, 2 for the second; equal values share a rank, and one value alone has none."""
+    """Rank 1 for the largest value, 2 for the second largest, 0 for the others.
+
+    Equal values share a rank; one value alone has rank 0.
+    """
     order = sorted(set(values), reverse=True)
     ranks = [order.index(value) + 1 for value in values]
     return [rank if rank <= 2 and len(values) > 1 else 0 for rank in ranks]
 
 
 def as_text(table: Table) -> str:
-    """Aligned columns."""
+    """A table in aligned columns."""
     lines = [list(table.header), *([cell.text for cell in row] for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = [
@@ -79,7 +82,7 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text for LaTeX."""
+    """A text with the special characters of LaTeX escaped."""
     return "".join(SPECIAL.get(character, character) for character in text)
 
 

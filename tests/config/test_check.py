@@ -3,12 +3,8 @@
 import pytest
 
 from core.config import check_files
-from core.config.defaults import KEYS, STAGE_KEYS
-from core.config.provenance import flatten
 from core.errors import UserError
-
-ENTRIES = flatten(KEYS) | {f"STAGE.meta.{name}": entry for name, entry in flatten(STAGE_KEYS).items()}
-ENTRIES.pop("STAGE")
+from tests.config.trees import ENTRIES
 
 
 @pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.choices])

@@ -6,9 +6,7 @@ from core.config.defaults import DEFAULTS, KEYS, STAGE, STAGE_KEYS, find_key
 from core.config.keys import ROLES, Key
 from core.config.provenance import flatten
 from core.config.typed import KINDS
-
-ENTRIES = flatten(KEYS) | {f"STAGE.meta.{name}": entry for name, entry in flatten(STAGE_KEYS).items()}
-ENTRIES.pop("STAGE")
+from tests.config.trees import ENTRIES
 
 
 @pytest.mark.parametrize("name", ENTRIES)

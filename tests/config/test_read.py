@@ -1,13 +1,17 @@
-"""YAML texts are read by the C loader where there is one, to the same values as by PyYAML's own."""
+"""What the user wrote: the chain of `_BASE_` files, overrides, and the YAML loader behind both."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
 
+from core.config import load
 from core.config.provenance import COMMAND_LINE, Setting
-from core.config.read import LOADER, parse, plugins, read_overrides
+from core.config.read import LOADER, parse, plugins, read_chain, read_overrides
 from core.errors import UserError
+from tests.config.trees import merged, trees, without_empty
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -59,3 +63,79 @@ def test_plugins_are_a_list_of_names():
     assert plugins({"PLUGINS": Setting(["mine", 5], "leaf.yaml")}) == ["mine", "5"]
     with pytest.raises(UserError, match=r"leaf.yaml: PLUGINS is 'mine', which is not a list, e.g. \[my_method\]"):
         plugins({"PLUGINS": Setting("mine", "leaf.yaml")})
+
+
+def test_later_bases_win_and_the_file_wins_over_all(write, schemas):
+    write("SEED: 1\nEVAL: {EPISODES: 10, SEED: 1, BATCH: 1}\nSTAGE: {meta: {AUGMENT: [flip, jitter]}}", "_base_/a.yaml")
+    write("EVAL: {EPISODES: 20, SEED: 2}\nSTAGE: {meta: {AUGMENT: [crop-4]}}", "_base_/b.yaml")
+    leaf = write("_BASE_: [../_base_/a.yaml, ../_base_/b.yaml]\nEVAL: {EPISODES: 30}", "set/leaf.yaml")
+    loaded = load(leaf, [], schemas)
+    assert (loaded.cfg.SEED, loaded.cfg.EVAL.EPISODES, loaded.cfg.EVAL.SEED, loaded.cfg.EVAL.BATCH) == (1, 30, 2, 1)
+    assert loaded.cfg.STAGE.meta.AUGMENT == ["crop-4"]
+    assert loaded.sources == {
+        "SEED": "_base_/a.yaml",
+        "EVAL.EPISODES": "leaf.yaml",
+        "EVAL.SEED": "_base_/b.yaml",
+        "EVAL.BATCH": "_base_/a.yaml",
+        "STAGE.meta.AUGMENT": "_base_/b.yaml",
+    }
+    assert (loaded.stem, loaded.folder) == ("leaf", "set")
+
+
+def test_base_may_be_one_name_and_bases_have_bases(write, schemas):
+    write("SEED: 1", "a.yaml")
+    write("_BASE_: a.yaml", "b.yaml")
+    assert load(write("_BASE_: b.yaml"), [], schemas).cfg.SEED == 1
+
+
+def test_one_base_may_be_reached_twice(write, schemas):
+    write("SEED: 1", "a.yaml")
+    write("_BASE_: a.yaml", "b.yaml")
+    write("_BASE_: a.yaml", "c.yaml")
+    assert load(write("_BASE_: [b.yaml, c.yaml]"), [], schemas).cfg.SEED == 1
+
+
+def test_circular_bases(write, schemas):
+    write("_BASE_: leaf.yaml", "a.yaml")
+    with pytest.raises(UserError, match=r"leaf.yaml -> a.yaml -> leaf.yaml"):
+        load(write("_BASE_: a.yaml"), [], schemas)
+
+
+def test_missing_file_and_missing_base(write, tmp_path, schemas):
+    with pytest.raises(UserError, match=r"none.yaml cannot be read: No such file"):
+        load(tmp_path / "none.yaml", [], schemas)
+    with pytest.raises(UserError, match=r"none.yaml, which is a _BASE_ of .*leaf.yaml, cannot be read"):
+        load(write("_BASE_: none.yaml"), [], schemas)
+
+
+@pytest.mark.parametrize("base", ["5", "[5]", "{a: b}"])
+def test_base_must_name_files(base, refused):
+    assert "_BASE_ is" in refused(f"_BASE_: {base}")
+
+
+def test_syntax_error_names_file_and_line(refused):
+    assert "leaf.yaml, line 2: not valid YAML" in refused("SEED: 1\nEVAL: {A: ]\n")
+
+
+def test_file_that_is_no_text(tmp_path, schemas):
+    path = tmp_path / "leaf.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load(path, [], schemas)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "just words", "5"])
+def test_top_level_must_be_a_mapping(text, refused):
+    assert "must be a mapping" in refused(text)
+
+
+@settings(max_examples=30, deadline=None)
+@given(trees, trees, trees)
+def test_later_base_wins_whatever_is_in_it(a, b, leaf):
+    with tempfile.TemporaryDirectory() as folder:
+        for name, tree in (("a", a), ("b", b), ("leaf", leaf | {"_BASE_": ["a.yaml", "b.yaml"]})):
+            Path(folder, f"{name}.yaml").write_text(yaml.safe_dump(tree))
+        chain = read_chain(Path(folder, "leaf.yaml"))
+    read = {key: setting.value for key, setting in chain.items() if setting.value != {}}
+    assert read == without_empty(merged(merged(a, b), leaf))
+    assert all(s.source == "leaf.yaml" for key, s in chain.items() if key in without_empty(leaf))

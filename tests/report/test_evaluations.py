@@ -1,0 +1,102 @@
+"""Evaluations read back: which of a run, which are seeds of one recipe, and what may not be compared."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from core.report.evaluations import of_run
+
+CONFIG = "SEED: 0\nMETHOD: {NAME: A}\nEVAL: {EPISODES: 50}\n"
+
+
+def test_every_common_evaluation_is_compared(run, space):
+    for name in "AB":
+        for shot in (1, 5):
+            run(name, shot=shot)
+    run("B", seed=3)
+    out = space.script("run_compare.py", *(space.path / name for name in "AB"), "--format", "csv")[1]
+    settings = [row["setting"] for row in csv.DictReader(io.StringIO(out))]
+    assert settings == [f"Made test 2-way {shot}-shot, 50 episodes, seed 0" for shot in (1, 5)]
+
+
+def test_an_evaluation_folder_is_a_run(run, space):
+    run("A", seed=3)
+    folder = next(run("A").glob("eval/*/test_1s_0_50"))
+    code, out, _ = space.script("run_compare.py", folder, run("B"))
+    assert (code, "seed 0" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"way": 3}, "way 3 against 2"),
+        ({"shot": 5}, "shot 5 against 1"),
+        ({"query": 6}, "query 6 against 5"),
+        ({"seed": 1}, "seed 1 against 0"),
+        ({"episodes": 40}, "episodes 40 against 50"),
+        ({"fingerprint": "0" * 64}, "fingerprint 0000000000000000 against ffffffffffffffff"),
+        ({"classes": np.tile([1, 0], (50, 1))}, "other classes"),
+    ],
+)
+def test_other_episodes_are_refused_with_the_reason(changes, says, run, space):
+    code, out, err = space.script("run_compare.py", run("A"), run("B", **changes))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert says in err
+
+
+def test_bad_folders_are_one_sentence(run, space, tmp_path):
+    def refused(*arguments):
+        code, out, err = space.script("run_compare.py", *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        return err
+
+    good = run("A")
+    assert "holds no evaluation" in refused(good, tmp_path / "nowhere")
+    assert "given twice" in refused(good, good)
+    old = run("B")
+    file = next(old.glob("eval/*/*/result.json"))
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in content.items() if key != "fingerprint"}))
+    assert "lacks fingerprint" in refused(good, old)
+    file.write_text("{")
+    assert "not a readable result" in refused(good, old)
+    cut = run("C")
+    episodes = next(cut.glob("eval/*/*/episodes.csv"))
+    episodes.write_text("\n".join(episodes.read_text().splitlines()[:20]))
+    assert "lists 19 of 50 episodes" in refused(good, cut)
+    run("D")
+    assert "several evaluations" in refused(good, run("D", checkpoint="ebest_other"))
+    twin = [run(name, config=CONFIG) for name in ("E", "E_x")]
+    assert "same training seed" in refused(*twin)
+
+
+def recipe(run, name, config):
+    return of_run(run(name, config=config))[0].recipe
+
+
+@pytest.mark.parametrize(
+    ("config", "same"),
+    [
+        ("SEED: 3\nMETHOD: {NAME: A}\n", True),
+        (CONFIG + "PLUGINS: [mine]\n", True),
+        ("METHOD: {NAME: A}\nEVAL: {TRIALS: 9, PRIOR: 0.5, CACHE_MB: 9}\n", True),
+        ("METHOD: {NAME: A}\nBACKBONE: {NAME: ResNet12}\n", False),
+        ("METHOD: {NAME: A}\nEVAL: {SEED: 1}\n", False),
+    ],
+)
+def test_runs_that_differ_in_what_trains_nothing_are_of_one_recipe(config, same, run):
+    assert (recipe(run, "A_other", config) == recipe(run, "A", CONFIG)) == same
+
+
+def test_arguments_changed_at_test_are_part_of_a_recipe(run):
+    changed = of_run(run("A_changed", config=CONFIG, at_test={"k": 3}))[0].recipe
+    assert changed != recipe(run, "A", CONFIG)
+
+
+@pytest.mark.parametrize("config", [None, "[", "- a", "TASK: 5", "STAGES: 5", "STAGE:"])
+def test_a_run_without_a_readable_config_has_no_recipe(config, run):
+    assert recipe(run, "A", config) is None
