@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 from ..report.run import RunFolder
 
 log = logging.getLogger("fiveway")
@@ -16,6 +14,8 @@ class Scalars:
     """Writes one record an epoch; what a resumed run will write again is dropped first."""
 
     def __init__(self, run: RunFolder, records: int, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import: only training pays for it
+
         run.keep_metrics(records)
         self._run = run
         self._board = SummaryWriter(str(run.path / "tb"), purge_step=step)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import UserError
@@ -50,6 +48,8 @@ ALIKE_BY_EYE = frozenset("νβΨφϏϺႽ")
 
 def font_file(name: str) -> Path:
     """Path of a font that matplotlib ships."""
+    import matplotlib  # slow to import
+
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
     if not path.is_file():
         raise UserError(
@@ -67,6 +67,8 @@ def font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
 @cache
 def _charmap(name: str) -> frozenset[int]:
     """Code points that a font really holds, so that no image shows its box for missing characters."""
+    from matplotlib.ft2font import FT2Font
+
     return frozenset(FT2Font(str(font_file(name))).get_charmap())
 
 

@@ -15,9 +15,9 @@ import math
 import sys
 import unicodedata
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import PIL
 from PIL import Image
@@ -140,7 +140,7 @@ def render_glyphs(root: Path, size: int) -> None:
     """Draw and pack the splits that are not on disk yet."""
     if size < SMALLEST:
         raise UserError(f"DATASET.SIZE is {size}: Glyphs is legible from {SMALLEST} px on.")
-    source = f"drawn from the fonts of matplotlib {matplotlib.__version__}, Pillow {PIL.__version__}, seed {SEED}"
+    source = f"drawn from the fonts of matplotlib {version('matplotlib')}, Pillow {PIL.__version__}, seed {SEED}"
     for split in SPLITS:
         folder = split_dir(root, NAME, size, split)
         if prepared([folder]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from .stats import interval
 
@@ -29,6 +28,8 @@ def of_disjoint(accuracy: np.ndarray, tasks: int) -> dict[str, Any]:
     the number of tasks of one partition: mean over all +- t(0.975, n - 1) * s / sqrt(n), with s^2 the mean over
     partitions of the variance within each.
     """
+    from scipy.special import stdtrit  # slow to import
+
     parts = accuracy.reshape(-1, tasks)
     std = float(parts.var(axis=1, ddof=1).mean()) ** 0.5
     return {

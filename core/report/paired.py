@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr
-from scipy.stats import wilcoxon
 
 from .stats import t_interval
 
@@ -31,6 +29,9 @@ def paired(one: np.ndarray, other: np.ndarray) -> Paired:
     With d_i the difference in episode i, the interval is mean(d) +- t(0.975, n - 1) * s(d) / sqrt(n), and the t-test is
     that of t = mean(d) * sqrt(n) / s(d). Wilcoxon's test ranks |d_i| and leaves out episodes without a difference.
     """
+    from scipy.special import stdtr  # slow to import
+    from scipy.stats import wilcoxon
+
     d = (one - other).round(9)  # a mean over seeds is not exact, and must not break ties
     interval = t_interval(d)
     error = interval.std / len(d) ** 0.5

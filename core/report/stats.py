@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ def t_interval(accuracy: np.ndarray) -> Interval:
     Args:
         accuracy: [n] in percent, n of 2 or more.
     """
+    from scipy.special import stdtrit  # slow to import
+
     n = len(accuracy)
     std = float(np.std(accuracy, ddof=1))
     return Interval(float(np.mean(accuracy)), std, float(stdtrit(n - 1, 0.975)) * std / n**0.5)
