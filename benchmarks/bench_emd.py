@@ -36,8 +36,8 @@ from core.backbones.conv4 import Conv4
 from core.engine.device import tune_allocator
 from core.episode import DataInfo, Task
 from core.methods.deepemd import DeepEMD
-from core.ops.emd.nodes import compare
-from core.ops.emd.problem import emd_logits
+from core.ops.emd.distance import emd_logits
+from core.ops.emd.node_similarity import node_similarity
 from core.ops.emd.solvers import simplex
 
 WAY, QUERIES, TEMPERATURE = 5, 75, 12.5
@@ -90,7 +90,7 @@ def slopes(loss: Tensor, *inputs: Tensor) -> None:
 def layer(nodes: int, rounds: int) -> dict:
     """Forward and backward of 375 problems."""
     query, classes = feature_maps(nodes, 64)
-    similarity, weights = compare(query, classes, True)
+    similarity, weights = node_similarity(query, classes, True)
     leaves = [x.detach().requires_grad_() for x in (similarity, *weights)]
     plain = [x[0].detach().requires_grad_() for x in leaves]
     found = interleaved(
@@ -106,7 +106,7 @@ def layer(nodes: int, rounds: int) -> dict:
 def solver(nodes: int, rounds: int) -> dict:
     """The linear programs alone, against bare calls of cv2.EMD on prepared arrays, one after another and in a pool."""
     query, classes = feature_maps(nodes, 64)
-    similarity, weights = compare(query, classes, True)
+    similarity, weights = node_similarity(query, classes, True)
     cost = (1 - similarity).flatten(0, 2).double().contiguous()
     a, b = (nodes * (w / w.sum(-1, keepdim=True)).flatten(0, 2).double().contiguous() for w in weights)
     b = b * (a.sum(1) / b.sum(1))[:, None]
@@ -136,7 +136,7 @@ def head(rounds: int) -> dict:
     query, classes = (x.requires_grad_() for x in feature_maps(25, 640))
 
     def ours() -> None:
-        slopes(emd_logits(*compare(query, classes, True)), query, classes)
+        slopes(emd_logits(*node_similarity(query, classes, True)), query, classes)
 
     def naive() -> None:
         similarity, weights = naive_compare(query[0], classes[0])
@@ -165,9 +165,9 @@ def peak(what: str) -> int:
             similarity, weights = naive_compare(query[0], classes[0])
             slopes(plain_logits(similarity * 1.0, *weights), query, classes)
         elif what == "head":
-            slopes(emd_logits(*compare(query, classes, True)), query, classes)
+            slopes(emd_logits(*node_similarity(query, classes, True)), query, classes)
 
-    leaves = [x.detach().requires_grad_() for x in _flat(*compare(*feature_maps(25, 64), True))]
+    leaves = [x.detach().requires_grad_() for x in _flat(*node_similarity(*feature_maps(25, 64), True))]
     slopes(emd_logits(leaves[0][:, :2], (leaves[1][:, :2], leaves[2][:, :2])), *leaves)
     run(2)
     layer_alone = lambda: slopes(emd_logits(leaves[0], tuple(leaves[1:])), *leaves)  # noqa: E731
@@ -226,7 +226,7 @@ def plain_episodes(channels: int, rounds: int) -> dict:
     The map of a step is our matrix product: the broadcast would take most of the time.
     """
     query, classes = feature_maps(25, channels)
-    similarity, weights = compare(query, classes, True)
+    similarity, weights = node_similarity(query, classes, True)
     nodes = torch.nn.Parameter(classes[0].clone())
     sgd = torch.optim.SGD([nodes], lr=0.1, momentum=0.9, dampening=0.9)
 
@@ -237,7 +237,7 @@ def plain_episodes(channels: int, rounds: int) -> dict:
     def tuned() -> None:
         for step in range(70):
             support = query[0, 4 * step % 72 :][:4]
-            similarity, weights = compare(support[None], nodes[None], True)
+            similarity, weights = node_similarity(support[None], nodes[None], True)
             sgd.zero_grad()
             logits = plain_logits(similarity[0] * 1.0, *(w[0] for w in weights))
             F.cross_entropy(logits, torch.arange(4)).backward()

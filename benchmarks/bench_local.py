@@ -36,7 +36,7 @@ from torch import Tensor
 
 from core.engine.device import tune_allocator
 from core.episode import Task
-from core.ops.local import descriptors, local_scores
+from core.ops.local_descriptors import descriptors, local_scores
 
 WAY, QUERY, CHANNELS, IMAGES = 5, 15, 64, 300
 

@@ -27,8 +27,8 @@ import torch  # isort: skip
 from qpth.qp import QPFunction
 from torch import Tensor
 
-from core.ops.emd.nodes import compare
-from core.ops.emd.problem import emd_logits
+from core.ops.emd.distance import emd_logits
+from core.ops.emd.node_similarity import node_similarity
 
 NODES, STRENGTH = 25, 1e-6  # the strength is what DeepEMD's code gives it
 
@@ -52,7 +52,7 @@ def main() -> None:
     cli.add_argument("--problems", type=int, default=4, help="how many qpth solves")
     args = cli.parse_args()
     torch.set_num_threads(1)
-    similarity, weights = compare(*feature_maps(NODES, 64), True)
+    similarity, weights = node_similarity(*feature_maps(NODES, 64), True)
     leaves = [x.flatten(0, 2).detach().requires_grad_() for x in (similarity, *weights)]
     few = [x[: args.problems].double().detach().requires_grad_() for x in leaves]
     for w in few[1:]:

@@ -24,7 +24,7 @@ import torch  # isort: skip
 from core.engine.device import tune_allocator
 from core.ops.adapt import HeadSGD
 from core.ops.emd.solvers import simplex
-from core.ops.emd.structured import StructuredLayer
+from core.ops.emd.structured_layer import StructuredLayer
 
 SHOT = 5
 

@@ -1,18 +1,18 @@
-"""The vocabulary: what is handed from the loaders to the methods.
+"""The vocabulary: what the loaders pass to the methods.
 
 Letters used in every shape comment of the project:
 
-    T tasks side by side      N way        K shot       Q queries of a task (all classes together)
+    T tasks at once           N way        K shot       Q queries of a task (all classes together)
     n_s supports of a task    C channels   h w map size M images of a split
     V views (crops) of an image            D size of a word vector
 
 `Features` map a name to a tensor whose leading axes are [T, n] (or [n] outside a task):
 
-    image  [..., 3, H, W]     normalised pixels; [..., D] of a data set that holds features
+    image  [..., 3, H, W]     normalised pixels; [..., D] where the data set holds features
     crops  [..., V, 3, H, W]  normalised pixels of crops, resized to the image's size (DATASET.VIEWS)
-    vector [..., C]           one vector an image
+    vector [..., C]           one vector for each image
     map    [..., C, h, w]     the last feature map
-    parts  [..., V, C]        one vector a crop
+    parts  [..., V, C]        one vector for each crop
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Encoder = Callable[[Features], Features]
 class Task:
     """T episodes of one shape.
 
-    Supports are class-major: sorted by `support_y`. `query_y` is for the loss and the score alone; `forward`
-    never reads it. `shot` is None where the classes have unequal counts, and then T = 1. Generalized episodes also
-    have queries of base classes, Q_b of them.
+    Supports are sorted by `support_y`, class after class. Only the loss and the score read `query_y`, never `forward`.
+    `shot` is None where the classes have unequal numbers of supports; T is then 1. Generalized episodes also have Q_b
+    queries of base classes.
     """
 
     support: Features  # [T, n_s, ...]
@@ -42,21 +42,21 @@ class Task:
     query_y: Tensor  # [T, Q] in 0..N-1
     way: int
     shot: int | None
-    class_ids: Tensor  # [T, N] base classes 0..n_base-1, then val, then test; -1 for a user's own images
+    class_ids: Tensor  # [T, N] base classes are 0..n_base-1, then come val and test; -1 for images of a user
     seed: Tensor  # [T] int64, a function of the run's seed and the episode's index
-    progress: float = 1.0  # 0..1 of the stage, for schedules inside a method
-    semantics: Tensor | None = None  # [T, N, D] word vectors of the task's classes, where asked for
-    base: Features | None = None  # [n_base, ...] mean feature of each base class, at evaluation, where asked for
-    base_query: Features | None = None  # [T, Q_b, ...] images of base classes, none of them a class of the task
+    progress: float = 1.0  # share of the stage that is done, 0..1, for schedules inside a method
+    semantics: Tensor | None = None  # [T, N, D] word vectors of the task's classes, if the method needs them
+    base: Features | None = None  # [n_base, ...] mean feature of each base class, at evaluation, if the method needs it
+    base_query: Features | None = None  # [T, Q_b, ...] images of base classes that are not classes of the task
     base_query_y: Tensor | None = None  # [T, Q_b] base classes 0..n_base-1
 
     @property
     def tasks(self) -> int:
-        """T, the number of episodes side by side."""
+        """T, the number of episodes."""
         return self.support_y.shape[0]
 
     def encoded(self, encode: Encoder) -> Task:
-        """The same task with features instead of pixels; all its images pass the backbone together."""
+        """The same task with features instead of pixels; the backbone encodes all its images in one call."""
         parts = [self.support, self.query] + ([self.base_query] if self.base_query else [])
         features = encode(join(parts))
         sizes = [next(iter(part.values())).shape[1] for part in parts]
@@ -64,31 +64,31 @@ class Task:
         return replace(self, support=support, query=query, base_query=base_query[0] if base_query else None)
 
     def all_queries(self) -> Task:
-        """The same task with its base queries behind the others, [T, Q + Q_b, ...]; their `query_y` is -1."""
+        """The same task with its base queries after its queries, [T, Q + Q_b, ...]; their `query_y` is -1."""
         unknown = torch.full_like(self.base_query_y, -1)
         query_y = torch.cat([self.query_y, unknown], dim=1)
         return replace(self, query=join([self.query, self.base_query]), query_y=query_y)
 
 
 def join(parts: Sequence[Features]) -> Features:
-    """Features one behind the other along the second axis."""
+    """Concatenate features along their second axis."""
     return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
 
 def divide(features: Features, sizes: Sequence[int]) -> list[Features]:
-    """The reverse of `join`."""
+    """Undo `join`: parts of these sizes along the second axis."""
     pieces = {name: value.split(list(sizes), dim=1) for name, value in features.items()}
     return [{name: piece[i] for name, piece in pieces.items()} for i in range(len(sizes))]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A mini-batch of base-class images."""
+    """A mini-batch of images of base classes."""
 
     inputs: Features  # [n, ...]
     labels: Tensor  # [n] base class ids
     progress: float = 1.0
-    semantics: Tensor | None = None  # [n_base, D] word vectors of the base classes, where asked for
+    semantics: Tensor | None = None  # [n_base, D] word vectors of the base classes, if the method needs them
 
     def encoded(self, encode: Encoder) -> Batch:
         """The same batch with features instead of pixels."""
@@ -97,14 +97,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a method may know of the data when it is built: the widths of its heads come from here, never a YAML."""
+    """What a method may know of the data when it is built: here, not in a YAML, it finds the widths of its heads."""
 
     n_base: int
-    image_size: int  # 0 of a data set that holds features
-    way: int = 0  # of training episodes; 0 where the stage draws none
+    image_size: int  # 0 where the data set holds features
+    way: int = 0  # of training episodes; 0 where the stage has none
     shot: int = 0
     query: int = 0  # per class
-    features: int = 0  # length of the features of a data set that holds them instead of images
+    features: int = 0  # length of the features where the data set holds them instead of images
     words: Callable[[], Tensor] | None = field(default=None, repr=False)  # reads `semantics`
 
     @property
@@ -118,5 +118,5 @@ class DataInfo:
 
     @property
     def word_dim(self) -> int:
-        """D, or 0 without word vectors."""
+        """D, the length of a word vector; 0 without word vectors."""
         return 0 if self.semantics is None else self.semantics.shape[1]

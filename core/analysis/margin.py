@@ -26,7 +26,7 @@ from ..episode import Batch
 from ..errors import UserError
 from ..log import start_log
 from ..make import load_config
-from ..ops.spread import class_spread
+from ..ops.class_spread import class_spread
 from ..registry import OBJECTIVES
 from ..report.plots import Panel, plot_table
 from ..report.run import RunFolder, run_name, write_text

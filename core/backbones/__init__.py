@@ -1,1 +1,1 @@
-"""Networks: images [n, 3, H, W] (or stored features) to {map, vector}."""
+"""Backbones: networks from images [n, 3, H, W], or stored features [n, D], to {map, vector}."""

@@ -1,4 +1,4 @@
-"""What every backbone is made of."""
+"""The parts that backbones share: their base class, convolutions with batch-norm, conditioning and folding."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ VECTORS = {
 class ConvBN(nn.Sequential):
     """A convolution and its batch-norm, the pair that `fold` merges; `padding` None keeps the size.
 
-    `norm` is "running" (statistics of the training set at evaluation) or "batch" (statistics of the batch, always:
-    what methods that adapt the whole network need, and what makes them transductive).
+    `norm` is "running" (at evaluation, running statistics of the training) or "batch" (always statistics of the batch:
+    methods that adapt the whole network need them, and become transductive by them).
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class ConvBN(nn.Sequential):
 class Backbone(nn.Module):
     """Images [n, 3, H, W] to {map: [n, C, h, w], vector: [n, D]}.
 
-    A subclass sets `channels` (C) and `map_size` (h = w), and writes `maps`. Its first argument is the side of the
-    images, its second BACKBONE.VECTOR. One whose convolutions can be conditioned names their widths in `film_widths`,
-    and its `maps` takes a `Film` as well.
+    A subclass sets `channels` (C) and `map_size` (h = w), and implements `maps`. Its first argument is the side of the
+    images, its second BACKBONE.VECTOR. If its convolutions can be conditioned, `film_widths` lists their widths, and
+    `maps` takes a `Film` as well.
     """
 
     film_widths: tuple[int, ...] = ()
 
     channels: int
     map_size: int
-    native_vector = "mean"
-    input_dims = 3  # axes of an input: 3 of an image, 1 of stored features
+    native_vector = "mean"  # what BACKBONE.VECTOR native stands for
+    input_dims = 3  # axes of an input: 3 for an image, 1 for stored features
 
     def __init__(self, vector: str) -> None:
         super().__init__()
@@ -80,14 +80,14 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor, film: Film | None = None) -> dict[str, Tensor]:
-        """Both features of each image; `vector` is made of the map as BACKBONE.VECTOR says."""
+        """The map of each image and its vector, which BACKBONE.VECTOR makes from the map."""
         images = images.contiguous(memory_format=torch.channels_last)
         maps = self.maps(images) if film is None else self.maps(images, film)
         return {"map": maps, "vector": VECTORS[self.vector](maps)}
 
 
 def modulate(x: Tensor, gain_and_offset: tuple[Tensor, Tensor] | None) -> Tensor:
-    """gain * x + offset for each image and channel of [n, C, h, w], after a convolution's batch-norm; None = as is."""
+    """gain * x + offset for each image and channel of x [n, C, h, w]; None leaves x as it is."""
     if gain_and_offset is None:
         return x
     gain, offset = gain_and_offset
@@ -95,7 +95,7 @@ def modulate(x: Tensor, gain_and_offset: tuple[Tensor, Tensor] | None) -> Tensor
 
 
 def fold(module: nn.Module) -> nn.Module:
-    """A copy for evaluation with the running statistics of every ConvBN folded into its convolution, once."""
+    """A copy for evaluation, with the running statistics of every ConvBN folded into its convolution."""
     folded = copy.deepcopy(module).eval()
     for block in folded.modules():
         if isinstance(block, ConvBN) and getattr(block[1], "track_running_stats", False):
@@ -104,10 +104,10 @@ def fold(module: nn.Module) -> nn.Module:
 
 
 def size_after_pools(image_size: int, pools: int, backbone: str) -> int:
-    """h = w after `pools` halvings.
+    """The side of the map, h = w, after the image has been halved `pools` times, rounded down.
 
     Raises:
-        UserError: where nothing is left.
+        UserError: where no pixel is left.
     """
     size = image_size >> pools
     if size < 1:

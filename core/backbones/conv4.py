@@ -16,15 +16,15 @@ class Conv4(Backbone):
     113,088 parameters at 64 channels. 84 px give maps of 5x5, 32 px of 2x2; `native` vectors are flattened.
 
     Args:
-        width: channels of a block.
-        widen: the last two blocks have so many times as many; 2 is the 64-64-128-128 of Gidaris and Komodakis (CVPR
+        width: channels of the first two blocks.
+        widen: factor for the channels of the last two blocks; 2 gives the 64-64-128-128 of Gidaris and Komodakis (CVPR
             2018).
-        pools: only the first so many blocks halve the image; methods on local descriptors want maps larger than 2x2.
+        pools: how many blocks, from the first, halve the image; methods on local descriptors need maps above 2x2.
         last_relu: whether the last block has a ReLU; cosine classifiers do better with features of both signs.
         norm: see `ConvBN`.
 
-    Differs from the authors' code: pooling comes before the ReLU. The two commute, and the ReLU then sees a quarter
-    of the values.
+    Differs from the authors' code: pooling comes before the ReLU. The result is the same, and the ReLU then runs on a
+    quarter of the values.
     """
 
     native_vector = "flatten"

@@ -1,4 +1,4 @@
-"""Features: no network, for data sets that hold features instead of images."""
+"""Features: the backbone of data sets that hold features instead of images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from .blocks import Backbone
 
 @BACKBONES.register("Features")
 class Features(Backbone):
-    """Hands stored features on as `vector`; there are no maps.
+    """Passes stored features on as `vector`; there are no maps.
 
-    `width`: a learned linear layer to so many numbers, without which methods such as ProtoNet have nothing to learn
-    (0 = the features as they are). `dropout` of the features in training is 0.5 in the code of Gidaris and Komodakis
-    (CVPR 2018), whose second stage trains on stored features.
+    Args:
+        length: D, the length of a stored feature.
+        vector: BACKBONE.VECTOR, which has no effect here.
+        width: output width of a learned linear layer, without which methods such as ProtoNet have nothing to learn; 0 =
+            no layer.
+        dropout: of the features in training; 0.5 in the code of Gidaris and Komodakis (CVPR 2018), whose second stage
+            trains on stored features.
     """
 
     input_dims = 1

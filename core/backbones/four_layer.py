@@ -1,4 +1,4 @@
-"""The four-layer networks of M2L, after DN4's: made for their maps."""
+"""The four-layer networks of M2L, which follow DN4's, for methods that compare maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .blocks import Backbone, ConvBN, size_after_pools
 
 
 class FourLayer(Backbone):
-    """A sequence of layers, xavier-initialised."""
+    """A sequence of layers that starts from Xavier's initial weights."""
 
     def __init__(self, vector: str, layers: list[nn.Module], width: int, map_size: int) -> None:
         super().__init__(vector)
@@ -26,9 +26,9 @@ class FourLayer(Backbone):
 
 
 def _blocks(width: int, norm: str, pools: list[bool]) -> list[nn.Module]:
-    """3x3 convolution, batch-norm, LeakyReLU(0.2), and a 2x2 max-pool where asked, before the activation.
+    """Blocks of a 3x3 convolution, batch-norm, a 2x2 max-pool where `pools` is true, and LeakyReLU(0.2).
 
-    The authors' code pools after it; the two commute.
+    Differs from the authors' code: pooling comes before the activation, with the same result.
     """
     layers: list[nn.Module] = []
     for block, pool in enumerate(pools):
@@ -40,7 +40,7 @@ def _blocks(width: int, norm: str, pools: list[bool]) -> list[nn.Module]:
 
 @BACKBONES.register("FourLayer_64F")
 class FourLayer64F(FourLayer):
-    """Three blocks, the first two halved, and a convolution without padding, batch-norm or activation.
+    """Three blocks, of which two halve the image, then a convolution without padding, batch-norm or activation.
 
     112,704 parameters at 64 channels. 84 px give maps of 19x19 (361 local descriptors, which may be negative), 32 px
     of 6x6; `native` vectors are averaged.
@@ -55,7 +55,7 @@ class FourLayer64F(FourLayer):
 
 @BACKBONES.register("FourLayer_64F_4x")
 class FourLayer64F4x(FourLayer):
-    """Four equal blocks, each halved: 112,832 parameters at 64 channels, maps of 5x5 at 84 px and 2x2 at 32."""
+    """Four equal blocks that halve the image: 112,832 parameters at 64 channels, maps of 5x5 at 84 px, 2x2 at 32."""
 
     def __init__(self, image_size: int, vector: str, *, width: int = 64, norm: str = "running") -> None:
         side = size_after_pools(image_size, 4, "FourLayer_64F_4x")

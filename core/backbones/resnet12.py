@@ -18,9 +18,14 @@ class ResNet12(Backbone):
     """Four residual blocks of three 3x3 convolutions, each followed by a 2x2 max-pool: 12,424,320 parameters.
 
     84 px give maps of 640x5x5, 32 px of 640x2x2; `native` vectors are averaged (MetaOptNet flattens).
-    `pools`: only the first so many blocks halve the image; DeepBDC's network has 3.
-    `drop_rate` drops elements in the first two blocks and squares of `drop_size` pixels in the last two (DropBlock,
-    Ghiasi et al., NeurIPS 2018). Papers use 0.1 with size 5 at 84 px and size 2 at 32 px.
+
+    Args:
+        drop_rate: dropout, of elements in the first two blocks and of squares in the last two (DropBlock, Ghiasi et
+            al., NeurIPS 2018).
+        drop_size: side of the squares, in pixels of the map. Papers use rate 0.1 with size 5 at 84 px and 2 at 32 px.
+        drop_ramp: training steps over which the DropBlock rate rises, see `DropBlock`.
+        pools: how many blocks, from the first, halve the image; 3 in DeepBDC's network.
+        norm: see `ConvBN`.
     """
 
     native_vector = "mean"
@@ -61,7 +66,7 @@ class ResNet12(Backbone):
 class Residual(nn.Module):
     """Three convolutions plus a 1x1 shortcut, LeakyReLU(0.1), 2x2 max-pool, dropout.
 
-    Differs from the authors' code: the last pooling comes before the last LeakyReLU, with which it commutes.
+    Differs from the authors' code: the pooling comes before the last LeakyReLU, with the same result.
     """
 
     def __init__(self, in_channels: int, channels: int, drop: nn.Module, norm: str, pool: bool = True) -> None:
@@ -83,11 +88,11 @@ class Residual(nn.Module):
 
 
 class DropBlock(nn.modules.dropout._DropoutNd):
-    """Drop squares of `size` x `size` pixels, each channel for itself, and rescale what is left.
+    """Set squares of `size` x `size` pixels to 0, in each channel independently, and rescale the others.
 
     The keep rate falls linearly from 1 to 1 - rate over `ramp` training calls, so it depends on the number of steps,
-    not of images. On a map of side f the seeds lie in the interior of side f - size + 1 with probability
-    gamma = rate / size^2 * f^2 / (f - size + 1)^2.
+    not of images. A square starts at each position of the interior, whose side is f - size + 1 on a map of side f, with
+    probability gamma = rate / size^2 * f^2 / (f - size + 1)^2.
 
     Differs from MetaOptNet's code: the counter is a buffer (kept in checkpoints) and counts training calls only;
     a `size` larger than the map acts as the map's side.

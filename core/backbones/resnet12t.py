@@ -18,12 +18,12 @@ CONVOLUTIONS = 3  # of a block
 class ResNet12T(Backbone):
     """Four residual blocks of three 3x3 convolutions, with swish: 7,996,800 parameters at 64-128-256-512.
 
-    84 px give maps of 512x11x11, 32 px of 512x4x4: odd sides are rounded up, as TensorFlow's padding does; `native`
-    vectors are averaged.
+    84 px give maps of 512x11x11, 32 px of 512x4x4: half of an odd side is rounded up, as by TensorFlow's padding;
+    `native` vectors are averaged.
 
     Args:
-        width: channels of the first block; each later one has twice as many.
-        pools: the first so many blocks halve the image: 3 in the authors' code, 4 in the paper's text.
+        width: channels of the first block; each next block has twice as many.
+        pools: how many blocks, from the first, halve the image: 3 in the authors' code, 4 in the paper's text.
         norm: see `ConvBN`.
 
     A `Film` acts on the 3x3 convolutions, after their batch-norm.

@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al., CVPR 2016) without its classifier, as few-shot papers use it at 224 and at smaller sizes."""
+"""ResNet-18 (He et al., CVPR 2016) without its classifier, as few-shot papers use it at 224 px and at smaller sizes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class ResNet18(Backbone):
             one 3x3 convolution of stride 1 for small images: 84 px give 512x11x11, 32 px 512x4x4, 11,168,832.
         drop_rate, drop_size, drop_ramp: dropout after every block as in `ResNet12`: of elements in the first two
             stages, of squares in the last two. NegMargin uses 0.1 to 0.2 with squares of 3 to 5 pixels.
+        norm: see `ConvBN`.
     """
 
     def __init__(

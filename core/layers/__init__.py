@@ -1,1 +1,1 @@
-"""Layers that several methods share: networks with weights, unlike the pure functions of `core.ops`."""
+"""Layers that methods share: modules with weights, unlike the pure functions of `core.ops`."""

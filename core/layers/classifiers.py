@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class CosineClassifier(nn.Module):
     """Logits scale * norm_j * cos(z, w_j); the norm is 1, or learned for each class (weight normalisation).
 
-    `learn_scale` makes the scale a parameter, too.
+    With `learn_scale` the scale is a parameter, too.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class CosineClassifier(nn.Module):
 
 
 class DotClassifier(nn.Module):
-    """Logits scale * <z, w_j>, without a bias; `learn_scale` makes the scale a parameter."""
+    """Logits scale * <z, w_j>, without a bias; with `learn_scale` the scale is a parameter."""
 
     def __init__(self, width: int, classes: int, scale: float, learn_scale: bool = False) -> None:
         super().__init__()

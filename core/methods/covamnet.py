@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
-from ..ops.local import class_moments, descriptors, quadratic_forms
+from ..ops.local_descriptors import class_moments, descriptors, quadratic_forms
 from ..registry import METHODS
 from .base import Method
 

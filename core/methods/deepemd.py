@@ -11,11 +11,12 @@ from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
 from ..ops.adapt import HeadSGD
-from ..ops.emd.nodes import compare
-from ..ops.emd.problem import emd, emd_logits, solver_named
-from ..ops.emd.structured import StructuredLayer
+from ..ops.emd.distance import emd, emd_logits
+from ..ops.emd.node_similarity import node_similarity
+from ..ops.emd.solvers import solver_named
+from ..ops.emd.structured_layer import StructuredLayer
 from ..ops.groups import mean_by_class
-from ..ops.local import descriptors, pyramid
+from ..ops.local_descriptors import descriptors, pyramid
 from ..registry import METHODS
 from .base import Method
 
@@ -37,7 +38,7 @@ class DeepEMD(Method):
     Args:
         variant: nodes are the positions of the map (fcn), or the crops of DATASET.VIEWS (grid, sampling), which need
             BACKBONE.VECTOR: mean.
-        solver, form, l2_strength: see `core.ops.emd.problem.solver_named`.
+        solver, form, l2_strength: see `core.ops.emd.solvers.solver_named`.
         feature_pyramid: side lengths of pooled maps whose positions are nodes too, e.g. [2, 1]; fcn only.
         sfc_lr, sfc_wd, sfc_update_step, sfc_bs: the SFC's SGD: rate, decay, passes over the supports, mini-batch;
             may be others at test than in training.
@@ -120,13 +121,13 @@ class DeepEMD(Method):
                 "A flow is drawn between the positions of two maps: choose METHOD.ARGS.variant fcn without a "
                 "feature_pyramid, at 1 shot."
             )
-        similarity, weights = compare(self._nodes(query), self._nodes(support), self.centred)
+        similarity, weights = node_similarity(self._nodes(query), self._nodes(support), self.centred)
         scaled = [w * (w.shape[-1] / w.sum(-1, keepdim=True)) for w in weights]
         return emd(1 - similarity, *scaled, self.solve)[1], *scaled
 
     def logits(self, query: Tensor, classes: Tensor) -> Tensor:
         """Maps, parts or nodes of queries [T, Q, ...] and classes [T, N, ...] to [T, Q, N]."""
-        similarity, weights = compare(self._nodes(query), self._nodes(classes), self.centred)
+        similarity, weights = node_similarity(self._nodes(query), self._nodes(classes), self.centred)
         return emd_logits(similarity, weights, self.logit_scale, self.solve, self.weight_grad)
 
     def _layer(self, support: Tensor) -> StructuredLayer:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..ops.local import descriptors, local_scores, pyramid
+from ..ops.local_descriptors import descriptors, local_scores, pyramid
 from ..registry import METHODS
 from .base import Method
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..ops.groups import stacked_by_class
-from ..ops.local import descriptors
+from ..ops.local_descriptors import descriptors
 from ..ops.ridge import reconstruction_error
 from ..registry import METHODS
 from .base import Method, load_matching

@@ -17,7 +17,7 @@ from ..layers.part_graph import PartGraph
 from ..ops.distances import squared_euclidean
 from ..ops.gaussians import gaussian, kl_divergence, wasserstein
 from ..ops.groups import class_mean, class_shots
-from ..ops.local import descriptors, local_scores
+from ..ops.local_descriptors import descriptors, local_scores
 from ..registry import METHODS
 from .base import Method
 

@@ -1,1 +1,1 @@
-"""Pure functions over leading axes."""
+"""Pure functions on tensors, for any leading axes; what has weights stands in `core.layers`."""

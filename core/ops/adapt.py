@@ -1,11 +1,11 @@
-"""Fine-tuned heads, all tasks at once.
+"""Linear and cosine heads fine-tuned on the supports, all tasks at once.
 
-Gradient steps on a head's row w_j only ever add multiples of w_j and of the supports z_i, so the row stays
+A gradient step on a head's row w_j adds multiples of w_j and of the supports z_i, so the row always has the form
 
-    w_j = c_j w_j(0) + sum_i a_ji z_i,
+    w_j = c_j w_j(0) + sum_i a_ji z_i.
 
-and SGD can run on the n + 1 coefficients with the Gram matrix of the supports instead of on d weights. The result
-is the weight-space result up to rounding, at a cost that does not depend on d.
+SGD can therefore run on the n + 1 coefficients of each row, with the Gram matrix of the supports, instead of on its d
+weights. The result is the same up to rounding, and the cost does not depend on d.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from . import random
 class HeadSGD:
     """SGD on a few-shot head: `passes` over the supports in mini-batches of `batch`, reshuffled each pass.
 
-    `steps`, where it is not 0, takes the place of `passes`: so many steps, the last pass cut short. Momentum and
-    dampening follow torch.optim.SGD: the first step is not dampened.
+    `steps`, where it is not 0, replaces `passes`: the last pass may then end early. Momentum and dampening follow
+    torch.optim.SGD: the first step is not dampened.
     """
 
     passes: int = 100
@@ -36,9 +36,9 @@ class HeadSGD:
     weight_decay: float = 1e-3
 
     def batches(self, seed: Tensor, supports: int) -> list[Tensor]:
-        """Indices [T, <= batch] of the supports of each step, in the order that the seeds [T] give."""
-        in_a_pass = -(-supports // self.batch)
-        passes = -(-self.steps // in_a_pass) if self.steps else self.passes
+        """Indices [T, <= batch] of the supports in each step; the seeds [T] decide their order."""
+        steps_a_pass = -(-supports // self.batch)
+        passes = -(-self.steps // steps_a_pass) if self.steps else self.passes
         order = random.permutation(random.hashes(seed, "head-passes", passes), "order", supports)
         steps = [batch for pass_order in order.unbind(1) for batch in pass_order.split(self.batch, dim=1)]
         return steps[: self.steps or None]
@@ -52,7 +52,7 @@ class Head:
     scale: float
     cosine: bool
     bias: Tensor | None = None  # [T, N], linear heads
-    norm: Tensor | None = None  # [T, N], factor of each cosine
+    norm: Tensor | None = None  # [T, N], factor of each row's cosine
 
     def logits(self, query: Tensor) -> Tensor:
         """Queries [T, Q, d] to [T, Q, N]."""
@@ -77,7 +77,7 @@ def fit_cosine_head(
         seed: [T], decides the order of the mini-batches.
         scale: multiplies the cosine.
         sgd: the recipe.
-        learn_norm: each row has a factor of its own, trained like a weight and starting at the initial row's length
+        learn_norm: whether each row has a factor that is trained like a weight and starts at the initial row's length
             (weight normalisation, Salimans and Kingma 2016).
     """
     z = F.normalize(support, dim=-1)
@@ -89,7 +89,10 @@ def fit_cosine_head(
 def fit_linear_head(
     support: Tensor, labels: Tensor, start: Tensor, seed: Tensor, scale: float, sgd: HeadSGD, bias: Tensor | None = None
 ) -> Head:
-    """As `fit_cosine_head`, for logits scale * <z, w> + b; `bias` [T, N] is where b starts, None for no bias."""
+    """Minimise the cross-entropy of scale * <z, w> + b over the supports of each task.
+
+    Arguments are those of `fit_cosine_head`; `bias` [T, N] is where b starts, None = no bias.
+    """
     fitted = _LinearHead(support, start, scale, bias)
     _descend(fitted, labels, seed, sgd)
     return Head(
@@ -98,7 +101,7 @@ def fit_linear_head(
 
 
 def _descend(head: _GramHead, labels: Tensor, seed: Tensor, sgd: HeadSGD) -> None:
-    """Run the recipe; parameters and their momenta are updated in place."""
+    """Run the recipe on the parameters of `head`, in place."""
     target = F.one_hot(labels, head.parameters[1].shape[1]).to(head.gram.dtype).transpose(1, 2)
     momenta: list[Tensor] = []
     for batch in sgd.batches(seed, labels.shape[1]):
@@ -115,7 +118,7 @@ def _descend(head: _GramHead, labels: Tensor, seed: Tensor, sgd: HeadSGD) -> Non
 
 
 class _GramHead:
-    """Coefficients a [T, N, n] and c [T, N] of the rows of T heads, and a third parameter [T, N] where there is one."""
+    """The rows of T heads by their coefficients a [T, N, n] and c [T, N]; a norm or a bias [T, N] may come third."""
 
     def __init__(self, z: Tensor, start: Tensor, scale: float, third: Tensor | None) -> None:
         self.gram = z @ z.transpose(1, 2)  # [T, n, n] <z_i, z_k>
@@ -132,22 +135,22 @@ class _GramHead:
         return c[..., None] * start + a @ z
 
     def gradients(self, batch: Tensor, target: Tensor) -> list[Tensor]:
-        """Of the loss on supports `batch` [T, b] by each parameter; `target` [T, N, n] is one-hot."""
+        """Gradients of the loss on the supports `batch` [T, b] by each parameter; `target` [T, N, n] is one-hot."""
         raise NotImplementedError
 
     def columns(self, batch: Tensor) -> Tensor:
-        """Index that gathers the batch's columns of an [T, N, n] tensor."""
+        """The index with which `gather` takes the batch's columns of a [T, N, n] tensor."""
         return batch[:, None].expand(-1, self.cross.shape[1], -1)
 
 
 class _CosineHead(_GramHead):
-    """Logits scale * norm_j * cos(z, w_j), the norm 1 and fixed unless it is learned."""
+    """Logits scale * norm_j * cos(z, w_j); the norm is 1 unless it is learned."""
 
     def __init__(self, z: Tensor, start: Tensor, scale: float, learn_norm: bool) -> None:
         super().__init__(z, start, scale, start.norm(dim=-1) if learn_norm else None)
 
     def gradients(self, batch: Tensor, target: Tensor) -> list[Tensor]:
-        """By a, by c, and by the norm where it is learned."""
+        """Gradients by a, by c, and by the norm where it is learned."""
         a, c, *norm = self.parameters
         from_supports = a @ self.gram
         dots = from_supports + c[..., None] * self.cross  # [T, N, n] <w_j, z_i>
@@ -157,18 +160,18 @@ class _CosineHead(_GramHead):
         cosine = dots.gather(2, columns) * length2.rsqrt()[..., None]
         factor = self.scale * norm[0] if norm else torch.full_like(c, self.scale)
         error = ((factor[..., None] * cosine).softmax(1) - target.gather(2, columns)) / batch.shape[1]
-        turned = (error * cosine).sum(-1)
-        along_row = -factor * turned / length2
+        error_cosine = (error * cosine).sum(-1)
+        along_row = -factor * error_cosine / length2
         by_a = along_row[..., None] * a
         by_a.scatter_add_(2, columns, error * (factor * length2.rsqrt())[..., None])
-        return [by_a, along_row * c, *([self.scale * turned] if norm else [])]
+        return [by_a, along_row * c, *([self.scale * error_cosine] if norm else [])]
 
 
 class _LinearHead(_GramHead):
     """Logits scale * <z, w_j> + b_j."""
 
     def gradients(self, batch: Tensor, target: Tensor) -> list[Tensor]:
-        """By a, by c (nothing: the loss moves a row by supports alone), and by the bias where there is one."""
+        """Gradients by a, by c (zero: the loss only adds supports to a row), and by the bias where there is one."""
         a, c, *bias = self.parameters
         columns = self.columns(batch)
         dots = (a @ self.gram + c[..., None] * self.cross).gather(2, columns)

@@ -1,20 +1,20 @@
-"""Brownian distance covariance: a feature map as a matrix of distances between its channels."""
+"""Brownian distance covariance (BDC): a feature map as a matrix of distances between its channels."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-AT_ONCE = 1 << 20  # numbers in the distance matrices of the images that are computed together
+AT_ONCE = 1 << 20  # numbers in the distance matrices that are computed together
 
 
 def bdc_vectors(maps: Tensor, log_scale: Tensor) -> Tensor:
     """Upper triangles of the BDC matrices of maps [n, d, h, w], diagonals included: [n, d (d + 1) / 2].
 
-    With channels x_i in R^hw: D_ij = sqrt(exp(log_scale) |x_i - x_j|^2 + 1e-5), from which row and column means are
-    taken and the overall mean is added back. The 1e-5 keeps the root's gradient finite.
+    With channels x_i in R^hw: D_ij = sqrt(exp(log_scale) |x_i - x_j|^2 + 1e-5). Its row and column means are subtracted
+    and its overall mean is added. The 1e-5 keeps the root's gradient finite.
 
-    The matrices hold d^2 numbers an image, so they are made for a few images at a time.
+    A matrix has d^2 numbers for each image, so only a few images are computed at a time.
     """
     d = maps.shape[1]
     rows, columns = torch.triu_indices(d, d, device=maps.device)
@@ -26,7 +26,8 @@ def bdc_vectors(maps: Tensor, log_scale: Tensor) -> Tensor:
 def _centred(channels: Tensor, log_scale: Tensor) -> Tensor:
     """Doubly centred distances of channels [n, d, hw]: [n, d, d].
 
-    Scaled before the products rather than after, and in place where a gradient needs no old value: time is memory here.
+    Memory traffic takes most of the time: so the channels, not the products, are scaled, and operations are in place
+    where the gradient needs no old value.
     """
     channels = channels * (log_scale / 2).exp()
     gram = channels @ channels.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Reductions over the images of a class: the one place that knows how supports are laid out."""
+"""Sums and means over the supports of each class: the one place that knows the order of supports in a task."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..episode import Task
 
 
 def class_mean(task: Task, feature: str) -> Tensor:
-    """Mean support feature of each class, [T, n_s, *] to [T, N, *]; unequal shots included."""
+    """Mean of a feature over the supports of each class, [T, n_s, *] to [T, N, *]; shots may be unequal."""
     return mean_by_class(task.support[feature], task)
 
 
 def mean_by_class(support: Tensor, task: Task) -> Tensor:
-    """As `class_mean`, of supports that were transformed, [T, n_s, *]."""
+    """Mean of `support` [T, n_s, *], one entry for each support of the task, over each class: [T, N, *]."""
     if task.shot is not None:
         return support.unflatten(1, (task.way, task.shot)).mean(2)
     member = F.one_hot(task.support_y, task.way).to(support.dtype)
@@ -24,16 +24,16 @@ def mean_by_class(support: Tensor, task: Task) -> Tensor:
 
 
 def class_shots(task: Task) -> list[int]:
-    """Supports of each class, which stand one class after another: N numbers that sum to n_s."""
+    """The number of supports of each class, in the order of the classes: N numbers that sum to n_s."""
     if task.shot is not None:
         return [task.shot] * task.way
     return task.support_y[0].bincount(minlength=task.way).tolist()
 
 
 def stacked_by_class(support: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-    """Supports [T, n_s, *] class by class, [T, N, K, *], and the shot of each class, [T, N].
+    """Supports [T, n_s, *] stacked class by class, [T, N, K, *], and the shot of each class, [T, N].
 
-    Where shots are unequal, K is the largest and the places that are left hold zeros.
+    Where shots are unequal, K is the largest shot, and the other classes are padded with zeros.
     """
     shots = F.one_hot(task.support_y, task.way).sum(1)
     if task.shot is not None:

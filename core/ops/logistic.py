@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .adapt import Head
 
-BIAS_HOLD = 1e-6  # holds the common shift of the biases, which changes nothing
+BIAS_HOLD = 1e-6  # penalty of the biases, against a common shift, which changes no probability
 
 
 def fit_logistic(
@@ -19,8 +19,8 @@ def fit_logistic(
     """Minimise |W|^2 / 2 + C * sum_i CE(W z_i + b, y_i) for each task; the bias b is not penalised.
 
     This is what scikit-learn's LogisticRegression(C=C) solves. The rows of the minimiser are combinations of the
-    supports, so with K = Z Z^T = L L^T the rows of L stand for the supports, and there are N (n + 1) unknowns whatever
-    the width. Newton's equations are solved by conjugate gradients, preconditioned by the bound C X^T X / 2 + penalty
+    supports. So with K = Z Z^T = L L^T the rows of L can replace the supports, and there are N (n + 1) unknowns for any
+    width d. Newton's equations are solved by conjugate gradients, preconditioned by the bound C X^T X / 2 + penalty
     on the Hessian (Boehning 1992). Computed in float64.
 
     Args:
@@ -28,8 +28,8 @@ def fit_logistic(
         labels: [T, n] in 0..N-1.
         way: N.
         inverse_penalty: C.
-        steps: Newton steps at most.
-        tolerance: largest entry of the gradient at which it stops.
+        steps: the most Newton steps.
+        tolerance: a task stops once no entry of its gradient is larger.
     """
     z = support.double()
     gram = z @ z.transpose(1, 2)
@@ -46,7 +46,7 @@ def fit_logistic(
     for _ in range(steps):
         probability = (inputs @ rows.transpose(1, 2)).softmax(-1)
         gradient = inverse_penalty * (probability - target).transpose(1, 2) @ inputs + penalty * rows
-        going = gradient.abs().amax((1, 2)) >= tolerance  # each task stops by itself, whatever stands beside it
+        going = gradient.abs().amax((1, 2)) >= tolerance  # each task stops by itself, whatever the others do
         if not going.any():
             break
         step = _Curvature(probability, inputs, penalty, inverse_penalty, bound).solve(gradient)
@@ -58,7 +58,7 @@ def fit_logistic(
 
 @dataclass(frozen=True)
 class _Curvature:
-    """The Hessian at probabilities [T, n, N], as a map of rows [T, N, n + 1]."""
+    """The Hessian at the probabilities [T, n, N], as a linear map of rows [T, N, n + 1]."""
 
     probability: Tensor
     inputs: Tensor
@@ -68,32 +68,32 @@ class _Curvature:
 
     def times(self, rows: Tensor) -> Tensor:
         """Hessian @ rows."""
-        p, moved = self.probability, self.inputs @ rows.transpose(1, 2)
-        curved = p * (moved - (p * moved).sum(-1, keepdim=True))
+        p, logits = self.probability, self.inputs @ rows.transpose(1, 2)
+        curved = p * (logits - (p * logits).sum(-1, keepdim=True))
         hold = self.penalty + BIAS_HOLD * (self.penalty == 0)
         return self.inverse_penalty * curved.transpose(1, 2) @ self.inputs + hold * rows
 
     def solve(self, gradient: Tensor, iterations: int = 60) -> Tensor:
-        """Hessian^-1 gradient, the more exact the smaller the gradient: Newton then converges quadratically."""
+        """Hessian^-1 gradient. The smaller the gradient, the more exact: so Newton's method converges quadratically."""
         size = gradient.abs().amax((1, 2))
         enough = size * size.sqrt().clamp(max=0.1)
-        residual, found = gradient, torch.zeros_like(gradient)
-        direction = better = self._precondition(residual)
-        product = (residual * better).sum((1, 2))
+        residual, solution = gradient, torch.zeros_like(gradient)
+        direction = scaled = self._precondition(residual)
+        product = (residual * scaled).sum((1, 2))
         going = torch.ones_like(product, dtype=torch.bool)
         for _ in range(iterations):
             curved = self.times(direction)
             length = going * product / (direction * curved).sum((1, 2)).clamp(min=1e-300)
-            found = found + length[:, None, None] * direction
+            solution = solution + length[:, None, None] * direction
             residual = residual - length[:, None, None] * curved
             going = going & (residual.abs().amax((1, 2)) > enough)
             if not going.any():
                 break
-            better = self._precondition(residual)
-            before, product = product, (residual * better).sum((1, 2))
-            direction = better + (product / before.clamp(min=1e-300))[:, None, None] * direction
-        return found
+            scaled = self._precondition(residual)
+            before, product = product, (residual * scaled).sum((1, 2))
+            direction = scaled + (product / before.clamp(min=1e-300))[:, None, None] * direction
+        return solution
 
     def _precondition(self, rows: Tensor) -> Tensor:
-        """The bound's inverse on rows, the same for every class."""
+        """Multiply rows by the inverse of the bound, which is the same for every class."""
         return torch.cholesky_solve(rows.transpose(1, 2), self.bound).transpose(1, 2)

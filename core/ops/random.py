@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-MANY_STEPS = 64  # of a shuffle, above which its arrays are stored
+MANY_STEPS = 64  # a shuffle of more steps stores its array
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
@@ -24,7 +24,7 @@ def key(*parts: str | int) -> int:
 
 
 def mix(state: Tensor) -> Tensor:
-    """SplitMix64's finaliser: [..] int64 to [..] int64, every output bit depending on every input bit."""
+    """SplitMix64's finaliser: [..] int64 to [..] int64; every output bit depends on every input bit."""
     for shift, multiplier in _MIX:
         state = (state ^ _shift_right(state, shift)) * _signed(multiplier)
     return state ^ _shift_right(state, 31)
@@ -58,45 +58,45 @@ def permutation(seed: Tensor, tag: str | int, n: int) -> Tensor:
 def subset(seed: Tensor, tag: str | int, sizes: Tensor, k: int) -> Tensor:
     """k different numbers below `sizes`, uniformly and in random order: seeds and sizes [*S] to [*S, k] int64.
 
-    The first k steps of a Fisher-Yates shuffle. Its array is stored for many steps alone: for few, a position's content
-    is looked up among the swaps made so far, so the cost does not depend on `sizes` but grows with k^2. The remainder's
-    bias is below size / 2^63.
+    These are the first k steps of a Fisher-Yates shuffle. Only a shuffle of many steps stores its array. With few steps
+    the content of a position is looked up among the swaps so far, at a cost that does not depend on `sizes` but grows
+    with k^2. The bias of taking a remainder is below size / 2^63.
     """
     words = _shift_right(hashes(seed, tag, k), 1)
     return _shuffled(words, sizes) if k > MANY_STEPS else _looked_up(words, sizes)
 
 
 def _shuffled(words: Tensor, sizes: Tensor) -> Tensor:
-    """A step of the shuffle for each of `words` [*S, k], on stored arrays."""
+    """One step of the shuffle for each of `words` [*S, k], on a stored array."""
     content = torch.arange(int(sizes.max()), device=words.device).expand(*sizes.shape, -1).clone()
     for step in range(words.shape[-1]):
         position = (step + words[..., step] % (sizes - step))[..., None]
-        found, here = content.gather(-1, position), content[..., step : step + 1].clone()
-        content.scatter_(-1, position, here)
-        content[..., step : step + 1] = found
+        number, replaced = content.gather(-1, position), content[..., step : step + 1].clone()
+        content.scatter_(-1, position, replaced)
+        content[..., step : step + 1] = number
     return content[..., : words.shape[-1]]
 
 
 def _looked_up(words: Tensor, sizes: Tensor) -> Tensor:
-    """The same without arrays."""
+    """`_shuffled` without an array: the content of a position is looked up among the swaps so far."""
     swapped_at: list[Tensor] = []
     swapped_in: list[Tensor] = []
     chosen: list[Tensor] = []
     for step in range(words.shape[-1]):
         position = step + words[..., step] % (sizes - step)
-        here = torch.full_like(position, step)
-        found, content = position, here
-        for at, value in zip(swapped_at, swapped_in, strict=True):
-            found = torch.where(at == position, value, found)
-            content = torch.where(at == here, value, content)
-        chosen.append(found)
+        current = torch.full_like(position, step)
+        number, replaced = position, current
+        for swapped, value in zip(swapped_at, swapped_in, strict=True):
+            number = torch.where(swapped == position, value, number)
+            replaced = torch.where(swapped == current, value, replaced)
+        chosen.append(number)
         swapped_at.append(position)
-        swapped_in.append(content)
+        swapped_in.append(replaced)
     return torch.stack(chosen, dim=-1)
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Logical shift: torch's own is arithmetic and would copy the sign bit."""
+    """Shift right and fill with zeros: torch's operator would copy the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 

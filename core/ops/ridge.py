@@ -9,11 +9,11 @@ from torch import Tensor
 def reconstruction_error(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Tensor:
     """Mean over positions of |q - scale * q S^T (S S^T + penalty I)^-1 S|^2.
 
-    The inverse is of M x M numbers or, in its other form (S^T S + penalty I)^-1 S^T S, of d x d, whichever is smaller.
-    A row of zeros in S changes nothing, so classes with fewer rows can be padded. Systems are solved in float64.
+    The matrix to invert is M x M or, in the equal form (S^T S + penalty I)^-1 S^T S, d x d, whichever is smaller. A row
+    of zeros in S changes nothing, so classes with fewer rows can be padded. Systems are solved in float64.
 
     Args:
-        query: [T, Q, r, d], r descriptors an image.
+        query: [T, Q, r, d], r descriptors for each image.
         rows: [T, N, M, d], S of each class.
         penalty: [T, N], above 0.
         scale: a scalar.
@@ -26,7 +26,7 @@ def reconstruction_error(query: Tensor, rows: Tensor, penalty: Tensor, scale: Te
 
 
 def _by_rows(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Tensor:
-    """|q|^2 - b W b^T with b = q S^T, A = (S S^T + p I)^-1, W = (2 s - s^2) A + s^2 p A^2; nothing is reconstructed."""
+    """|q|^2 - b W b^T with b = q S^T, A = (S S^T + p I)^-1, W = (2 s - s^2) A + s^2 p A^2; no q is reconstructed."""
     gram = rows.double() @ rows.double().transpose(2, 3)
     inverse = _regularised_inverse(gram, penalty)
     p, s = penalty.double()[..., None, None], scale.double()
@@ -40,7 +40,7 @@ def _by_rows(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Ten
 def _by_channels(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Tensor:
     """q R^2 q^T with R = I - s (S^T S + p I)^-1 S^T S = (1 - s) I + s p (S^T S + p I)^-1.
 
-    Its sum over positions is the inner product of R^2 with sum_q q^T q, which is formed once for all classes.
+    Its sum over positions is the inner product of R^2 with sum_q q^T q, which is computed once for all classes.
     """
     gram = rows.double().transpose(2, 3) @ rows.double()
     p, s = penalty.double()[..., None, None], scale.double()

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.ops.test_transport import optimum
 from torch import nn
 
 from core.backbones.conv4 import Conv4
@@ -13,6 +12,7 @@ from core.methods.deepemd import DeepEMD
 from core.ops import random
 from core.ops.adapt import HeadSGD
 from tests.helpers import make_task
+from tests.ops.emd.problems import optimum
 
 INFO = DataInfo(n_base=6, image_size=32)
 

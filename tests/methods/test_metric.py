@@ -18,7 +18,7 @@ from core.methods.dn4 import DN4
 from core.methods.matchingnet import MatchingNet
 from core.methods.meta_baseline import MetaBaseline
 from core.methods.relationnet import Relation, RelationNet
-from core.ops import local
+from core.ops import local_descriptors
 from core.ops.distances import cosine
 from tests.helpers import make_task
 
@@ -239,9 +239,9 @@ def test_dn4_with_one_descriptor_is_the_cosine_nearest_neighbour():
 def test_dn4_multi_scale_is_dn4_on_the_pyramid():
     task = task_of(6, 5, 5, name="map")
     found = DN4(conv4(), INFO, k=2, sides=[5, 2, 1])(task)
-    support, query = (local.pyramid(features["map"], [5, 2, 1]) for features in (task.support, task.query))
+    support, query = (local_descriptors.pyramid(features["map"], [5, 2, 1]) for features in (task.support, task.query))
     assert query.shape[2] == 30
-    assert torch.allclose(found, local.local_scores(query, support, task, 2))
+    assert torch.allclose(found, local_descriptors.local_scores(query, support, task, 2))
     own = DN4(conv4(), INFO, k=2, sides=[5])(task)
     assert torch.allclose(own, DN4(conv4(), INFO, k=2)(task), atol=1e-12)
 

@@ -1,9 +1,9 @@
-"""Transportation problems with a quadratic term by an interior-point method, all at once, on any device.
+"""An interior-point method for many transportation problems at once, with or without a quadratic term, on any device.
 
     minimise <C, X> + l/2 |X|^2  subject to  X 1 = a, X^T 1 = b, X >= 0
 
 by Mehrotra's predictor and corrector (SIAM J. Optim. 1992). With D = X / (Z + l X) the rows are eliminated from the
-normal equations, which leaves one Cholesky factor of size m - 1 a step; the quadratic term costs nothing more.
+normal equations. A step then needs one Cholesky factor of size m - 1, with or without the quadratic term.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 from ...errors import UserError
 
 STEPS = 100
-GAP = 1e-10  # at which a problem is solved: <X, Z> relative to the scale of its costs
-NEGLIGIBLE = 1e-10  # weight, relative to the mean: its row or column is left out, since it has no interior
-QP_STRENGTH = 1e-4  # of DeepEMD's form QP
+GAP = 1e-10  # a problem is solved once <X, Z>, relative to the scale of its costs, is this small
+NEGLIGIBLE = 1e-10  # a weight this small, relative to the mean, has no interior: its row or column is left out
+QP_STRENGTH = 1e-4  # l of DeepEMD's form QP
 
 
 def interior_point(
@@ -31,7 +31,7 @@ def interior_point(
         b: [k, m], what columns demand, with the same total.
         strength: l, one number or [k].
 
-    A solved problem is left alone while others go on, so that problems at once equal problems alone.
+    A solved problem stops while others go on, so that it has the same answer alone and among others.
 
     Raises:
         UserError: where a problem is not solved in 100 steps.
@@ -50,9 +50,9 @@ def interior_point(
     for _ in range(STEPS):
         z = torch.where(present, cost + inner * x - u[:, :, None] - v[:, None], 1.0)
         gap = (x * z).sum((1, 2), keepdim=True)
-        short = rows - x.sum(2), columns - x.sum(1)  # rounding's: steps keep the marginals
-        missed = torch.maximum(*(part.abs().amax(1) for part in short))[:, None, None]
-        going = ~((gap <= GAP * size) & (missed <= GAP))  # a NaN goes on
+        short = rows - x.sum(2), columns - x.sum(1)  # by rounding alone: steps keep the marginals
+        shortfall = torch.maximum(*(part.abs().amax(1) for part in short))[:, None, None]
+        going = ~((gap <= GAP * size) & (shortfall <= GAP))  # a NaN goes on
         if not going.any():
             break
         step = _Step(x, z, inner, present, *short)
@@ -78,31 +78,31 @@ def quadratic_form(cost: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, 
     """DeepEMD's form QP, 1/2 <C, X>^2 + l/2 |X|^2 with l = 1e-4, by its equivalent L2 problem.
 
     Dividing its optimality conditions by <C, X> shows that its flow is that of strength l / <C, X>, which is
-    found by repetition. The value and the duals are those of the L2 problem.
+    found by fixed-point iteration. The value and the duals are those of the L2 problem.
     """
     strength = torch.full_like(a[:, 0], QP_STRENGTH)
     for _ in range(8):
-        found = interior_point(cost, a, b, strength)
-        value = (cost * found[0]).sum((1, 2))
+        flow = interior_point(cost, a, b, strength)[0]
+        value = (cost * flow).sum((1, 2))
         strength = (strength * QP_STRENGTH / value.clamp(min=1e-6)).sqrt()
     return interior_point(cost, a, b, QP_STRENGTH / value.clamp(min=1e-6))
 
 
 def _interior(weight: Tensor) -> Tensor:
-    """Weights with a total of 1, the negligible ones 0."""
-    kept = torch.where(weight > NEGLIGIBLE / weight.shape[1], weight, 0.0)
-    return kept / kept.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+    """The weights scaled to a total of 1, with 0 for the negligible ones."""
+    positive = torch.where(weight > NEGLIGIBLE / weight.shape[1], weight, 0.0)
+    return positive / positive.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def _complete(cost: Tensor, u: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """The largest feasible duals where a row or a column was left out."""
-    present = torch.where((rows > 0)[:, :, None], cost - u[:, :, None], torch.inf).amin(1)
-    v = torch.where((columns > 0) | present.isinf(), v, present)
+    largest = torch.where((rows > 0)[:, :, None], cost - u[:, :, None], torch.inf).amin(1)
+    v = torch.where((columns > 0) | largest.isinf(), v, largest)
     return torch.where(rows > 0, u, (cost - v[:, None]).amin(2)), v
 
 
 def _reach(x: Tensor, dx: Tensor, z: Tensor, dz: Tensor) -> Tensor:
-    """The longest step up to 1 that leaves both non-negative, [k, 1, 1]."""
+    """The longest step, at most 1, that keeps x and z non-negative: [k, 1, 1]."""
     ratio = torch.maximum(
         (-dx / torch.where(x > 0, x, 1.0)).amax((1, 2), keepdim=True), (-dz / z).amax((1, 2), keepdim=True)
     )
@@ -110,7 +110,7 @@ def _reach(x: Tensor, dx: Tensor, z: Tensor, dz: Tensor) -> Tensor:
 
 
 class _Step:
-    """Newton's equations at one point; the dual is feasible, the marginals fall short by rounding alone."""
+    """Newton's equations at one point, where the dual is feasible and the marginals fall `short` by rounding alone."""
 
     def __init__(self, x: Tensor, z: Tensor, strength: Tensor, present: Tensor, *short: Tensor) -> None:
         self.strength, self.present, self.short = strength, present, short
@@ -121,14 +121,14 @@ class _Step:
         self.scaled = self.d / self.row[:, :, None]
         crossed = self.d.transpose(1, 2) @ self.scaled
         crossed.diagonal(dim1=1, dim2=2).zero_()
-        diagonal = crossed.sum(2)  # of a Laplacian, so that nothing cancels
-        # Its null vector is held by the heaviest column, whose dual stays: the equations agree with that.
+        diagonal = crossed.sum(2)  # a sum of positive numbers, so that nothing cancels
+        # A Laplacian is singular. The extra weight fixes the dual of the heaviest column, which the equations allow.
         heaviest = F.one_hot(diagonal.argmax(1), diagonal.shape[1]).to(diagonal)
-        held = diagonal * (1 + 1e-13 + heaviest) + (diagonal == 0)
-        self.factor, failed = torch.linalg.cholesky_ex(torch.diag_embed(held) - crossed)
-        if failed.any():  # near a degenerate optimum; what the ridge spoils is short at the next step
-            held = held + 1e-9 * diagonal * (failed > 0)[:, None]
-            self.factor = torch.linalg.cholesky_ex(torch.diag_embed(held) - crossed)[0]
+        regular = diagonal * (1 + 1e-13 + heaviest) + (diagonal == 0)
+        self.factor, failed = torch.linalg.cholesky_ex(torch.diag_embed(regular) - crossed)
+        if failed.any():  # near a degenerate optimum; the next step corrects the error of this ridge
+            regular = regular + 1e-9 * diagonal * (failed > 0)[:, None]
+            self.factor = torch.linalg.cholesky_ex(torch.diag_embed(regular) - crossed)[0]
 
     def solve(self, product: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Steps dX, du, dv, dZ after which Z dX + X dZ equals `product`."""

@@ -1,6 +1,7 @@
-"""Solvers of many transportation problems: cost [k, n, m], a [k, n], b [k, m] to flow, u, v and a constant 0.
+"""Solvers of many transportation problems, by the names that a YAML gives them.
 
-All in float64, contiguous, with equal totals. See `core.ops.emd.problem.solver_named` for what each is.
+A solver maps cost [k, n, m], a [k, n] and b [k, m], float64, contiguous and with equal totals, to the optimal flow,
+its duals u and v, and what the optimum has besides <C, X>: the quadratic term [k], or 0 where there is none.
 """
 
 from __future__ import annotations
@@ -16,14 +17,49 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
+from .interior_point import interior_point, quadratic_form
 
-FEWEST = 8  # problems that are worth a thread
 T = TypeVar("T")
-Solution = tuple[Tensor, Tensor, Tensor, float]
+Solution = tuple[Tensor, Tensor, Tensor, Tensor | float]
+Solver = Callable[[Tensor, Tensor, Tensor], Solution]
+
+NAMES = ("simplex", "interior_point", "qpth", "opencv", "sinkhorn")
+QPTH_STRENGTH = 1e-6  # what DeepEMD's code gives qpth
+FEWEST = 8  # problems that are worth a thread
+
+
+def solver_named(name: str, form: str = "L2", l2_strength: float = 0.0) -> Solver:
+    """A solver by its name in a YAML.
+
+    Args:
+        name: `simplex` (exact, CPU, needs numba), `interior_point` (to 1e-9, any device), `opencv` (OpenCV's, with zero
+            duals), `sinkhorn` (approximate: entropic, a few percent off), or `qpth`, which is `interior_point`
+            on the problem that DeepEMD's code hands to that package.
+        form: `L2` adds l2_strength / 2 |X|^2 to the cost; `QP` is 1/2 <C, X>^2 + 1/2 1e-4 |X|^2 instead.
+        l2_strength: 0 = the linear program; for `qpth` 0 = 1e-6.
+
+    Raises:
+        UserError: for an unknown name, and for a quadratic term in a solver of linear programs.
+    """
+    if name not in NAMES:
+        raise UserError(f"METHOD.ARGS.solver is {name!r}, which is not one of: {', '.join(NAMES)}.")
+    if form not in ("L2", "QP"):
+        raise UserError(f"METHOD.ARGS.form is {form!r}, which is not one of: L2, QP.")
+    if not l2_strength >= 0:
+        raise UserError(f"METHOD.ARGS.l2_strength is {l2_strength}; it must be at least 0.")
+    if name in ("interior_point", "qpth"):
+        strength = l2_strength or (QPTH_STRENGTH if name == "qpth" else 0.0)
+        return quadratic_form if form == "QP" else lambda cost, a, b: interior_point(cost, a, b, strength)
+    if form == "QP" or l2_strength:
+        raise UserError(
+            f"METHOD.ARGS.solver is {name}, which solves the linear problem, but form is {form} and l2_strength is "
+            f"{l2_strength}; set solver to interior_point, or leave both out."
+        )
+    return {"simplex": simplex, "opencv": opencv, "sinkhorn": sinkhorn}[name]
 
 
 def simplex(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
-    """The network simplex of `core.ops.emd.simplex`, on as many threads as PyTorch has.
+    """The network simplex of `network_simplex`, on as many threads as PyTorch has.
 
     Every problem is solved by itself, so the answer does not depend on the threads.
 
@@ -31,20 +67,22 @@ def simplex(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
         UserError: without numba, or where a problem is not solved within the most pivots allowed.
     """
     try:
-        from .simplex import solve_many
+        from .network_simplex import solve_many
     except ImportError as error:
         raise UserError(
             f"METHOD.ARGS.solver is simplex, which needs numba ({error}); install numba, or set solver: interior_point."
         ) from error
     problem = [part.cpu().numpy() for part in (cost, a, b)]
-    answer = [np.empty_like(part) for part in problem]
+    optimum = [np.empty_like(part) for part in problem]
     count, most = len(cost), most_pivots(*cost.shape[1:])
-    failed = sum(
-        in_parts(lambda part: solve_many(*(x[part] for x in problem), *(x[part] for x in answer), most), count, FEWEST)
-    )
-    if failed:
-        refuse_unsolved(failed, count, most)
-    return *(torch.from_numpy(array).to(cost.device) for array in answer), 0.0
+
+    def solve(part: slice) -> int:
+        return solve_many(*(x[part] for x in problem), *(x[part] for x in optimum), most)
+
+    unsolved = sum(in_parts(solve, count, FEWEST))
+    if unsolved:
+        refuse_unsolved(unsolved, count, most)
+    return *(torch.from_numpy(array).to(cost.device) for array in optimum), 0.0
 
 
 def most_pivots(n: int, m: int) -> int:
@@ -52,34 +90,34 @@ def most_pivots(n: int, m: int) -> int:
     return 1000 + 100 * (n + m)
 
 
-def refuse_unsolved(failed: int, count: int, most: int) -> None:
-    """Say that the network simplex gave up on `failed` of `count` problems."""
+def refuse_unsolved(unsolved: int, count: int, most: int) -> None:
+    """Raise a UserError: the network simplex gave up on `unsolved` of `count` problems."""
     raise UserError(
-        f"METHOD.ARGS.solver is simplex, which left {failed} of {count} problems unsolved after {most} pivots each; "
+        f"METHOD.ARGS.solver is simplex, which left {unsolved} of {count} problems unsolved after {most} pivots each; "
         "set solver: interior_point."
     )
 
 
 def in_parts(work: Callable[[slice], T], count: int, fewest: int) -> list[T]:
-    """What `work` returns for consecutive parts of range(count), on as many threads as PyTorch has.
+    """Call `work` for consecutive parts of range(count), on as many threads as PyTorch has, and list what it returns.
 
-    A part has at least `fewest`, unless there is only one; `work` lets go of Python's lock.
+    A part has at least `fewest` items, unless there is only one part. `work` must release Python's lock.
     """
     threads = max(1, min(torch.get_num_threads(), count // fewest))
     bounds = [count * part // threads for part in range(threads + 1)]
-    first, *others = map(slice, bounds, bounds[1:])
-    pending = [_pool(os.getpid()).submit(work, part) for part in others]
+    first, *rest = map(slice, bounds, bounds[1:])
+    pending = [_pool(os.getpid()).submit(work, part) for part in rest]
     return [work(first), *(future.result() for future in pending)]
 
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads of this process: a fork has none of its parent's."""
+    """The threads of one process: a fork inherits none of its parent's."""
     return ThreadPoolExecutor(os.cpu_count(), "simplex")
 
 
 def opencv(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
-    """One call of OpenCV's solver after another, in float32; it gives no duals, so weights get no gradient."""
+    """OpenCV's solver, one problem after another, in float32. It returns no duals, so weights get no gradient."""
     import cv2
 
     costs, rows, columns = (part.float().cpu().numpy() for part in (cost, a, b))
@@ -94,7 +132,8 @@ def opencv(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
 def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, epsilon: float = 0.02, rounds: int = 200) -> Solution:
     """The flow of the problem with an entropy term (Cuturi, NeurIPS 2013), after `rounds` updates of each side.
 
-    Approximate: its rows are met only in the limit, and its cost lies above the optimum by a part that `epsilon` sets.
+    Approximate: the row totals are reached only in the limit, and the cost lies above the optimum by an amount that
+    `epsilon` sets.
     """
     log_a, log_b = (weight.clamp(min=1e-300).log() for weight in (a, b))
     u, v = torch.zeros_like(a), torch.zeros_like(b)

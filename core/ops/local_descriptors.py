@@ -1,7 +1,7 @@
 """Local descriptors: the vectors at the positions of a map, or of an image's crops, and how well they match.
 
-S is the number of support descriptors of a task, R that of its query descriptors. The similarities [S, R] are never
-whole in memory: they are made and reduced a block at a time, and gradients are made from the places of the matches.
+S is the number of support descriptors of a task, R the number of its query descriptors. The S x R similarities are
+never all in memory: they are computed and reduced a block at a time, and the gradient needs only the rows of matches.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ..episode import Task
 from ..errors import UserError
 from .groups import class_shots, mean_by_class
 
-CPU_BLOCK = 2**20  # similarities held at once: 4 MiB, which stay in a last-level cache
+CPU_BLOCK = 2**20  # similarities in memory at once: 4 MiB, which fit a last-level cache
 GPU_BLOCK = 2**26
-TINY = 1e-8  # length below which a descriptor counts as zero
+TINY = 1e-8  # a shorter descriptor counts as zero
 
 
 def descriptors(maps: Tensor) -> Tensor:
-    """One descriptor a position, row by row: [..., C, h, w] to [..., h * w, C]."""
+    """One descriptor for each position, row by row: [..., C, h, w] to [..., h * w, C]."""
     return maps.flatten(-2).transpose(-1, -2)
 
 
 def pyramid(maps: Tensor, sides: list[int]) -> Tensor:
     """Descriptors of the map averaged to each of `sides` in turn: [..., C, h, w] to [..., sum of side^2, C].
 
-    The side of the map itself leaves it as it is. M2L's PyramidFCN-5,2,1 is [5, 2, 1]; DeepEMD's feature pyramid
-    ends with the map's own side.
+    A side equal to the map's leaves the map as it is. M2L's PyramidFCN-5,2,1 is [5, 2, 1]; the last side of DeepEMD's
+    feature pyramid is the map's.
     """
     flat = maps.flatten(0, -4)
     pooled = [descriptors(F.adaptive_avg_pool2d(flat, side)) for side in sides]
@@ -50,9 +50,9 @@ def local_scores(query: Tensor, support: Tensor, task: Task, k: int = 1) -> Tens
     score(q, n) = sum_r sum_{j in top-k} cos(x_qr, y_nj) over the r descriptors of a query and the K * s of a class.
 
     Args:
-        query: [T, Q, r, C], of any length.
+        query: [T, Q, r, C]; descriptors may have any length.
         support: [T, n_s, s, C], in the order of the task's supports; unequal shots included.
-        task: says which supports belong together.
+        task: whose supports these are; gives their classes.
         k: neighbours in each class.
 
     Returns:
@@ -69,11 +69,11 @@ def local_scores(query: Tensor, support: Tensor, task: Task, k: int = 1) -> Tens
             "backbone pool less."
         )
     at_once = max(1, _budget(query) // (query.shape[1:3].numel() * support.shape[1:3].numel()))
-    found = [
+    totals = [
         _Matches.apply(unit(q).flatten(1, 2), unit(s).flatten(1, 2), ends, k)
         for q, s in zip(query.split(at_once), support.split(at_once), strict=True)
     ]
-    return torch.cat(found).unflatten(2, query.shape[1:3]).sum(3).transpose(1, 2)
+    return torch.cat(totals).unflatten(2, query.shape[1:3]).sum(3).transpose(1, 2)
 
 
 def class_moments(support: Tensor, task: Task) -> tuple[Tensor, Tensor]:
@@ -95,39 +95,41 @@ class _Matches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, query: Tensor, support: Tensor, ends: list[int], k: int) -> Tensor:
-        """Keeps only where the matches stand, and that only if a gradient is wanted."""
+        """Save only the rows of the matches, and those only if a gradient is wanted."""
         total = query.new_empty(len(query), len(ends), query.shape[1])
         keep = any(ctx.needs_input_grad)
         shape = (len(query), len(ends), k, query.shape[1] if keep else 0)
         places = torch.empty(shape, dtype=torch.int32, device=query.device)
         blocks = _blocks(query, support)
-        memory = query.new_empty(len(query), support.shape[1], blocks[0].stop)  # one place, which stays in the cache
+        memory = query.new_empty(
+            len(query), support.shape[1], blocks[0].stop
+        )  # for every block, so that it stays cached
         for rows in blocks:
             similarity = torch.bmm(support, query[:, rows].mT, out=_part(memory, rows.stop - rows.start))
-            values, found = _top(similarity, ends, k, keep)
+            values, block_places = _largest(similarity, ends, k, keep)
             total[..., rows] = values.sum(2)
             if keep:
-                places[..., rows] = found
+                places[..., rows] = block_places
         ctx.save_for_backward(query, support, places)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Each match passes its gradient to both sides."""
+        """Each match passes its gradient to its query and its support descriptor."""
         query, support, places = ctx.saved_tensors
         to_query, to_support = torch.empty_like(query), torch.zeros_like(support)
         for rows in _blocks(query, support):
-            at = places[..., rows].flatten(1, 2).long()
-            passed = gradient[:, :, None, rows].expand(-1, -1, places.shape[2], -1).flatten(1, 2)
-            weight = query.new_zeros(len(query), support.shape[1], at.shape[2]).scatter_(1, at, passed)
+            matches = places[..., rows].flatten(1, 2).long()
+            slopes = gradient[:, :, None, rows].expand(-1, -1, places.shape[2], -1).flatten(1, 2)
+            weight = query.new_zeros(len(query), support.shape[1], matches.shape[2]).scatter_(1, matches, slopes)
             to_query[:, rows] = weight.transpose(1, 2) @ support
             to_support += weight @ query[:, rows]
         return to_query, to_support, None, None
 
 
 def _budget(x: Tensor) -> int:
-    """Similarities held at once on this device."""
+    """How many similarities may be in memory at once on the device of x."""
     return CPU_BLOCK if x.device.type == "cpu" else GPU_BLOCK
 
 
@@ -138,25 +140,25 @@ def _blocks(query: Tensor, support: Tensor) -> list[slice]:
 
 
 def _part(memory: Tensor, width: int) -> Tensor:
-    """The beginning of a block [T, S, L] as a contiguous [T, S, width]."""
+    """The memory at the beginning of [T, S, L] as a contiguous [T, S, width]."""
     return memory.flatten()[: memory[..., :width].numel()].view(*memory.shape[:2], width)
 
 
-def _top(similarity: Tensor, ends: list[int], k: int, keep: bool) -> tuple[Tensor, Tensor | None]:
-    """The k largest of each class and, if asked, their rows: [T, S, L] to twice [T, N, k, L]."""
+def _largest(similarity: Tensor, ends: list[int], k: int, keep: bool) -> tuple[Tensor, Tensor | None]:
+    """The k largest similarities [T, S, L] of each class and, with `keep`, their rows in S: both [T, N, k, L]."""
     if similarity.device.type != "cpu":
-        return _top_by_torch(similarity, ends, k)
-    from .top import top  # numba is not imported before a method needs it
+        return _largest_by_torch(similarity, ends, k)
+    from .local_descriptors_compiled import largest  # imports numba
 
     tasks, _, width = similarity.shape
     places = torch.empty(tasks, len(ends), k, width, dtype=torch.int32) if keep else None
-    return top(similarity, ends, k, places), places
+    return largest(similarity, ends, k, places), places
 
 
-def _top_by_torch(similarity: Tensor, ends: list[int], k: int) -> tuple[Tensor, Tensor]:
-    """As `_top`, on any device."""
+def _largest_by_torch(similarity: Tensor, ends: list[int], k: int) -> tuple[Tensor, Tensor]:
+    """`_largest` with rows, on any device."""
     starts = [0, *ends[:-1]]
     classes = [similarity[:, start:end] for start, end in zip(starts, ends, strict=True)]
-    found = [part.max(1, keepdim=True) if k == 1 else part.topk(k, dim=1) for part in classes]
-    places = [best.indices + start for best, start in zip(found, starts, strict=True)]
-    return torch.stack([best.values for best in found], 1), torch.stack(places, 1)
+    best = [part.max(1, keepdim=True) if k == 1 else part.topk(k, dim=1) for part in classes]
+    places = [of_class.indices + start for of_class, start in zip(best, starts, strict=True)]
+    return torch.stack([of_class.values for of_class in best], 1), torch.stack(places, 1)

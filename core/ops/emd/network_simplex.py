@@ -1,16 +1,17 @@
 """A network simplex for many small transportation problems, compiled by numba.
 
-Nodes are the n rows and, after them, the m columns. A basis is a spanning tree of n + m - 1 arcs hung from row 0: each
-node has a parent, the flow of the arc to it, and the set of nodes below it as bits, so that the join of two paths is a
-bit test and the duals of a moved subtree change in one vector operation. A node's potential is u_i for a row
-and -v_j for a column; the reduced cost of an arc is C_ij - u_i - v_j. While it pivots, costs are integers of 51 bits:
-their sums are exact, so that no tolerance is needed, and compilers turn a search for the least of them, most of the
-work, into vector code, which they do not for floats.
+Here a node is one of the n rows or, after them, of the m columns. A basis is a spanning tree of n + m - 1 arcs with its
+root at row 0. Each node has a parent, the flow of the arc to its parent, and the set of nodes at and below it as bits.
+So a bit test finds where two paths join, and one vector operation changes the duals of a moved subtree.
 
-The weights are perturbed by a part in 10^12, in proportions that no two sums share, so that pivots never stall on ties;
-the answer is computed from the final tree and the weights as they came.
+A node's potential is u_i for a row and -v_j for a column; the reduced cost of an arc is C_ij - u_i - v_j. During the
+pivots, costs are integers of 51 bits: their sums are exact, so that no tolerance is needed, and compilers turn the
+search for the least of them, which is most of the work, into vector code. They do not do that for floats.
 
-This module needs numba: import it lazily.
+The weights are perturbed by a part in 10^12, in proportions that no two sums share, so that pivots never stall on ties.
+The answer is computed from the final tree and the weights as they were before.
+
+This module imports numba, which takes a while: import it only where it is called.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from numba import njit
 
 PERTURBATION = 1e-12
 LARGEST = 2.0**50  # the largest cost as an integer; potentials of 8,000 nodes stay within 63 bits
-CLOSED = 2**60
-BLOCK = 4  # rows priced before the best arc among them enters
+CLOSED = 2**60  # stands for the cost of a column that is full
+BLOCK = 4  # rows whose arcs are priced before the best of them enters the tree
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -39,14 +40,14 @@ def solve_many(cost, a, b, flow, u, v, most_pivots):
     amount, potential = np.empty(nodes), np.empty(nodes)
     price, level = np.empty(cost.shape[1:], np.int64), np.empty(nodes, np.int64)  # costs and potentials as integers
     arcs, arc_flow = np.empty((nodes, 2), np.int64), np.empty(nodes)
-    failed = 0
+    unsolved = 0
     for k in range(len(cost)):
         _price(cost[k], price)
         _start(price, a[k], b[k], arcs, arc_flow, amount, level)
         _hang(arcs, arc_flow, parent, amount, order)
         _sets(parent, order, below)
         _potentials(price, parent, order, level)
-        failed += not _optimise(price, parent, below, amount, level, most_pivots)
+        unsolved += not _optimise(price, parent, below, amount, level, most_pivots)
         _order(parent, first, after, order)
         _potentials(cost[k], parent, order, potential)
         _flows(a[k], b[k], parent, order, amount)
@@ -56,7 +57,7 @@ def solve_many(cost, a, b, flow, u, v, most_pivots):
             flow[k, row, column] = max(amount[node], 0.0)
         u[k] = potential[:rows]
         v[k] = -potential[rows:]
-    return failed
+    return unsolved
 
 
 @_compiled
@@ -122,7 +123,7 @@ def _perturb(a, b, left):
 
 @_compiled
 def _hang(arcs, arc_flow, parent, amount, order):
-    """Hang a tree given by its arcs from row 0; `order` lists every node after its parent."""
+    """Make row 0 the root of the tree of these arcs; `order` lists every node after its parent."""
     nodes = len(parent)
     head, link = np.full(nodes, -1), np.empty(2 * nodes, np.int64)  # the arcs at each node, as linked lists
     for arc in range(nodes - 1):
@@ -135,17 +136,17 @@ def _hang(arcs, arc_flow, parent, amount, order):
         node = order[position]
         half = head[node]
         while half >= 0:
-            other = arcs[half >> 1, 1 - (half & 1)]
-            if other != parent[node]:
-                parent[other], amount[other] = node, arc_flow[half >> 1]
-                order[known] = other
+            neighbour = arcs[half >> 1, 1 - (half & 1)]
+            if neighbour != parent[node]:
+                parent[neighbour], amount[neighbour] = node, arc_flow[half >> 1]
+                order[known] = neighbour
                 known += 1
             half = link[half]
 
 
 @_compiled
 def _order(parent, first, after, order):
-    """List every node after its parent."""
+    """Fill `order` so that every node comes after its parent; `first` and `after` are work space."""
     first[:] = -1
     for node in range(1, len(parent)):
         after[node], first[parent[node]] = first[parent[node]], node
@@ -211,16 +212,16 @@ def _place(prices, raised, least):
 
 @_compiled
 def _optimise(price, parent, below, amount, level, most_pivots):
-    """Pivot until no reduced cost is negative; False where that takes more than `most_pivots`."""
+    """Pivot until no reduced cost is negative; returns False where that takes more than `most_pivots`."""
     rows = len(price)
     raised, row = level[rows:], 0
     for _ in range(most_pivots + 1):
         enters, reduced, priced = -1, 0, 0
         while priced < rows and enters < 0:
             for _ in range(min(BLOCK, rows - priced)):
-                found = _least(price[row], raised) - level[row]
-                if found < reduced:
-                    enters, reduced = row, found
+                least = _least(price[row], raised) - level[row]
+                if least < reduced:
+                    enters, reduced = row, least
                 row = row + 1 if row + 1 < rows else 0
                 priced += 1
         if enters < 0:
@@ -232,7 +233,7 @@ def _optimise(price, parent, below, amount, level, most_pivots):
 
 @_compiled
 def _exchange(row, column, reduced, rows, parent, below, amount, level):
-    """Let the arc between two nodes enter the tree; the first arc that the added flow empties leaves."""
+    """Let the arc of a row and a column enter the tree; the first arc that the added flow empties leaves it."""
     word, bit = column >> 6, 1 << (column & 63)
     leaving, least, row_side = -1, np.inf, True  # rows' arcs empty on the row's side of the join, columns' on the other
     join = row
@@ -255,14 +256,14 @@ def _exchange(row, column, reduced, rows, parent, below, amount, level):
     while node != join:
         amount[node] += change
         node, change = parent[node], -change
-    # From the entering arc to the leaving one, parents become children.
+    # On the path from the entering arc to the leaving one, parents become children.
     node, above, flow, change = top, hook, least, -least
     while True:
-        kept, following = amount[node] + change, parent[node]
+        next_flow, next_node = amount[node] + change, parent[node]
         amount[node], parent[node] = flow, above
         if node == leaving:
             break
-        node, above, flow, change = following, node, kept, -change
+        node, above, flow, change = next_node, node, next_flow, -change
     shift = reduced if row_side else -reduced
     for w in range(below.shape[1]):
         moved = below[top, w]
@@ -272,7 +273,7 @@ def _exchange(row, column, reduced, rows, parent, below, amount, level):
 
 @_compiled
 def _move_sets(top, hook, leaving, join, parent, below):
-    """Sets after the subtree at `leaving` has been cut off and hung from `hook` by `top`; parents are still the old."""
+    """Update the sets for the subtree at `leaving`, cut off and hung from `hook` by `top`, before parents change."""
     for w in range(below.shape[1]):
         moved, node = below[leaving, w], hook
         while node != join:

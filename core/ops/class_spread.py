@@ -1,4 +1,4 @@
-"""How far classes lie apart in feature space, and how wide they are."""
+"""Variance between and within classes in feature space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def class_spread(vectors: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Variance between classes and within them, of vectors scaled to length 1; in float64.
+    """Variance between classes and variance within them, of vectors scaled to length 1; in float64.
 
     Between: the mean squared distance of two different classes' means. Within: the mean squared distance of a class's
     vectors to its mean, averaged over classes. Their ratio is a feature's discriminability.

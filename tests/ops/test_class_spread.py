@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from core.ops.spread import class_spread
+from core.ops.class_spread import class_spread
 
 
 def naive(vectors, labels):

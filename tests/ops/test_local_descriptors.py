@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import UserError
-from core.ops import local
-from core.ops.local import (
+from core.ops import local_descriptors
+from core.ops.local_descriptors import (
     class_moments,
     descriptors,
     local_scores,
@@ -73,7 +73,7 @@ def test_unequal_shots(k, counts):
 def test_blocks_change_nothing(monkeypatch, budget, k):
     query, support, task = made(3)
     expected = naive_scores(query, support, task, k)
-    monkeypatch.setattr(local, "CPU_BLOCK", budget)
+    monkeypatch.setattr(local_descriptors, "CPU_BLOCK", budget)
     query, support = query.requires_grad_(), support.requires_grad_()
     found = local_scores(query, support, task, k)
     assert np.allclose(found.detach().numpy(), expected, rtol=0, atol=1e-12)
@@ -86,13 +86,14 @@ def test_blocks_change_nothing(monkeypatch, budget, k):
 
 
 def test_no_block_is_larger_than_the_budget(monkeypatch):
-    largest = []
-    top = local._top
-    monkeypatch.setattr(local, "_top", lambda x, *rest: largest.append(x.numel()) or top(x, *rest))
-    monkeypatch.setattr(local, "CPU_BLOCK", 500)
+    blocks = []
+    largest = local_descriptors._largest
+    counted = lambda x, *rest: blocks.append(x.numel()) or largest(x, *rest)  # noqa: E731
+    monkeypatch.setattr(local_descriptors, "_largest", counted)
+    monkeypatch.setattr(local_descriptors, "CPU_BLOCK", 500)
     query, support, task = made(4, queries=7, shot=3)  # 28 x 45 similarities a task
     local_scores(query, support, task)
-    assert max(largest) <= 500 < sum(largest) == 4 * 28 * 45
+    assert max(blocks) <= 500 < sum(blocks) == 4 * 28 * 45
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -106,11 +107,11 @@ def test_gradients(k, counts):
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_both_ways_to_the_largest_agree(k):
     similarity = drawn(2, 11, 700, dtype=torch.float32)
-    values, places = local._top(similarity, [5, 11], k, keep=True)
-    other_values, other_places = local._top_by_torch(similarity, [5, 11], k)
+    values, places = local_descriptors._largest(similarity, [5, 11], k, keep=True)
+    other_values, other_places = local_descriptors._largest_by_torch(similarity, [5, 11], k)
     assert torch.equal(values, other_values)
     assert torch.equal(places.long(), other_places)
-    alone, nothing = local._top(similarity, [5, 11], k, keep=False)
+    alone, nothing = local_descriptors._largest(similarity, [5, 11], k, keep=False)
     assert torch.equal(alone, values)
     assert nothing is None
 
@@ -121,7 +122,7 @@ def test_equal_descriptors_each_count():
     task = make_task({"map": support}, {"map": query}, 2, 1)
     assert torch.allclose(local_scores(query, support, task, 3), 3 * local_scores(query, support, task, 1))
     similarity = torch.zeros(1, 8, 3)
-    _, places = local._top(similarity, [4, 8], 3, keep=True)
+    _, places = local_descriptors._largest(similarity, [4, 8], 3, keep=True)
     assert places[0, :, :, 0].tolist() == [[0, 1, 2], [4, 5, 6]]
 
 

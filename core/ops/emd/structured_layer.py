@@ -12,38 +12,38 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..adapt import HeadSGD
-from .nodes import LEAST_LENGTH, LEAST_WEIGHT, compare
-from .problem import Solver, emd_logits
-from .solvers import in_parts, most_pivots, refuse_unsolved, simplex
+from .distance import emd_logits
+from .node_similarity import LEAST_LENGTH, LEAST_WEIGHT, node_similarity
+from .solvers import Solver, in_parts, most_pivots, refuse_unsolved, simplex
 
 
 @dataclass(frozen=True)
 class StructuredLayer:
     """Gradient steps on class nodes for the cross-entropy of the logits temperature * (1 - EMD / n).
 
-    Where the network simplex solves on a CPU, the steps are compiled (`structured_compiled`), several times as fast;
-    everything else goes through PyTorch, all tasks together.
+    With the network simplex on a CPU the steps are compiled (`structured_layer_compiled`), several times as fast. With
+    any other solver or device they run in PyTorch, all tasks together.
     """
 
     sgd: HeadSGD
     temperature: float
     solve: Solver
     weight_grad: bool  # whether the gradient goes through the nodes' weights too
-    centred: bool  # see `compare`
-    pooling: Tensor | None = None  # [R, M]: nodes are this times what is learned; None = nodes are learned
+    centred: bool  # see `node_similarity`
+    pooling: Tensor | None = None  # [R, M], nodes = pooling @ learned vectors; None = the nodes themselves are learned
 
     @torch.no_grad()
     def fine_tuned(self, classes: Tensor, support: Tensor, labels: Tensor, seed: Tensor) -> Tensor:
         """Class nodes [T, N, R, C] after SGD.
 
         Args:
-            classes: [T, N, M, C] where it starts: nodes, or what `pooling` makes nodes of.
+            classes: [T, N, M, C], where the learned vectors start: nodes, or what `pooling` makes nodes of.
             support: [T, n, P, C] nodes.
             labels: [T, n].
             seed: [T], decides the order of the mini-batches.
 
         Raises:
-            UserError: where numbers grow beyond all bounds, or a program is not solved.
+            UserError: where a number is no longer finite, or a transportation problem is not solved.
         """
         batches = self.sgd.batches(seed, support.shape[1])
         compiled = self.solve is simplex and classes.device.type == "cpu" and batches
@@ -60,7 +60,7 @@ class StructuredLayer:
         learned = classes.clone().requires_grad_()
         optimizer = torch.optim.SGD([learned], sgd.lr, sgd.momentum, sgd.dampening, weight_decay=sgd.weight_decay)
         for batch in batches:
-            similarity, weights = compare(support[episode, batch], self._nodes(learned), self.centred)
+            similarity, weights = node_similarity(support[episode, batch], self._nodes(learned), self.centred)
             logits = emd_logits(similarity, weights, self.temperature, self.solve, self.weight_grad)
             targets = labels.gather(1, batch).flatten()
             loss = F.cross_entropy(logits.flatten(0, 1), targets, reduction="sum") / batch.shape[1]  # of each task
@@ -69,8 +69,8 @@ class StructuredLayer:
         return self._nodes(learned).detach()
 
     def _compiled(self, classes: Tensor, support: Tensor, labels: Tensor, batches: list[Tensor]) -> Tensor:
-        """One task after another, the tasks shared out among threads."""
-        from .structured_compiled import Head, Rates, descend
+        """One task after another in each thread."""
+        from .structured_layer_compiled import Head, Rates, descend
 
         nodes = self._nodes(classes).flatten(1, 2).clone()
         arrays = [x.contiguous().numpy() for x in (nodes, *self._parts(support), labels)]
@@ -82,11 +82,11 @@ class StructuredLayer:
         rates = Rates(*map(number, (sgd.lr, sgd.momentum, 1 - sgd.dampening, sgd.weight_decay)))
         head = Head(way, self.temperature, self.weight_grad, self.centred, LEAST_WEIGHT, LEAST_LENGTH**2, most)
 
-        def some(part: slice) -> int:
+        def fine_tune(part: slice) -> int:
             return descend(*(x[part] for x in arrays), order[part], ends, smoothing, rates, head)
 
-        with threadpool_limits(1, "blas"):  # the products of a task are too small to be shared out as well
-            unsolved = in_parts(some, len(classes), 1)
+        with threadpool_limits(1, "blas"):  # a task's products are too small to be shared among threads as well
+            unsolved = in_parts(fine_tune, len(classes), 1)
         if min(unsolved) < 0:
             raise UserError(
                 f"METHOD.ARGS.sfc_lr is {sgd.lr}, and the fine-tuning of class nodes met numbers that are not finite; "
@@ -97,8 +97,8 @@ class StructuredLayer:
         return torch.from_numpy(arrays[0]).unflatten(1, (way, -1))
 
     def _parts(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Nodes [..., C] as unit vectors, lengths and means over channels: length * unit + mean; 0 if not centred."""
+        """Unit vectors, lengths and channel means with nodes = length * unit + mean; the mean is 0 if not centred."""
         mean = nodes.mean(-1) if self.centred else nodes.new_zeros(nodes.shape[:-1])
-        moved = nodes - mean[..., None]
-        length = torch.linalg.vector_norm(moved, dim=-1).clamp(min=LEAST_LENGTH)
-        return moved / length[..., None], length, mean
+        direction = nodes - mean[..., None]
+        length = torch.linalg.vector_norm(direction, dim=-1).clamp(min=LEAST_LENGTH)
+        return direction / length[..., None], length, mean

@@ -1,11 +1,72 @@
-"""DropBlock against a loop over seeds, and its bookkeeping."""
+"""ResNet-12: its sizes and its blocks; DropBlock against a loop over seeds, and its bookkeeping."""
 
 import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
-from core.backbones.resnet12 import DropBlock, ResNet12
+from core.backbones.resnet12 import DropBlock, Residual, ResNet12
+from core.errors import UserError
+from tests.backbones.networks import check_features, conv_bn, images, parameters, trained
+
+
+def test_parameter_count():
+    assert parameters(ResNet12(84, "native")) == 12_424_320
+    assert ResNet12(84, "native").channels == 640
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(("size", "side"), [(32, 2), (84, 5)])
+@pytest.mark.parametrize("vector", ["flatten", "max", "mean", "native"])
+def test_feature_sizes(size, side, vector):
+    check_features(ResNet12(size, vector), size, 40, side, "mean" if vector == "native" else vector)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_fewer_pools_leave_larger_maps():
+    backbone = ResNet12(32, "native", pools=3).eval()
+    with torch.no_grad():
+        assert backbone(images(2, 32))["map"].shape == (2, 40, 4, 4)
+    assert backbone.map_size == 4
+    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, but ResNet12 has four blocks; choose 0 to 4\.$"):
+        ResNet12(32, "native", pools=5)
+
+
+def test_too_small_an_image_is_one_sentence():
+    with pytest.raises(UserError) as caught:
+        ResNet12(15, "native")
+    assert str(caught.value) == (
+        "DATASET.SIZE is 15, but BACKBONE.NAME ResNet12 halves the image 4 times and needs 16 pixels or more."
+    )
+
+
+@pytest.mark.usefixtures("narrow")
+def test_without_the_last_pool_is_the_same_network_before_it():
+    whole, larger = trained(ResNet12(32, "native"), 4, 3, 32, 32), ResNet12(32, "native", pools=3).eval()
+    larger.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        pooled = F.max_pool2d(larger(images(2, 32))["map"], 2)
+        torch.testing.assert_close(pooled, whole(images(2, 32))["map"], rtol=1e-5, atol=1e-5)
+
+
+def test_residual_equals_the_papers_order_of_layers():
+    block = trained(Residual(3, 6, nn.Identity(), "running"), 8, 3, 9, 9)
+    x = images(4, 9)
+    out = F.leaky_relu(conv_bn(x, block.body[0], 1), 0.1)
+    out = F.leaky_relu(conv_bn(out, block.body[2], 1), 0.1)
+    out = conv_bn(out, block.body[4], 1) + conv_bn(x, block.shortcut, 0)
+    expected = F.max_pool2d(F.leaky_relu(out, 0.1), 2)
+    assert torch.allclose(block(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_drops_elements_then_squares():
+    drops = [block.tail[2] for block in ResNet12(32, "native", drop_rate=0.1, drop_size=2, drop_ramp=7).blocks]
+    assert [type(drop).__name__ for drop in drops] == ["Dropout", "Dropout", "DropBlock", "DropBlock"]
+    assert [drop.p for drop in drops[:2]] == [0.1, 0.1]
+    assert [(drop.p, drop.size, drop.ramp) for drop in drops[2:]] == [(0.1, 2, 7)] * 2
 
 
 def gamma(rate, size, side):

@@ -1,10 +1,10 @@
-"""The steps of `structured` for one task after another, compiled by numba, with the network simplex inside.
+"""The steps of `structured_layer` for one task after another, compiled by numba, with the network simplex inside.
 
-A step is two matrix products and a hundred small operations, on arrays that fit a core's cache: compiled, a single task
-costs no more than its share of many.
+A step is two matrix products and a hundred small operations on arrays that fit a core's cache. Compiled, one task alone
+takes no longer than one of many.
 
-N classes of R nodes with C channels, supports of P nodes; float32 or float64, the linear programs in float64. This
-module needs numba: import it lazily.
+There are N classes of R nodes with C channels, and supports of P nodes; in float32 or float64, but the linear programs
+in float64. This module imports numba, which takes a while: import it only where it is called.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .simplex import solve_many
+from .network_simplex import solve_many
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 _summing = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 
 class Rates(NamedTuple):
-    """SGD; numbers of the arrays' own type."""
+    """The rates of SGD, of the same dtype as the arrays."""
 
     lr: np.floating
     momentum: np.floating
@@ -30,7 +30,7 @@ class Rates(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What the logits are."""
+    """What the logits depend on besides the nodes; `least_square` is the smallest squared length of a node."""
 
     way: int
     temperature: float
@@ -45,23 +45,23 @@ class Head(NamedTuple):
 def descend(classes, unit, length, mean, labels, order, ends, smoothing, rates, head):
     """SGD on the classes [T, N R, C] of each task, in place.
 
-    Supports are length * unit + mean: [T, n, P, C], [T, n, P] and [T, n, P], with labels [T, n]. Step k uses
-    order[:, ends[k] : ends[k + 1]]. Where nodes are B times what is learned, `smoothing` is B B^T, else it is empty.
-    Returns how many linear programs were not solved, or -1 at once where one had numbers that are not finite.
+    Supports are length * unit + mean, with unit [T, n, P, C], length and mean [T, n, P], and labels [T, n]. Step k uses
+    the supports order[:, ends[k] : ends[k + 1]]. Where nodes are B times the learned vectors, `smoothing` is B B^T,
+    else it is empty. Returns how many linear programs were not solved, or -1 at once where a number is not finite.
     """
-    failed = 0
+    unsolved = 0
     for t in range(len(classes)):
         supports = (unit[t], length[t], mean[t], labels[t])
-        found = _descend(classes[t], supports, order[t], ends, smoothing, rates, head)
-        if found < 0:
+        failed = _descend(classes[t], supports, order[t], ends, smoothing, rates, head)
+        if failed < 0:
             return -1
-        failed += found
-    return failed
+        unsolved += failed
+    return unsolved
 
 
 @_compiled
 def _descend(classes, supports, order, ends, smoothing, rates, head):
-    """One task."""
+    """`descend` for one task."""
     unit, length, mean, labels = supports
     positions, most = unit.shape[1], 0
     for step in range(len(ends) - 1):
@@ -70,7 +70,7 @@ def _descend(classes, supports, order, ends, smoothing, rates, head):
     products = np.empty((most, len(classes)), classes.dtype)  # <unit, c>, then the slopes towards them
     gradient, momentum = np.empty_like(classes), np.empty_like(classes)
     sums, inverse, bend, by_sum, by_square = np.empty((5, len(classes)), classes.dtype)
-    failed = 0
+    unsolved = 0
     for step in range(len(ends) - 1):
         batch = order[ends[step] : ends[step + 1]]
         used = len(batch) * positions
@@ -80,12 +80,12 @@ def _descend(classes, supports, order, ends, smoothing, rates, head):
         _moments(classes, head, sums, inverse, bend)
         by_sum[:], by_square[:] = 0, 0
         for i, image in enumerate(batch):
-            here = products[i * positions : (i + 1) * positions]
+            of_image = products[i * positions : (i + 1) * positions]
             target = (labels[image], len(batch))
-            found = _slopes(here, length[image], mean[image], target, head, sums, inverse, bend, by_sum, by_square)
-            if found < 0:
+            failed = _slopes(of_image, length[image], mean[image], target, head, sums, inverse, bend, by_sum, by_square)
+            if failed < 0:
                 return -1
-            failed += found
+            unsolved += failed
         np.dot(products[:used].T, nodes[:used], gradient)
         _complete(gradient, classes, head.centred, sums, by_sum, by_square)
         if len(smoothing):
@@ -93,12 +93,12 @@ def _descend(classes, supports, order, ends, smoothing, rates, head):
                 one_class = gradient[n * len(smoothing) : (n + 1) * len(smoothing)]
                 one_class[:] = np.dot(smoothing, one_class)
         _step(classes, gradient, momentum, step == 0, rates)
-    return failed
+    return unsolved
 
 
 @_summing
 def _moments(classes, head, sums, inverse, bend):
-    """Of each node its sum over channels, 1 / its length, centred or not, and how log(1 / length) moves with |c|^2."""
+    """For each node c: its sum over channels, 1 / its length (centred or not), and d log(1 / length) / d |c|^2."""
     for r in range(len(classes)):
         node, total, square = classes[r], classes.dtype.type(0), classes.dtype.type(0)
         for c in range(len(node)):
@@ -111,9 +111,10 @@ def _moments(classes, head, sums, inverse, bend):
 
 @_compiled
 def _slopes(products, length, mean, target, head, sums, inverse, bend, by_sum, by_square):
-    """Of one support's loss by <unit, c>, which take the place of `products`, and, added up, by sum(c) and |c|^2.
+    """The slopes of one support's loss by <unit, c>, sum(c) and |c|^2, for each class node c.
 
-    `products` is [P, N R]; `target` is the support's class, and how many supports the loss is a mean of.
+    The first overwrite `products` [P, N R]; the others are added to `by_sum` and `by_square`. `target` is the support's
+    class and the number of supports whose losses are averaged. Returns how many linear programs were not solved, or -1.
     """
     positions, of_class = len(products), products.shape[1] // head.way
     cost = np.empty((head.way, positions, of_class))
@@ -139,11 +140,11 @@ def _slopes(products, length, mean, target, head, sums, inverse, bend, by_sum, b
             _towards_weights(v[n], b[n], slope[n] * scale_b[n] / positions, inner_of_class[n])
         else:
             u[n], v[n] = 0, 0
-    own_mean = mean.sum() / positions
+    mean_of_support = mean.sum() / positions
     for n in range(head.way):
         for r in range(of_class):
             node = n * of_class + r
-            total, along = positions * v[n, r] * own_mean, 0.0
+            total, along = positions * v[n, r] * mean_of_support, 0.0
             for p in range(positions):
                 by_cosine = -slope[n] * flow[n, p, r]
                 along += by_cosine * (1 - cost[n, p, r])
@@ -155,12 +156,12 @@ def _slopes(products, length, mean, target, head, sums, inverse, bend, by_sum, b
 
 
 @_compiled
-def _weights(inner, others, total, least):
-    """Weights relu(mean) + least, scaled to `total`, and the scale; `inner` holds sums over `others` nodes."""
+def _weights(inner, count, total, least):
+    """Weights relu(mean) + least, scaled to `total`, and the scale; `inner` holds sums over `count` nodes."""
     weights, scale = np.empty_like(inner), np.empty(len(inner))
     for n in range(len(inner)):
         for i in range(inner.shape[1]):
-            weights[n, i] = max(inner[n, i] / others, 0.0) + least
+            weights[n, i] = max(inner[n, i] / count, 0.0) + least
         scale[n] = total / weights[n].sum()
         weights[n] *= scale[n]
     return weights, scale
@@ -168,7 +169,7 @@ def _weights(inner, others, total, least):
 
 @_compiled
 def _slopes_of_values(cost, flow, target, temperature):
-    """Of the cross-entropy by each class's EMD, for logits temperature * (1 - EMD / P)."""
+    """The slopes of the cross-entropy by each class's EMD, for logits temperature * (1 - EMD / P)."""
     logits = np.empty(len(cost))
     for n in range(len(cost)):
         logits[n] = temperature * (1 - (cost[n] * flow[n]).sum() / cost.shape[1])
@@ -180,7 +181,7 @@ def _slopes_of_values(cost, flow, target, temperature):
 
 @_compiled
 def _towards_weights(dual, weights, factor, inner):
-    """Turn duals into slopes towards the sums that the weights came from; scaling takes their mean out."""
+    """Turn duals, in place, into slopes by the sums that the weights came from; the scaling takes out their mean."""
     mean = (dual * weights).sum() / weights.sum()
     for i in range(len(dual)):
         dual[i] = factor * (dual[i] - mean) if inner[i] > 0 else 0.0
@@ -188,7 +189,7 @@ def _towards_weights(dual, weights, factor, inner):
 
 @_compiled
 def _complete(gradient, classes, centred, sums, by_sum, by_square):
-    """Add what goes through sum(c) and |c|^2."""
+    """Add to the gradient the part that goes through sum(c) and |c|^2."""
     for r in range(len(classes)):
         node, slope = classes[r], gradient[r]
         if centred:
@@ -200,10 +201,10 @@ def _complete(gradient, classes, centred, sums, by_sum, by_square):
 
 @_compiled
 def _step(classes, gradient, momentum, first, rates):
-    """SGD as PyTorch's: the first step is not dampened."""
+    """One step of SGD as in PyTorch: the first step is not dampened."""
     for r in range(len(classes)):
         node, slope, moving = classes[r], gradient[r], momentum[r]
         for c in range(len(node)):
-            found = slope[c] + rates.decay * node[c]
-            moving[c] = found if first else rates.momentum * moving[c] + rates.share * found
+            decayed = slope[c] + rates.decay * node[c]
+            moving[c] = decayed if first else rates.momentum * moving[c] + rates.share * decayed
             node[c] -= rates.lr * moving[c]
