@@ -26,7 +26,7 @@ def fingerprint(classes: list[str], names: list[str], labels: np.ndarray) -> str
 
 
 class Summary:
-    """The summary of images or features in a manifest, computed block by block: their hash, and statistics of pixels."""
+    """Hash of images or features, and statistics of pixels, computed block by block for the manifest."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Turn a source's files into the contents of splits: folders of one's own, and benchmarks checked against their lists."""
+"""Turn files into the contents of splits: those of any folder, and those of benchmarks, checked against their lists."""
 
 from __future__ import annotations
 

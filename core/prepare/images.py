@@ -28,8 +28,9 @@ class BadImage(Exception):
 class Decoding:
     """How files become squares of `size` pixels a side.
 
-    `side` refuses files of another size than side x side; 0 accepts any. `as_published` does what the field's loaders did to its benchmarks: CMYK by Pillow's formula, alpha dropped, camera
-    rotation ignored. Otherwise alpha is laid on white, rotation is applied, and CMYK is refused.
+    `as_published` does what the field's loaders did to its benchmarks: CMYK by Pillow's formula, alpha dropped, camera
+    rotation ignored. Otherwise alpha is laid on white, rotation is applied, and CMYK is refused. `side` refuses files
+    of another size than side x side; 0 accepts any.
     """
 
     size: int

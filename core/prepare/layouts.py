@@ -146,7 +146,7 @@ def _from_lists(lists: list[Path], folder: Path) -> ImageSet:
 
 
 class _Index:
-    """Finds the file that a CSV line names: by its path, by its name in the class's folder, or by a name that is unique."""
+    """Finds the file that a CSV line names: by its path, by its name in the class's folder, or by a unique name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

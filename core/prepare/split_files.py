@@ -35,7 +35,7 @@ def split_name(text: str) -> str:
 
 
 def split_by_hash(classes: list[str], seed: int) -> dict[str, str]:
-    """The split of each class: classes are ordered by a hash of (seed, name); test takes 20 %, val 16 %, train the rest."""
+    """The split of each class, in the order of a hash of (seed, name): test takes 20 %, val 16 %, train the rest."""
     if len(classes) < LEAST_CLASSES * len(SPLITS):
         raise UserError(
             f"the folder holds {len(classes)} classes; train, val and test need {LEAST_CLASSES} each; add classes."
