@@ -21,9 +21,7 @@ class Answer:
 
     line: str  # for the terminal
     folder: str = ""  # of the files, below eval/<checkpoint>/; "" = their names are whole paths
-    files: Mapping[
-        str, FileContent
-    ] = ()  # name -> text, JSON, what writes the bytes, or None: the file must not be there
+    files: Mapping[str, FileContent] = ()  # name -> text, JSON, a function that writes the bytes, or None: no file
 
 
 @dataclass(frozen=True)
