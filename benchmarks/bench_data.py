@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from core.data.datasets import benchmark
 from core.data.store import Split
 from core.prepare.collect import Options
-from core.prepare.images import Recipe, decode_all
+from core.prepare.images import Decoding, decode_all
 from core.prepare.prepare import prepare
+from core.prepare.sources import source
 
 CLASSES = 20
 EPISODE = 80  # images: 5 classes, 1 support and 15 queries each
@@ -53,7 +53,7 @@ def draw_files(folder: Path, images: int, side: int) -> list[Path]:
 
 
 def plain_loop(files: list[Path], size: int) -> np.ndarray:
-    """What a short script does."""
+    """Decode the files as a short script would."""
     pixels = np.empty((len(files), size, size, 3), np.uint8)
     for row, file in enumerate(files):
         with Image.open(file) as image:
@@ -73,19 +73,19 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def pack(folder: Path, root: Path, size: int) -> list[Split]:
-    """One packing, of which nothing was there before."""
-    return prepare(root, benchmark(f"folder:{folder}"), Options(size=size))
+    """Pack the folder into an empty root."""
+    return prepare(root, source(f"folder:{folder}"), Options(size=size))
 
 
 def packing(folder: Path, files: list[Path], scratch: Path, args: argparse.Namespace) -> list[Split]:
-    """Packing against the loop."""
+    """Time packing against the loop."""
     times: dict[str, list[float]] = {"plain": [], "one process": [], "ours": []}
     for number in range(args.rounds):
         root = scratch / f"data{number}"
         times["plain"].append(seconds(lambda: plain_loop(files, args.size)))
-        times["one process"].append(seconds(lambda: decode_all(files, Recipe(args.size))))
+        times["one process"].append(seconds(lambda: decode_all(files, Decoding(args.size))))
         times["ours"].append(seconds(lambda root=root: pack(folder, root, args.size)))
-    rate = {name: args.images / statistics.median(found) for name, found in times.items()}
+    rate = {name: args.images / statistics.median(values) for name, values in times.items()}
     row = {
         "row": f"packing {args.images} JPEGs of {args.side}x{args.side * 3 // 4} to {args.size} px",
         "cpus": len(os.sched_getaffinity(0)),
@@ -99,7 +99,7 @@ def packing(folder: Path, files: list[Path], scratch: Path, args: argparse.Names
 
 
 def random_access(files: list[Path], splits: list[Split], args: argparse.Namespace) -> None:
-    """The images of an episode from the store, against decoding as many files."""
+    """Time reading an episode's images from the store against decoding as many files."""
     rng, train = np.random.default_rng(1), splits[0]
     rows = [rng.choice(len(train.names), EPISODE, replace=False) for _ in range(READS)]
     stored = statistics.median(seconds(lambda r=r: train.images[r].copy()) for r in rows)

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from core.config.provenance import flatten
-from core.data.views import parse
+from core.data.views import parse_views
 from core.episode import Batch, DataInfo, Features, Task
 from core.make import load_config, make_method, schemas
 
@@ -119,7 +119,7 @@ def steps() -> list:
 
 def pixels(cfg, *leading: int) -> Features:
     """Random images, and two crops of each where the config asks for any; or features where it is for such."""
-    views = parse(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
+    views = parse_views(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
     image = [LENGTH] if cfg.BACKBONE.NAME == "Features" else [3, SIDE, SIDE]
     found = {"image": torch.randn(*leading, *image)}
     return found | ({"crops": torch.randn(*leading, 2, *image)} if views else {})

@@ -17,19 +17,20 @@ from ..build.evaluation import build_evaluator, evaluator_on, restore
 from ..build.networks import build_method
 from ..commands import train
 from ..config import Loaded
-from ..data.datasets import benchmark
+from ..data.datasets import dataset
 from ..data.episodes import EpisodeSampler
 from ..engine import checkpoint, device
 from ..engine.evaluator import Evaluator
 from ..engine.features import FeatureSource
 from ..episode import Batch
 from ..errors import UserError
+from ..files import write_text
 from ..log import start_log
 from ..make import load_config
 from ..ops.class_spread import class_spread
 from ..registry import OBJECTIVES
 from ..report.plots import Panel, plot_table
-from ..report.run import RunFolder, run_name, write_text
+from ..report.run import RunFolder, run_name
 from ..report.stats import interval
 from ..report.tables import as_csv
 
@@ -110,8 +111,8 @@ def _write(networks: Sequence[_Network], where: torch.device, folder: Path) -> P
 
 def _name(loaded: Loaded, tag: str) -> str:
     """Of the folder of the table, as a run's with `margins` at its end."""
-    dataset = benchmark(loaded.cfg.DATASET.TRAIN.NAME).name
-    return run_name(dataset, loaded.stem, loaded.cfg.SEED, f"{tag}_margins".lstrip("_"))
+    train_set = dataset(loaded.cfg.DATASET.TRAIN.NAME).name
+    return run_name(train_set, loaded.stem, loaded.cfg.SEED, f"{tag}_margins".lstrip("_"))
 
 
 def _override(margin: float) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..config import Config
 from ..data import views
-from ..data.datasets import benchmark
+from ..data.datasets import dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.holdout import hold_out
 from ..data.loaders import Pixels
@@ -24,8 +24,8 @@ class Data:
 
     def __init__(self, cfg: Config, device: torch.device) -> None:
         self.cfg, self.device = cfg, device
-        self.image_size = cfg.DATASET.SIZE or benchmark(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
-        self.views = views.parse(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
+        self.image_size = cfg.DATASET.SIZE or dataset(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
+        self.views = views.parse_views(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
         self._splits: dict[str, Split] = {}
         self._pixels: dict[str, Pixels] = {}
         self._words: dict[str, Tensor] = {}
@@ -111,20 +111,26 @@ class Data:
 
 
 def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str = "DATASET.NAME") -> Split:
-    """Open a split, rendering it first where the data set is embedded. `size` 0 is the native size."""
-    found = benchmark(name, key)
-    native, size = not size or size == found.native_size, size or found.native_size
-    if found.features and size:
+    """Open a split, drawing it first where it is missing and FiveWay draws the data set. `size` 0 is the native size.
+
+    Raises:
+        UserError: where the split is not prepared.
+    """
+    named = dataset(name, key)
+    native, size = not size or size == named.native_size, size or named.native_size
+    if named.features and size:
         raise UserError(f"DATASET.SIZE is {size}, but {key} {name} holds features; leave it 0.")
-    folder = split_dir(root, found.name, size, split)
+    folder = split_dir(root, named.name, size, split)
     if not prepared([folder]):
-        if found.make is None:
-            arguments = f"{found.asked or f'{found.name} --from PATH'}{'' if native else f' --size {size}'}"
+        if not named.drawn:
+            arguments = f"{name if named.folder else f'{named.name} --from PATH'}{'' if native else f' --size {size}'}"
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "
                 f"run `{command('prepare')} {arguments}`."
             )
-        found.make(Path(root), size)
+        from ..prepare.sources import source  # loaded for this alone: nothing else in a run prepares data
+
+        source(name, key).make(Path(root), size)
     return read_split(folder)
 
 

@@ -14,6 +14,7 @@ from ..engine.optim import Recipe
 from ..engine.trainer import Stage, Trainer
 from ..engine.weights import take_weights
 from ..errors import UserError
+from ..files import sha256
 from ..methods.base import Method
 from ..ops import random
 from ..report.run import RunFolder
@@ -76,7 +77,7 @@ def stage_key(data: Data, methods: dict[str, Method], stage: str) -> str:
         "data": [data.split(name).manifest[key] for name in splits for key in ("pixels_sha256", "fingerprint")],
         "seeds": [cfg.SEED, cfg.EVAL.SEED],
         "precision": cfg.EVAL.PRECISION,
-        "init": [hashlib.sha256(file.read_bytes()).hexdigest() for file in inits],
+        "init": [sha256(file) for file in inits],
         **_words_key(data, [methods[name] for name in stages]),
     }
     if any("parts" in methods[name].needs for name in stages):
@@ -95,7 +96,7 @@ def _words_key(data: Data, methods: list[Method]) -> dict[str, str]:
 def _augmentation(data: Data, stage: str, method: Method) -> Augmentation:
     """How a stage changes its training images."""
     names = data.cfg.STAGE[stage].AUGMENT
-    transforms = augment.parse(names, f"STAGE.{stage}.AUGMENT")
+    transforms = augment.parse_transforms(names, f"STAGE.{stage}.AUGMENT")
     if transforms and data.split("train").features:
         raise UserError(f"STAGE.{stage}.AUGMENT is {names}, but features cannot be augmented; set it to [].")
     crops = data.views if "parts" in method.needed(training=True) else None

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("--out", type=Path, metavar="FILE", help="write the tables there instead of printing them")
     args = cli.parse_args(arguments)
 
+    from ..files import write_text
     from ..report.compare import compare
-    from ..report.run import write_text
 
     tables = compare(args.runs, args.all_pairs, args.each, args.format)
     if args.out:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.datasets import BENCHMARKS, Benchmark, benchmark, is_prepared
-from ..data.lowshot import CLASS_IDS
+from ..data.datasets import DATASETS, is_prepared
 from ..data.store import SPLITS, Split, split_dir
 from ..prepare.collect import Options
+from ..prepare.lowshot import CLASS_IDS
 from ..prepare.prepare import check_prepared, prepare
+from ..prepare.sources import SOURCES, Source, source
 from .common import command_parser
 
 EPILOG = """examples:
@@ -35,7 +36,7 @@ EPILOG = """examples:
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = command_parser("prepare", __doc__, EPILOG)
-    names = f"one of: {', '.join(BENCHMARKS)} (in any case), or folder:PATH"
+    names = f"one of: {', '.join(DATASETS)} (in any case), or folder:PATH"
     parser.add_argument("name", nargs="?", metavar="NAME", help=names)
     parser.add_argument(
         "--from", dest="sources", type=Path, nargs="+", default=[], metavar="PATH", help="the files you have"
@@ -59,21 +60,21 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def print_list(root: Path) -> None:
-    """One line a data set."""
+    """One line for each data set."""
     print(f"{'name':24}{'classes':>13}{'images':>9}{'size':>7}  prepared  where to get it")
-    for found in BENCHMARKS.values():
-        lists = found.classes()
+    for known in SOURCES.values():
+        dataset, lists = known.dataset, known.dataset.classes()
         classes = "/".join(str(len(lists[split])) for split in SPLITS)
-        done = "yes" if is_prepared(root, found) else "no"
-        size = f"{found.native_size} px" if found.native_size else "vector"
-        print(f"{found.name:24}{classes:>13}{found.total:>9}{size:>7}  {done:8}  {found.where}")
+        done = "yes" if is_prepared(root, dataset) else "no"
+        size = "vector" if dataset.features else f"{dataset.native_size} px"
+        print(f"{dataset.name:24}{classes:>13}{known.images():>9}{size:>7}  {done:8}  {known.where}")
     for folder in sorted(root.glob("folder-*/*px")):
         if all((folder / split / "manifest.json").is_file() for split in SPLITS):
             print(f"{folder.parent.name}  {folder.name}  yes")
 
 
 def print_splits(root: Path, splits: list[Split]) -> None:
-    """One line a split, and what is remarkable."""
+    """One line for each split, then how classes were split, images that splits share, and deviations."""
     for split in splits:
         folder = split_dir(root, split.dataset, split.size, split.name)
         print(f"{split.name:14}{len(split.classes):4} classes {len(split.names):7} images  {folder}")
@@ -81,21 +82,20 @@ def print_splits(root: Path, splits: list[Split]) -> None:
     if manifest.get("split_by"):
         print(f"classes split by {manifest['split_by']}")
     for pair, count in manifest.get("duplicates_across_splits", {}).items():
-        print(
-            f"note: {count} images lie in {pair}, equal {'in all features' if splits[0].features else 'pixel by pixel'}"
-        )
+        how = "in all features" if splits[0].features else "pixel by pixel"
+        print(f"note: {count} images lie in {pair}, equal {how}")
     if manifest.get("deviation"):
         print(f"DEVIATES from the published benchmark: {manifest['deviation']}")
 
 
-def run(root: Path, found: Benchmark, options: Options) -> None:
-    """Prepare one data set and say what is there."""
-    already, start = is_prepared(root, found, options.size), time.perf_counter()
-    splits = prepare(root, found, options)
+def run(root: Path, source: Source, options: Options) -> None:
+    """Prepare one data set and print its splits."""
+    already, start = is_prepared(root, source.dataset, options.size), time.perf_counter()
+    splits = prepare(root, source, options)
     seconds, images = time.perf_counter() - start, sum(len(split.names) for split in splits)
     print_splits(root, splits)
     if already:
-        print(f"{found.name} was already prepared; nothing was read or written.")
+        print(f"{source.dataset.name} was already prepared; nothing was read or written.")
     else:
         print(f"{images} images in {seconds:.1f} s, {images / seconds:.0f} images/s")
 
@@ -106,11 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     root = args.root.expanduser()
     if args.list:
         return print_list(root)
-    found = benchmark(args.name, key="NAME")
+    named = source(args.name)
     if args.check:
-        splits = check_prepared(root, found, args.size)
+        splits = check_prepared(root, named.dataset, args.size)
         print_splits(root, splits)
-        print(f"{found.name} is as it was written: pixels, counts and names agree with the manifests.")
+        print(f"{named.dataset.name} is as it was written: pixels, counts and names agree with the manifests.")
         return None
     options = Options(
         sources=tuple(args.sources),
@@ -120,4 +120,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         allow_deviation=args.allow_deviation,
         class_ids=args.class_ids,
     )
-    return run(root, found, options)
+    return run(root, named, options)

@@ -1,7 +1,7 @@
-"""Augmentation on batches, with parameters of its own for every image.
+"""Augmentation of batches, in which every image has random parameters of its own.
 
-Each transform maps pixels [n, H, W, 3] in 0..1 and one seed per image [n] to pixels of the same shape; what an image
-undergoes is a function of its seed alone. torchvision's transforms would give the whole batch one crop.
+Each transform maps pixels [n, H, W, 3] in 0..1 and one seed per image [n] to pixels of the same shape; how an image
+changes is a function of its seed alone. torchvision's transforms would give the whole batch one crop.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Resized:
+class ResizedCrop:
     """Crop an area of `smallest`..1 of the image with aspect ratio 3/4..4/3 and resize it back, bilinearly.
 
     The crop is never larger than the image, so it is only ever enlarged and needs no antialiasing. Where the drawn
@@ -105,15 +105,20 @@ def _share(text: str) -> float:
     return number
 
 
-TRANSFORMS = {"crop": (Crop, _pixels), "flip": (Flip, None), "resized": (Resized, _share), "jitter": (Jitter, _share)}
+TRANSFORMS = {
+    "crop": (Crop, _pixels),
+    "flip": (Flip, None),
+    "resized": (ResizedCrop, _share),
+    "jitter": (Jitter, _share),
+}
 
 
-def parse(names: list[str], key: str) -> list[Transform]:
+def parse_transforms(names: list[str], key: str) -> list[Transform]:
     """Transforms from a YAML list such as [crop-4, flip, jitter-0.4, resized-0.2], applied in that order."""
-    return [_parse_one(name, key) for name in names]
+    return [_parse_transform(name, key) for name in names]
 
 
-def _parse_one(text: str, key: str) -> Transform:
+def _parse_transform(text: str, key: str) -> Transform:
     name, _, amount = text.partition("-")
     if name not in TRANSFORMS:
         known = ", ".join(n if t is None else f"{n}-NUMBER" for n, (_, t) in TRANSFORMS.items())

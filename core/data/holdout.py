@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import numpy as np
 
 from ..errors import UserError
 from .store import Split
-from .writer import fingerprint
 
 
 def hold_out(split: Split, count: int) -> tuple[Split, Split]:
-    """A split without the last `count` images of each class, ordered by hash of name, and a split of these.
+    """A split without the last `count` images of each class, and a split of these.
 
-    Both show rows of the same pixels on disk; neither the image size nor the order on disk enters.
+    The images of a class are ordered by a hash of their names, so neither the image size nor the order on disk
+    matters. Both splits read the same file of pixels.
+
+    Raises:
+        UserError: where a class has no more than `count` images.
     """
     smallest = int(split.counts.argmin())
     if count >= split.counts[smallest]:
@@ -27,17 +29,7 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split]:
     order = np.array(sorted(range(len(hashes)), key=lambda row: (split.labels[row], hashes[row])))
     rank = np.arange(len(order)) - np.repeat(np.cumsum(split.counts) - split.counts, split.counts)
     last = rank >= np.repeat(split.counts, split.counts) - count
-    return _subset(split, np.sort(order[~last]), count, "kept"), _subset(split, np.sort(order[last]), count, "held out")
-
-
-def _subset(split: Split, chosen: np.ndarray, count: int, part: str) -> Split:
-    """Some images of a split, with a fingerprint of their own."""
-    names, labels = [split.names[row] for row in chosen.tolist()], split.labels[chosen]
-    manifest = {
-        **split.manifest,
-        "counts": np.bincount(labels, minlength=len(split.classes)).tolist(),
-        "fingerprint": fingerprint(split.classes, names, labels),
-        "base_holdout": [count, part],
-    }
-    rows = chosen if split.rows is None else split.rows[chosen]
-    return replace(split, labels=labels, names=names, manifest=manifest, rows=rows)
+    return (
+        split.subset(np.sort(order[~last]), base_holdout=[count, "kept"]),
+        split.subset(np.sort(order[last]), base_holdout=[count, "held out"]),
+    )

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -66,20 +66,31 @@ class Split:
         """H = W in pixels; 0 of features."""
         return 0 if self.features else self.images.shape[1]
 
+    def subset(self, ids: np.ndarray | None = None, classes: list[str] | None = None, **notes: Any) -> Split:
+        """Some images of the split, with a fingerprint of their own.
 
-class Pictures(NamedTuple):
-    """The pictures of one split before they are packed, in the order `write_split` takes them."""
-
-    images: np.ndarray  # [M, H, W, 3] uint8
-    labels: np.ndarray  # [M], index classes
-    classes: list[str]
-    names: list[str]  # unique within a class
-    source: str
-    notes: dict = {}  # joins the manifest
-
-    def blocks(self, order: np.ndarray) -> Iterable[np.ndarray]:
-        """The images `order`, some at a time."""
-        return blocks(self.images, order)
+        Args:
+            ids: [n] image ids in increasing order; None = all images of `classes`.
+            classes: class names in sorted order, numbered anew; None = all classes.
+            notes: entries of the new manifest.
+        """
+        classes = self.classes if classes is None else classes
+        old_numbers = [self.classes.index(name) for name in classes]
+        new_number = np.full(len(self.classes), -1)
+        new_number[old_numbers] = np.arange(len(classes))
+        ids = np.flatnonzero(new_number[self.labels] >= 0) if ids is None else ids
+        labels, names = new_number[self.labels[ids]], [self.names[row] for row in ids.tolist()]
+        counts = np.bincount(labels, minlength=len(classes)).tolist()
+        facts = {"classes": classes, "counts": counts, "fingerprint": fingerprint(classes, names, labels)}
+        return replace(
+            self,
+            labels=labels,
+            classes=classes,
+            names=names,
+            manifest=self.manifest | facts | notes,
+            vectors=None if self.vectors is None else self.vectors[old_numbers],
+            rows=ids if self.rows is None else self.rows[ids],
+        )
 
 
 def split_dir(root: str | Path, dataset: str, size: int, split: str) -> Path:
@@ -111,7 +122,7 @@ def write_split(
 
 
 def sorted_rows(labels: np.ndarray, classes: list[str], names: list[str]) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """How a store sorts: classes by name, rows by class and image name, and the labels of the sorted rows."""
+    """The order of a store: classes by name, rows by class and image name, and the labels of the rows in that order."""
     class_order = sorted(range(len(classes)), key=lambda c: classes[c])
     rank = np.argsort(class_order)
     ranks = rank[labels].tolist()
@@ -120,7 +131,11 @@ def sorted_rows(labels: np.ndarray, classes: list[str], names: list[str]) -> tup
 
 
 def read_split(folder: Path) -> Split:
-    """Open a packed split; pixels stay on disk until they are asked for."""
+    """Open a packed split; its pixels stay on disk until they are read.
+
+    Raises:
+        UserError: where the folder is not what a writer left.
+    """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         images = np.load(folder / array_file("features" in manifest), mmap_mode="c", allow_pickle=False)
@@ -153,12 +168,12 @@ def verify_split(split: Split, folder: Path) -> None:
     summary = Summary()
     for block in blocks(split.images, np.arange(len(split.images))):
         summary.add(block)
-    found = {
+    facts = {
         "pixels_sha256": summary.sha256,
         "counts": split.counts.tolist(),
         "fingerprint": fingerprint(split.classes, split.names, split.labels),
     }
-    wrong = [key for key, value in found.items() if split.manifest.get(key) != value]
+    wrong = [key for key, value in facts.items() if split.manifest.get(key) != value]
     if wrong:
         raise UserError(
             f"{folder} is not what was written ({' and '.join(wrong)} differ); delete the folder and prepare it again."

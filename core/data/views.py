@@ -50,7 +50,6 @@ class Grid:
         return self.side**2
 
     def __call__(self, pixels: Tensor, seed: Tensor, train: bool) -> Tensor:
-        """As `View`."""
         n, size = len(pixels), pixels.shape[1]
         tag = f"grid-{self.side}"
         ratio = torch.full((n,), self.ratio, dtype=torch.float64, device=pixels.device)
@@ -88,7 +87,6 @@ class Sample:
     count: int
 
     def __call__(self, pixels: Tensor, seed: Tensor, train: bool) -> Tensor:
-        """As `View`."""
         u = random.uniform(seed, "sample", (self.count, 4)).double()
         root = torch.exp((u[..., 1] * 2 - 1) * math.log(4 / 3) / 2)
         extent = ((0.08 + 0.92 * u[..., :1]).sqrt() * torch.stack([1 / root, root], -1)).clamp(max=1)
@@ -99,12 +97,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Augmented:
-    """`count` copies under RFS's augmentation: pad and crop, colour jitter, mirror."""
+    """`count` copies under RFS's augmentation: pad and crop, jitter, mirror. Padding is 4 pixels at 32, 8 at 84."""
 
     count: int
 
     def __call__(self, pixels: Tensor, seed: Tensor, train: bool) -> Tensor:
-        """As `View`; padding is 4 pixels at 32, 8 at 84."""
         copies = pixels.repeat_interleave(self.count, 0)
         seeds = random.hashes(seed, "augmented", self.count).flatten()
         for transform in (Crop(max(4, pixels.shape[1] // 10)), Jitter(0.4), Flip()):
@@ -162,13 +159,13 @@ def _mirrored(crops: Tensor, seed: Tensor, tag: str) -> Tensor:
 KINDS = {"grid": 2, "sample": 1, "aug": 1}  # name and least number
 
 
-def parse(names: Sequence[str], ratio: float) -> Views | None:
+def parse_views(names: Sequence[str], ratio: float) -> Views | None:
     """The crops of DATASET.VIEWS such as [whole, grid-3, grid-2]; None where it names the whole image alone."""
-    views = [_parse_one(name, ratio) for name in names if name != WHOLE]
+    views = [_parse_view(name, ratio) for name in names if name != WHOLE]
     return Views(views) if views else None
 
 
-def _parse_one(text: str, ratio: float) -> View:
+def _parse_view(text: str, ratio: float) -> View:
     name, _, number = text.partition("-")
     if name not in KINDS:
         known = ", ".join([WHOLE, *(f"{kind}-NUMBER" for kind in KINDS)])

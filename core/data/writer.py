@@ -1,18 +1,9 @@
-"""Writing a split as its images come: memory does not grow with their number, and half a split is never seen.
-
-Everything is built in a hidden folder beside the final one and renamed when it is complete. The hidden folder is
-locked while its writer lives, so that what a killed run left behind can be told from a run at work and removed.
-"""
+"""Write a split block by block: memory does not grow with the number of images, and half a split is never seen."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
@@ -23,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..files import HiddenFolder, writing
 
-BLOCK = 256  # images handled at once
-YOUNG = 60.0  # seconds within which a hidden folder may not be locked yet
+BLOCK = 256  # images read and written at once
 
 
 def fingerprint(classes: list[str], names: list[str], labels: np.ndarray) -> str:
@@ -35,7 +26,7 @@ def fingerprint(classes: list[str], names: list[str], labels: np.ndarray) -> str
 
 
 class Summary:
-    """What a manifest says about images or features, gathered block by block: their hash, and of pixels the mean."""
+    """Hash of images or features, and statistics of pixels, computed block by block for the manifest."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -57,7 +48,7 @@ class Summary:
 
     @property
     def digests(self) -> np.ndarray:
-        """A number for each image, equal where its pixels or features are, [M] uint64."""
+        """A number for each image, [M] uint64: the same for images of the same pixels or features."""
         return np.frombuffer(bytes(self._digests), np.uint64)
 
     def channels(self) -> tuple[list[float], list[float]]:
@@ -68,34 +59,10 @@ class Summary:
         return [round(x, 6) for x in mean.tolist()], [round(x, 6) for x in std.tolist()]
 
 
-class HiddenFolder:
-    """A new hidden folder, locked while it lives and removed on exit, with the parents it made that are empty then."""
-
-    def __init__(self, parent: Path, name: str) -> None:
-        self._made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-        parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
-        self._lock = os.open(self.path, os.O_RDONLY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-
-    def __enter__(self) -> Path:
-        return self.path
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
-        with suppress(OSError):  # not empty
-            for folder in self._made:
-                folder.rmdir()
-
-
 class SplitWriter:
-    """Writes one split; images are added in the order of (class name, image name).
+    """A context manager that writes one split; images are added in the order of (class name, image name).
 
-    A context manager: without `finish` nothing is left.
+    The split appears when `finish` is called; without that, nothing of it stays on disk.
     """
 
     def __init__(self, folder: Path, dataset: str, labels: np.ndarray, classes: list[str], names: list[str]) -> None:
@@ -106,7 +73,7 @@ class SplitWriter:
         self.folder, self.summary = folder, Summary()
         self._dataset, self._labels, self._classes, self._names = dataset, labels.astype(np.int64), classes, names
         self._written, self._file = 0, None
-        with explained(folder):
+        with writing(folder):
             self._hidden = HiddenFolder(folder.parent, folder.name)
         self._building = self._hidden.path
 
@@ -123,7 +90,7 @@ class SplitWriter:
 
     def add(self, images: np.ndarray) -> None:
         """The next images [n, H, W, 3] uint8, or features [n, D] float16 or float32."""
-        with explained(self.folder):
+        with writing(self.folder):
             if self._file is None:
                 self._file = (self._building / array_file(images.ndim == 2)).open("wb")
                 self._shape, self._dtype = images.shape[1:], images.dtype
@@ -135,7 +102,10 @@ class SplitWriter:
         self._written += len(images)
 
     def finish(self, source: str, vectors: np.ndarray | None = None, **notes: Any) -> None:
-        """Write labels, names and manifest, and let the folder appear. `vectors` [classes, D]; `notes` join it."""
+        """Write labels, names and the manifest, to which `notes` are added, and rename the folder.
+
+        `vectors` [classes, D] are word vectors that come with the data set.
+        """
         if self._written != len(self._names):
             raise ValueError(f"{self.folder}: {self._written} images for {len(self._names)} names")
         manifest = {
@@ -143,13 +113,13 @@ class SplitWriter:
             "split": self.folder.name,
             "classes": self._classes,
             "counts": np.bincount(self._labels, minlength=len(self._classes)).tolist(),
-            **self._described(),
+            **self._statistics(),
             "pixels_sha256": self.summary.sha256,
             "fingerprint": fingerprint(self._classes, self._names, self._labels),
             "source": source,
             **notes,
         }
-        with explained(self.folder):
+        with writing(self.folder):
             self._file.close()
             np.save(self._building / "labels.npy", self._labels)
             if vectors is not None:
@@ -157,11 +127,15 @@ class SplitWriter:
             (self._building / "names.txt").write_text("".join(f"{name}\n" for name in self._names), encoding="utf-8")
             text = json.dumps(manifest, indent=1, ensure_ascii=False)
             (self._building / "manifest.json").write_text(text, encoding="utf-8")
-            self._building.chmod(0o755)
-            _move_into_place(self._building, self.folder)
+            if not self._hidden.rename(self.folder):  # another process was faster; its identical result stays
+                self._refuse_incomplete()
 
-    def _described(self) -> dict[str, Any]:
-        """Of images the size, mean and deviation; of features the length and precision."""
+    def _refuse_incomplete(self) -> None:
+        if not (self.folder / "manifest.json").is_file():
+            raise UserError(f"{self.folder} is there but not complete; delete the folder and prepare it again.")
+
+    def _statistics(self) -> dict[str, Any]:
+        """Size, mean and standard deviation of images; length and type of features."""
         if len(self._shape) == 1:
             return {"features": self._shape[0], "dtype": str(self._dtype)}
         mean, std = self.summary.channels()
@@ -169,59 +143,10 @@ class SplitWriter:
 
 
 def array_file(features: bool) -> str:
-    """What the array of a split is called on disk."""
+    """The name of the file that holds a split's features or images."""
     return "features.npy" if features else "images.npy"
 
 
-class explained:
-    """Turns what the disk refuses into a sentence."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError):
-            reason = error.strerror or error
-            raise UserError(
-                f"{self._folder} cannot be written ({reason}); make room or give another data folder."
-            ) from error
-
-
-def remove_abandoned(parent: Path) -> None:
-    """Remove the hidden folders of runs that were killed; those of runs at work are locked."""
-    for folder in parent.glob(".*-*"):
-        try:
-            if not folder.is_dir() or time.time() - folder.stat().st_mtime < YOUNG:
-                continue
-            lock = os.open(folder, os.O_RDONLY)
-        except OSError:  # gone meanwhile
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # in use
-            pass
-        finally:
-            os.close(lock)
-
-
 def blocks(images: np.ndarray, order: np.ndarray) -> Iterable[np.ndarray]:
-    """The rows `order` of an array, some at a time."""
+    """The rows `order` of an array, `BLOCK` at a time."""
     return (images[order[start : start + BLOCK]] for start in range(0, len(order), BLOCK))
-
-
-def _move_into_place(building: Path, folder: Path) -> None:
-    """Rename a finished folder; if another process was faster, its identical result stays."""
-    try:
-        os.rename(building, folder)
-    except OSError:
-        if (folder / "manifest.json").is_file():
-            return
-        if folder.exists():
-            raise UserError(f"{folder} is there but not complete; delete the folder and prepare it again.") from None
-        raise

@@ -14,12 +14,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..files import HiddenFolder
 
 PRESENT = "present"
 
@@ -77,19 +78,11 @@ class FeatureCache:
 
     def _write(self, rows: int, shapes: dict[str, tuple[int, ...]]) -> None:
         """Write the table beside its place and rename it; whoever comes second leaves the first one's."""
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=self._folder))
-        try:
+        with HiddenFolder(self._folder, "building") as hidden:
             for name, shape in shapes.items():
-                _allocate(building / f"{name}.npy", (rows, *shape), np.float32)
-            _allocate(building / f"{PRESENT}.npy", (rows,), np.uint8)
-            building.chmod(0o755)
-            if not self.path.is_dir():
-                os.rename(building, self.path)
-        except OSError:
-            if not self.path.is_dir():
-                raise
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+                _allocate(hidden.path / f"{name}.npy", (rows, *shape), np.float32)
+            _allocate(hidden.path / f"{PRESENT}.npy", (rows,), np.uint8)
+            hidden.rename(self.path)
 
     def _make_room(self, size: int) -> None:
         """Remove the tables that were not used for longest until `size` bytes more stay under the limit."""

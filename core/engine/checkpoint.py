@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import os
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,22 +13,14 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..files import write_file
 from ..methods.base import Method
 from ..objectives.base import Objective
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, flush it, and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with building.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        building.replace(path)
-    finally:
-        building.unlink(missing_ok=True)
+    """Write a checkpoint whole or not at all."""
+    write_file(path, lambda file: torch.save(content, file))
 
 
 def refuse_missing(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Unpacking archives of images to a scratch folder: nothing outside it, no links, no more than a sane size."""
+"""Unpack archives into a scratch folder: nothing outside it, no links, no more than a sane size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_archive(path: Path) -> bool:
 
 
 def extract(archive: Path, into: Path, limit: int = LIMIT) -> Path:
-    """Unpack the regular files of an archive below `into`, which is made; links and devices are left out."""
+    """Unpack the regular files of an archive into the new folder `into`; links and devices are left out."""
     total = 0
     try:
         into.mkdir(parents=True)
@@ -59,10 +59,12 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
         for member in opened:
             if member.isreg():
                 yield member.name, member.size, opened.extractfile(member)
+        while opened.fileobj.read(1 << 20):  # the checksum is behind the last byte
+            pass
 
 
 def _safe(name: str, archive: Path) -> PurePosixPath:
-    """A member's path, refused where it leads out of the folder."""
+    """A member's path; one that leads out of the folder is refused."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
         raise UserError(

@@ -1,4 +1,4 @@
-"""CIFAR-100 from whatever form it is at hand, cut into the class splits of few-shot benchmarks.
+"""Read CIFAR-100 in any of the forms it circulates in, and cut it into the class splits of few-shot benchmarks.
 
 Krizhevsky, Learning multiple layers of features from tiny images, 2009.
 CIFAR-FS: Bertinetto et al., Meta-learning with differentiable closed-form solvers, ICLR 2019.
@@ -7,130 +7,187 @@ FC100: Oreshkin et al., TADAM: task dependent adaptive metric for improved few-s
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from .. import paths
-from ..data.store import SPLITS, Pictures
+from ..data.datasets import DATASETS
 from ..errors import UserError
-from .layouts import find_images
+from .collect import (
+    Collected,
+    Options,
+    Published,
+    compare_with_published,
+    file_contents,
+    image_counts,
+    split_of_classes,
+)
+from .images import FILTER, Decoding, decode_all
+from .layouts import find_images, folders_in, images_below
 from .numbered_pickles import numbered_files, read_numbered
-from .unpickle import load_pickle, read_archive
+from .packing import Content, ImageArray, ResizedContent
+from .unpickle import load_pickle
 
-SPLIT_FILES = paths.SPLITS
 PICKLES = ("meta", "train", "test")
-IMAGES_PER_CLASS = 600
 SIDE = 32
-WHAT = "the cifar-100-python archive, its unpacked folder, or a folder with one folder of PNGs a class"
+DEPTH = 3  # folders between the source and its images
+FORMS = "the cifar-100-python archive, its unpacked folder, or a folder with one folder of PNGs a class"
+CIFAR_FS = Published(DATASETS["CIFAR-FS"].classes, per_class=600)
+FC100 = Published(DATASETS["FC100"].classes, per_class=600)
 
 
-def class_lists(name: str) -> dict[str, list[str]]:
-    """The class names of each split, as data/splits/<name>.json has them."""
-    content = json.loads((SPLIT_FILES / f"{name}.json").read_text(encoding="utf-8"))
-    return {split: content[split]["classes"] if name == "fc100" else content[split] for split in SPLITS}
+def cifar_fs(options: Options, published: Published = CIFAR_FS) -> Collected:
+    """CIFAR-FS: 64, 16 and 20 classes of CIFAR-100, its train and test images merged."""
+    return _collect(published, "cifar_fs", options)
 
 
-def read_cifar_fs(source: Path, per_class: int = IMAGES_PER_CLASS) -> dict[str, Pictures]:
-    """The three splits of CIFAR-FS: 64, 16 and 20 classes of CIFAR-100, its train and test images merged."""
-    return _read_splits(source, "cifar_fs", per_class)
+def fc100(options: Options, published: Published = FC100) -> Collected:
+    """FC100: 60, 20 and 20 classes of CIFAR-100, no superclass in two of the splits."""
+    return _collect(published, "fc100", options)
 
 
-def read_fc100(source: Path, per_class: int = IMAGES_PER_CLASS) -> dict[str, Pictures]:
-    """The three splits of FC100: 60, 20 and 20 classes of CIFAR-100, no superclass in two of them."""
-    return _read_splits(source, "fc100", per_class)
+def _collect(published: Published, list_name: str, options: Options) -> Collected:
+    """CIFAR-100 cut by the class lists of data/splits/<list_name>.json."""
+    source, *more = options.sources
+    if more:
+        raise UserError(f"--from has {len(options.sources)} paths, but CIFAR-100 is read from one; give that one.")
+    if not source.is_dir():
+        raise UserError(
+            f"--from is '{source}', which is neither a folder nor an archive (.zip, .tar.gz); give {FORMS}."
+        )
+    origin = f"CIFAR-100 from {source.resolve().name}; classes of data/splits/{list_name}.json"
+    contents = _pickled(source, list_name, published.lists(), origin)
+    if not contents:
+        return _collect_files(published, source, origin, options)
+    notes = compare_with_published(published, image_counts(contents), options)
+    if options.size != SIDE:
+        contents = {split: ResizedContent(content, options.size) for split, content in contents.items()}
+    return Collected(contents, {**_preparation(options.size), **notes})
 
 
-def _read_splits(source: Path, split_list: str, per_class: int) -> dict[str, Pictures]:
-    """CIFAR-100 cut by the class lists of data/splits/<split_list>.json."""
-    lists = class_lists(split_list)
-    numbered = numbered_files(source, split_list.upper()) if os.path.isdir(source) else {}
+def _pickled(source: Path, list_name: str, lists: dict[str, list[str]], origin: str) -> dict[str, Content]:
+    """The splits from pickles, of CIFAR-100 or of the benchmark; {} where the folder has none."""
+    numbered = numbered_files(source, list_name.upper())
     if numbered:
-        return read_numbered(numbered, lists, per_class)
-    expected = {name: per_class for split in SPLITS for name in lists[split]}
-    everything = read_cifar100(source, expected)
-    origin = f"CIFAR-100 from {source.resolve().name}; classes of data/splits/{split_list}.json"
-    return {split: _select(everything, lists[split], origin) for split in SPLITS}
+        return read_numbered(numbered, lists)
+    files = _pickle_files(source)
+    if not files:
+        return {}
+    everything = _read_pickles(files, source)
+    return {split: _cut(everything, names, origin) for split, names in lists.items()}
 
 
-def read_cifar100(source: Path, expected: dict[str, int]) -> Pictures:
-    """All images of CIFAR-100, checked against the `expected` number of images of each class."""
-    try:
-        return _read_any(source, expected)
-    except OSError as error:
-        raise UserError(f"{error.filename or source} cannot be read ({error.strerror}); check --from.") from error
+def _preparation(size: int) -> dict[str, Any]:
+    """What the manifest says about the resizing, where there is any."""
+    return {} if size == SIDE else {"preparation": {"size": size, "filter": FILTER}}
 
 
-def _read_any(source: Path, expected: dict[str, int]) -> Pictures:
-    """Tell the forms CIFAR-100 comes in apart."""
-    if not source.exists():
-        raise UserError(f"--from is '{source}', which does not exist; give {WHAT}.")
-    if source.is_dir():
-        files = _pickle_files(source)
-        if not files:
-            return _read_class_folders(source, expected)
-        contents = {name: path.read_bytes() for name, path in files.items()}
+def _collect_files(published: Published, source: Path, origin: str, options: Options) -> Collected:
+    """PNGs in one folder a class, whatever folders are above those, or the images that CSV files list."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    if (source / "train.csv").is_file():
+        files |= {name: list(images.values()) for name, images in find_images([source]).images.items()}
     else:
-        contents = read_archive(source, PICKLES)
-    missing = [name for name in PICKLES if name not in contents]
-    if missing:
-        raise UserError(f"--from is '{source}', which lacks the file {' and '.join(missing)}; give {WHAT}.")
-    return _from_pickles(contents, source, expected)
+        for path in images_below(source, DEPTH).values():
+            if path.suffix.lower() == ".png":
+                files[path.parent.name].append(path)
+    if not files:
+        raise UserError(f"--from is '{source}', which holds neither CIFAR-100 pickles nor PNGs; give {FORMS}.")
+    split_of = split_of_classes(published, files)
+    notes = compare_with_published(published, {name: len(files[name]) for name in split_of}, options)
+    images = {name: _by_unique_name(files[name]) for name in split_of}
+    decoding = Decoding(options.size, as_published=True, side=SIDE)
+    contents = file_contents(images, split_of, origin, decoding, options.workers)
+    return Collected(contents, {**_preparation(options.size), **notes})
+
+
+def _by_unique_name(paths: list[Path]) -> dict[str, Path]:
+    """The files of one class by names that are unique, as two folders may hold files of one name."""
+    as_stored = Decoding(SIDE, as_published=True, side=SIDE)
+    names = _unique_names([path.name for path in paths], lambda row: decode_all([paths[row]], as_stored)[0].tobytes())
+    return dict(zip(names, paths, strict=True))
+
+
+def _unique_names(names: list[str], pixels: Callable[[int], bytes]) -> list[str]:
+    """The names of a class's images, made unique: equal names are numbered in the order of their images' pixels.
+
+    So the order in which images are read changes no name. `pixels` gives the pixels of a row.
+    """
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        rows_of[name].append(row)
+    unique = list(names)
+    for name, rows in rows_of.items():
+        if len(rows) > 1:
+            for number, row in enumerate(sorted(rows, key=pixels)[1:], 2):
+                unique[row] = f"{name}~{number}"
+    return unique
 
 
 def _pickle_files(source: Path) -> dict[str, Path]:
-    """The pickles in a folder or in its cifar-100-python folder, by name."""
-    for folder in (source, source / "cifar-100-python"):
+    """The paths of meta, train and test in a folder or in one of its folders; {} where none of them is there."""
+    for folder in (source, *folders_in(source)):
         files = {name: folder / name for name in PICKLES if (folder / name).is_file()}
+        missing = [name for name in PICKLES if name not in files]
+        if files and missing:
+            raise UserError(f"--from is '{source}', which lacks the file {' and '.join(missing)}; give {FORMS}.")
         if files:
             return files
     return {}
 
 
-def _from_pickles(contents: dict[str, bytes], source: Path, expected: dict[str, int]) -> Pictures:
-    """Merge the train and test pickles; which of the two an image came from is forgotten."""
-    meta = _load_dict(contents["meta"], source, "meta")
+def _read_pickles(files: dict[str, Path], source: Path) -> ImageArray:
+    """All images of the train and the test pickle, merged."""
+    meta = _load_dict(files["meta"])
     classes = _strings(meta.get("fine_label_names"))
     if not classes or len(set(classes)) < len(classes):
         raise UserError(f"{source}: meta has no fine_label_names, or names one twice; get the file from its publisher.")
-    parts = [_read_part(contents[name], source, name, len(classes)) for name in PICKLES[1:]]
+    parts = [_read_part(files[name], len(classes)) for name in PICKLES[1:]]
     images, labels = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    counts = Counter(classes[label] for label in labels.tolist())
-    _compare({name: counts[name] for name in classes}, expected, source)
     images = images.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
-    names = _distinct([name for part in parts for name in part[2]], labels, images, source)
-    return Pictures(images, labels, classes, names, str(source))
+    names = [name for part in parts for name in part[2]]
+    unprintable = [name for name in names if not name.isprintable()]
+    if unprintable:
+        raise UserError(f"--from is '{source}', which holds an image named {unprintable[0]!r}; rename the image.")
+    for label in range(len(classes)):
+        rows = np.flatnonzero(labels == label)
+        unique = _unique_names([names[row] for row in rows], lambda place, rows=rows: images[rows[place]].tobytes())
+        for row, name in zip(rows, unique, strict=True):
+            names[row] = name
+    return ImageArray(images, labels, classes, names, str(source))
 
 
-def _read_part(content: bytes, source: Path, name: str, ways: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _read_part(file: Path, n_classes: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Pixels [N, 3072], labels [N] and file names of one pickle, after checking that they are that."""
-    part = _load_dict(content, source, name)
+    part = _load_dict(file)
     pixels, labels, names = part.get("data"), part.get("fine_labels"), _strings(part.get("filenames"))
     reason = ""
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (3 * SIDE * SIDE,):
         reason = f"data is not a uint8 array of {3 * SIDE * SIDE} values an image"
-    elif not isinstance(labels, list) or not all(isinstance(x, int | np.integer) and 0 <= x < ways for x in labels):
-        reason = f"fine_labels is not a list of numbers from 0 to {ways - 1}"
+    elif not isinstance(labels, list) or not all(_is_label(label, n_classes) for label in labels):
+        reason = f"fine_labels is not a list of numbers from 0 to {n_classes - 1}"
     elif names is None:
         reason = "filenames is not a list of names"
     elif not len(pixels) == len(labels) == len(names):
         reason = f"it holds {len(pixels)} images, {len(labels)} fine_labels and {len(names)} filenames"
     if reason:
-        raise UserError(f"{source}: {name} is not a CIFAR-100 pickle: {reason}; get the file from its publisher.")
+        raise UserError(f"{file} is not a CIFAR-100 pickle: {reason}; get the file from its publisher.")
     return pixels, np.array(labels, np.int64), names
 
 
-def _load_dict(content: bytes, source: Path, name: str) -> dict:
+def _is_label(label: object, n_classes: int) -> bool:
+    return isinstance(label, int | np.integer) and 0 <= label < n_classes
+
+
+def _load_dict(file: Path) -> dict[str, Any]:
     """A pickled dict, its keys as strings."""
-    loaded = load_pickle(content, f"{source}: {name}")
-    if not isinstance(loaded, dict):
-        raise UserError(f"{source}: {name} holds a {type(loaded).__name__}, not a dict; give {WHAT}.")
-    return {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in loaded.items()}
+    content = load_pickle(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds a {type(content).__name__}, not a dict; give {FORMS}.")
+    return {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in content.items()}
 
 
 def _strings(value: object) -> list[str] | None:
@@ -140,89 +197,12 @@ def _strings(value: object) -> list[str] | None:
     return [item.decode("latin1") if isinstance(item, bytes) else item for item in value]
 
 
-def _read_class_folders(source: Path, expected: dict[str, int]) -> Pictures:
-    """Decode one folder of PNGs a class, whatever folders are above those, or the images that CSV files list."""
-    files: dict[str, list[Path]] = defaultdict(list)
-    if (source / "train.csv").is_file():
-        files |= {name: list(images.values()) for name, images in find_images([source]).images.items()}
-    else:
-        for path in _pngs(source, depth=3):
-            files[path.parent.name].append(path)
-    if not files:
-        raise UserError(f"--from is '{source}', which holds neither CIFAR-100 pickles nor PNGs; give {WHAT}.")
-    _compare({name: len(paths) for name, paths in files.items()}, expected, source)
-    classes = sorted(files)
-    paths = [path for name in classes for path in files[name]]
-    labels = np.repeat(np.arange(len(classes)), [len(files[name]) for name in classes])
-    images = np.stack([_decode(path) for path in paths])
-    names = _distinct([path.name for path in paths], labels, images, source)
-    return Pictures(images, labels, classes, names, str(source))
-
-
-def _pngs(folder: Path, depth: int) -> list[Path]:
-    """PNG files below a folder, hidden ones left out; links are followed, so the depth is bounded."""
-    found = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith((".", "__MACOSX")):
-            continue
-        if entry.is_dir():
-            found += _pngs(entry, depth - 1) if depth else []
-        elif entry.suffix.lower() == ".png":
-            found.append(entry)
-    return found
-
-
-def _decode(path: Path) -> np.ndarray:
-    """Pixels [32, 32, 3] of one PNG."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            if image.size == (SIDE, SIDE):  # asked before the pixels are decoded
-                return np.asarray(image.convert("RGB"))
-            size = image.size
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} does not decode as a PNG; replace it, or get the data again.") from error
-    raise UserError(f"{path} is {size[0]}x{size[1]} pixels instead of {SIDE}x{SIDE}; give the original images.")
-
-
-def _compare(found: dict[str, int], expected: dict[str, int], source: Path) -> None:
-    """Refuse a source whose classes or numbers of images are not the expected ones."""
-    wrong = [f"lacks {name}" for name in expected if name not in found]
-    wrong += [f"has {name!r}" for name in found if name not in expected]
-    if wrong:
-        raise UserError(
-            f"--from is '{source}', whose class names are not those of CIFAR-100: it {_some(wrong)}; give {WHAT}."
-        )
-    wrong = [f"{found[name]} of {name}" for name in expected if found[name] != expected[name]]
-    if wrong:
-        raise UserError(
-            f"--from is '{source}', which should hold {max(expected.values())} images of each class "
-            f"but holds {_some(wrong)}; get the data again."
-        )
-
-
-def _some(items: list[str]) -> str:
-    """The first three items in words, and how many more there are."""
-    rest = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return ", ".join(items[:3]) + rest
-
-
-def _distinct(names: list[str], labels: np.ndarray, images: np.ndarray, source: Path) -> list[str]:
-    """Image names that are unique within a class: repeats are numbered by pixels, so any order gives the same."""
-    rows: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for row, key in enumerate(zip(labels.tolist(), names, strict=True)):
-        if not names[row].isprintable():
-            raise UserError(f"--from is '{source}', which holds an image named {names[row]!r}; rename the image.")
-        rows[key].append(row)
-    distinct = list(names)
-    for (_, name), repeats in rows.items():
-        for number, row in enumerate(sorted(repeats, key=lambda r: images[r].tobytes())):
-            distinct[row] = f"{name}~{number + 1}" if number else name
-    return distinct
-
-
-def _select(pictures: Pictures, classes: list[str], origin: str) -> Pictures:
-    """The images of some classes, labelled by their place in `classes`."""
-    label_of = {pictures.classes.index(name): place for place, name in enumerate(classes)}
-    rows = np.flatnonzero(np.isin(pictures.labels, list(label_of)))
-    labels = np.array([label_of[label] for label in pictures.labels[rows].tolist()])
-    return Pictures(pictures.images[rows], labels, list(classes), [pictures.names[row] for row in rows], origin)
+def _cut(everything: ImageArray, names: list[str], origin: str) -> ImageArray:
+    """The images of those of the named classes that are there."""
+    classes = [name for name in names if name in everything.classes]
+    label_of = np.full(len(everything.classes), -1)
+    label_of[[everything.classes.index(name) for name in classes]] = np.arange(len(classes))
+    labels = label_of[everything.labels]
+    rows = np.flatnonzero(labels >= 0)
+    image_names = [everything.names[row] for row in rows.tolist()]
+    return ImageArray(everything.images[rows], labels[rows], classes, image_names, origin)

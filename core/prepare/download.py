@@ -1,4 +1,4 @@
-"""Downloads that go on where they stopped, are checked, and try the next mirror when one fails."""
+"""Downloads: an interrupted one is resumed, a finished one is checked, and where one mirror fails the next is tried."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tqdm import tqdm
 
 from ..errors import UserError
 
-BLOCK = 1 << 20
+BLOCK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
 TRIES = 3  # of each mirror; a cut-off download goes on
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the web: where it is, official address first, and its published MD5 ("" = none published)."""
+    """A file on the web: its addresses, the official one first, and its published MD5 ("" = none published)."""
 
     name: str
     urls: tuple[str, ...]
@@ -32,14 +32,14 @@ class Remote:
 
 
 class _Failed(Exception):
-    """Why one attempt gave no file."""
+    """The reason why one attempt gave no file."""
 
 
 def fetch(remote: Remote, folder: Path) -> Path:
-    """The file in `folder`, downloaded where it is not there yet; it has its name only once it is complete.
+    """Download a file into `folder`, unless it is there; it gets its name once it is complete.
 
     Raises:
-        UserError: where no mirror gave it.
+        UserError: where no mirror gives it.
     """
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     try:
@@ -58,13 +58,13 @@ def fetch(remote: Remote, folder: Path) -> Path:
 
 
 def _from_mirrors(remote: Remote, part: Path, target: Path) -> list[str]:
-    """Try every mirror; returns why attempts failed."""
+    """Try one mirror after another; returns the reasons of the attempts that failed."""
     reasons: list[str] = []
     for url in remote.urls:
         for _ in range(TRIES):
             try:
                 _resume(url, part)
-                _check(part, remote.md5)
+                _refuse_wrong_md5(part, remote.md5)
             except _Failed as error:
                 reasons.append(f"{url}: {error}")
                 continue
@@ -74,16 +74,14 @@ def _from_mirrors(remote: Remote, part: Path, target: Path) -> list[str]:
 
 
 def _resume(url: str, part: Path) -> None:
-    """Add to what is there of a file until it is complete."""
+    """Download the part of a file that is not there yet."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             _receive(answer, part, have)
     except urllib.error.HTTPError as error:
-        if (
-            error.code == 416 and have
-        ):  # nothing is left to send; the checksum, or the reader, tells whether it is whole
+        if error.code == 416 and have:  # nothing is left to send; the checksum or the reader finds a damaged file
             return
         raise _Failed(f"HTTP {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
@@ -93,7 +91,7 @@ def _resume(url: str, part: Path) -> None:
 
 
 def _receive(answer: http.client.HTTPResponse, part: Path, have: int) -> None:
-    """Write what a server sends: the rest if it answered with a part, else the whole file anew."""
+    """Write what a server sends: the missing part where it answers with that, else the whole file anew."""
     resumed = answer.status == 206
     if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         part.unlink()
@@ -118,18 +116,12 @@ def _receive(answer: http.client.HTTPResponse, part: Path, have: int) -> None:
         raise _Failed(f"cut off after {size} of {total} bytes")
 
 
-def sha256(file: Path) -> str:
-    """A file's hash, for the record."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _check(part: Path, md5: str) -> None:
+def _refuse_wrong_md5(part: Path, md5: str) -> None:
     """Compare with the published checksum; a wrong file is removed, so that the next attempt begins anew."""
     if not md5:
         return
     with part.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5:
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    if digest != md5:
         part.unlink()
-        raise _Failed(f"its MD5 is {found} instead of {md5}")
+        raise _Failed(f"its MD5 is {digest} instead of {md5}")

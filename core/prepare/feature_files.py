@@ -1,4 +1,4 @@
-"""Features that others computed: HDF5 files as the code of Gidaris and Komodakis (CVPR 2018) writes them, and .npz.
+"""Read files of computed features: HDF5 files as the code of Gidaris and Komodakis (CVPR 2018) writes them, and .npz.
 
     all_features | features | vector    [N, D] float16, float32 or float64
     all_labels   | labels   | label     [N] whole numbers
@@ -21,8 +21,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..data.writer import BLOCK, explained
+from ..data.writer import BLOCK
 from ..errors import UserError
+from ..files import writing
 
 ROWS = 4096  # copied at once
 FEATURES, LABELS = ("all_features", "features", "vector"), ("all_labels", "labels", "label")
@@ -32,46 +33,46 @@ NPZ = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
-class Table:
-    """The features (or images) of one file, on disk, and their labels."""
+class RowFile:
+    """The features (or images) of one file, copied to a raw file on disk, and their labels."""
 
-    path: Path  # raw rows
-    origin: Path
+    path: Path  # the copy: rows one after another
+    origin: Path  # the file they come from
     shape: tuple[int, ...]  # of a row
     dtype: np.dtype
     labels: np.ndarray  # [N] int64
-    classes: list[str]  # that the labels index; [] = the file does not name them
+    classes: list[str]  # names that the labels index; [] = the file has none
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
-        """Rows `ids` [n] as [n, ...]; neighbours are read together."""
-        found, size = np.empty((len(ids), *self.shape), self.dtype), math.prod(self.shape) * self.dtype.itemsize
+        """Rows `ids` [n] as [n, ...]; consecutive rows are read at once."""
+        rows, size = np.empty((len(ids), *self.shape), self.dtype), math.prod(self.shape) * self.dtype.itemsize
         starts = np.flatnonzero(np.diff(ids, prepend=-2) != 1)
         with self.path.open("rb", buffering=0) as file:
             for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(ids)], strict=True):
                 file.seek(int(ids[start]) * size)
-                file.readinto(found[start:stop])
-        return found
+                file.readinto(rows[start:stop])
+        return rows
 
 
 @dataclass
-class Rows:
+class FeatureRows:
     """The features (or images) of one split before they are packed."""
 
-    table: Table
+    table: RowFile
     rows: np.ndarray  # [M] of the table
     labels: np.ndarray  # [M], index classes
     classes: list[str]
     names: list[str]  # unique within a class
     source: str
-    notes: dict[str, Any] = field(default_factory=dict)  # joins the manifest of this split
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def blocks(self, order: np.ndarray) -> Iterable[np.ndarray]:
-        """The features `order`, some at a time."""
+        """The features `order` in blocks."""
         return (self.table.rows(self.rows[order[start : start + BLOCK]]) for start in range(0, len(order), BLOCK))
 
 
-def read_features(file: Path, scratch: Path) -> Table:
-    """Copy the features of an HDF5 or .npz file to `scratch`, checked."""
+def read_features(file: Path, scratch: Path) -> RowFile:
+    """Check the features of an HDF5 or .npz file and copy them to the file `scratch`."""
     try:
         with file.open("rb") as opened:
             magic = opened.read(8)
@@ -109,20 +110,20 @@ class _Hdf5:
 
     @property
     def names(self) -> list[str]:
-        """What the file holds."""
+        """Names of the arrays."""
         return list(self._file)
 
     def array(self, name: str) -> np.ndarray:
-        """A small array."""
-        found = self._file[name][()]
-        return np.array([x.decode() for x in found.ravel()]) if found.dtype.kind in "OS" else np.asarray(found)
+        """A whole array, for small ones."""
+        array = self._file[name][()]
+        return np.array([x.decode() for x in array.ravel()]) if array.dtype.kind in "OS" else np.asarray(array)
 
     def shape(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array, which is not read."""
+        """Shape and type of an array, without reading it."""
         return self._file[name].shape, self._file[name].dtype
 
     def blocks(self, name: str, rows: int) -> Iterator[np.ndarray]:
-        """The first `rows` of an array, some at a time."""
+        """The first `rows` rows of an array in blocks."""
         for start in range(0, rows, ROWS):
             yield self._file[name][start : min(start + ROWS, rows)]
 
@@ -141,21 +142,21 @@ class _Npz:
 
     @property
     def names(self) -> list[str]:
-        """What the file holds."""
+        """Names of the arrays."""
         return [name.removesuffix(".npy") for name in self._zip.namelist()]
 
     def array(self, name: str) -> np.ndarray:
-        """A small array."""
+        """A whole array, for small ones."""
         with self._zip.open(f"{name}.npy") as member:
             return np.lib.format.read_array(member, allow_pickle=False)
 
     def shape(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array, which is not read."""
+        """Shape and type of an array, without reading it."""
         with self._zip.open(f"{name}.npy") as member:
             return _header(member)[:2]
 
     def blocks(self, name: str, rows: int) -> Iterator[np.ndarray]:
-        """The first `rows` of an array, some at a time."""
+        """The first `rows` rows of an array in blocks."""
         with self._zip.open(f"{name}.npy") as member:
             (_, *rest), dtype, columns_first = _header(member)
             if columns_first:
@@ -168,7 +169,7 @@ class _Npz:
 
 def _opened(scratch: Path) -> BinaryIO:
     """A new file in the scratch folder."""
-    with explained(scratch.parent):
+    with writing(scratch.parent):
         return scratch.open("wb", buffering=0)
 
 
@@ -182,8 +183,8 @@ def _header(member: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
     return shape, dtype, columns_first
 
 
-def _copy(source: _Hdf5 | _Npz, file: Path, scratch: Path) -> Table:
-    """The features of an open file, once it is known to hold what it should."""
+def _copy(source: _Hdf5 | _Npz, file: Path, scratch: Path) -> RowFile:
+    """Check the features of an open file and copy them."""
     names = [next((name for name in known if name in source.names), "") for known in (FEATURES, LABELS, CLASSES)]
     if not names[0] or not names[1]:
         raise UserError(
@@ -207,10 +208,10 @@ def _copy(source: _Hdf5 | _Npz, file: Path, scratch: Path) -> Table:
     _write(source.blocks(names[0], count), scratch, file, kept)
     if os.path.getsize(scratch) != count * shape[1] * kept.itemsize:
         raise UserError(f"{file} is cut short; get it again.")
-    return Table(scratch, file, shape[1:], kept, labels, classes)
+    return RowFile(scratch, file, shape[1:], kept, labels, classes)
 
 
-def read_images(file: Path, scratch: Path) -> Table:
+def read_images(file: Path, scratch: Path) -> RowFile:
     """Copy `images` [N, H, W, 3] of an .npz file to `scratch`; labels stay empty."""
     try:
         with _Npz(file) as source:
@@ -222,21 +223,21 @@ def read_images(file: Path, scratch: Path) -> Table:
         if getattr(error, "errno", None):  # the disk's fault, not the file's
             raise
         raise UserError(f"{file} holds no images [N, H, W, 3] of uint8 ({error}); get it again.") from error
-    return Table(scratch, file, shape[1:], dtype, np.zeros(shape[0], np.int64), [])
+    return RowFile(scratch, file, shape[1:], dtype, np.zeros(shape[0], np.int64), [])
 
 
 def _write(blocks: Iterable[np.ndarray], scratch: Path, file: Path, kept: np.dtype) -> None:
-    """Write blocks of rows one after another, after checking that they are finite."""
+    """Write blocks of rows one after another; a row that is not finite is refused."""
     row = 0
     with _opened(scratch) as out:
-        for given in blocks:
+        for values in blocks:
             with np.errstate(over="ignore"):
-                block = np.ascontiguousarray(given, kept)
+                block = np.ascontiguousarray(values, kept)
             if not np.isfinite(block).all():
                 bad = row + int(np.flatnonzero(~np.isfinite(block).all(1))[0])
                 raise UserError(f"{file} row {bad} is not finite; compute the features again.")
-            with explained(scratch.parent):
+            with writing(scratch.parent):
                 left = memoryview(block).cast("B")
-                while left:  # nothing is held back, so that a full disk is noticed here
+                while left:  # unbuffered, so that a full disk is noticed here
                     left = left[out.write(left) :]
             row += len(block)

@@ -66,14 +66,14 @@ def font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
 
 @cache
 def _charmap(name: str) -> frozenset[int]:
-    """Code points that a font really holds, so that no image shows its box for missing characters."""
+    """The code points that a font holds; for any other it would draw a box."""
     from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(str(font_file(name))).get_charmap())
 
 
 def holders(char: str) -> list[str]:
-    """Fonts that hold a character."""
+    """The names of the fonts that hold a character."""
     return [name for name in FONTS if ord(char) in _charmap(name)]
 
 
@@ -87,7 +87,7 @@ def ink(char: str, name: str, pixels: int, stroke: float = 0.0) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class Shape:
+class LetterShape:
     """A letter's shape without its size and place."""
 
     fitted: np.ndarray  # [SHAPE_SIZE ** 2] in 0..1, width and height in proportion
@@ -95,7 +95,7 @@ class Shape:
     aspect: float  # width over height
 
 
-def shape(char: str, name: str) -> Shape:
+def letter_shape(char: str, name: str) -> LetterShape:
     """The shape of a letter in a font."""
     mask = ink(char, name, 4 * SHAPE_SIZE)
     scale = SHAPE_SIZE / max(mask.size)
@@ -105,28 +105,28 @@ def shape(char: str, name: str) -> Shape:
     fitted.paste(resized, ((SHAPE_SIZE - width) // 2, (SHAPE_SIZE - height) // 2))
     stretched = mask.resize((SHAPE_SIZE, SHAPE_SIZE), Image.Resampling.BOX)
     flat = [np.asarray(image, dtype=np.float32).ravel() / 255 for image in (fitted, stretched)]
-    return Shape(*flat, aspect=mask.width / mask.height)
+    return LetterShape(*flat, aspect=mask.width / mask.height)
 
 
-def differing_ink(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def differing_ink(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Share of the ink of two drawings that differs: 0 for the same drawing, 1 without any overlap."""
-    return np.abs(one - other).sum(-1) / np.maximum((one + other).sum(-1), 1e-6)
+    return np.abs(first - second).sum(-1) / np.maximum((first + second).sum(-1), 1e-6)
 
 
-def difference(one: Shape, others: list[Shape]) -> float:
-    """How far a shape is from the nearest of some others, 0 to 1.
+def difference(shape: LetterShape, others: list[LetterShape]) -> float:
+    """How much a shape differs from the most similar of some others, 0 to 1.
 
-    Proportions similar to each other are stretched alike first: a wider Q is a Q.
+    Shapes of similar proportions are also compared after both are stretched to a square: a wider Q is a Q.
     """
-    fitted = differing_ink(one.fitted, np.stack([other.fitted for other in others]))
-    stretched = differing_ink(one.stretched, np.stack([other.stretched for other in others]))
-    ratio = np.array([other.aspect for other in others]) / one.aspect
+    fitted = differing_ink(shape.fitted, np.stack([other.fitted for other in others]))
+    stretched = differing_ink(shape.stretched, np.stack([other.stretched for other in others]))
+    ratio = np.array([other.aspect for other in others]) / shape.aspect
     comparable = np.maximum(ratio, 1 / ratio) < SAME_ASPECT
     return float(np.where(comparable, np.minimum(fitted, stretched), fitted).min())
 
 
 def candidates(split: str) -> list[str]:
-    """Letters of a split's scripts that are no letter with an accent and exist in enough fonts."""
+    """Letters of a split's scripts, without accented ones and those that too few fonts hold."""
     letters = []
     for point in sorted(_charmap("DejaVuSans")):
         char = chr(point)
@@ -142,15 +142,15 @@ def candidates(split: str) -> list[str]:
 def alphabets() -> dict[str, list[str]]:
     """The classes of each split, with every letter left out that looks like an earlier one.
 
-    Latin A, Greek Alpha and Cyrillic A are one shape: without this a test class would be one seen in training.
+    Latin A, Greek Alpha and Cyrillic A are one shape: without this a test class would look like a training class.
     Training letters come first and keep theirs, then test letters, then validation letters.
     """
     chosen: dict[str, list[str]] = {}
-    kept: dict[str, list[Shape]] = {name: [] for name in REFERENCE_FONTS}
+    kept: dict[str, list[LetterShape]] = {name: [] for name in REFERENCE_FONTS}
     for split in ("train", "test", "val"):
         chosen[split] = []
         for char in candidates(split):
-            shapes = {name: shape(char, name) for name in REFERENCE_FONTS if ord(char) in _charmap(name)}
+            shapes = {name: letter_shape(char, name) for name in REFERENCE_FONTS if ord(char) in _charmap(name)}
             alike = any(kept[name] and difference(shapes[name], kept[name]) < SAME_SHAPE[split] for name in shapes)
             if alike or _two_letters(list(shapes.values())):
                 continue
@@ -160,6 +160,6 @@ def alphabets() -> dict[str, list[str]]:
     return chosen
 
 
-def _two_letters(shapes: list[Shape]) -> bool:
+def _two_letters(shapes: list[LetterShape]) -> bool:
     """Whether the reference fonts draw one character as two different letters, as some old Georgian ones."""
     return len(shapes) == 2 and difference(shapes[0], shapes[1:]) > TWO_LETTERS

@@ -1,9 +1,9 @@
-"""Glyphs: a data set that FiveWay draws itself, from the fonts that matplotlib ships, in seconds.
+"""Glyphs: a data set that FiveWay draws in seconds, from the fonts that matplotlib ships.
 
 A class is a Unicode letter. Training letters are Latin and Cyrillic, validation letters Hebrew, Lao and Tifinagh, test
-letters Greek, Georgian and Armenian: test classes come from alphabets never seen, as in Omniglot. Each image is a
-light letter on a darker textured ground, in any font that holds the letter, rotated, sheared, scaled, moved and
-thickened at random, with noise.
+letters Greek, Georgian and Armenian: test classes come from alphabets that training does not show, as in Omniglot.
+Each image is a light letter on a darker textured ground, in any font that holds the letter, rotated, sheared, scaled,
+moved and thickened at random, with noise.
 
 Its word vectors come from the letters' Unicode names: see `word_vectors`.
 """

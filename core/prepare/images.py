@@ -1,4 +1,4 @@
-"""One image file to one square of pixels, and what cannot be made one."""
+"""Decode an image file to a square RGB array, or say why it cannot be."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ from PIL import Image, ImageOps
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+FILTER = f"bicubic, antialiased (Pillow {PIL.__version__})"
 FINEST_DRAFT = 2  # a JPEG is read at a reduced scale while its shorter side stays this many times the wanted size
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, MemoryError)
 
 
 class BadImage(Exception):
-    """Why a file is no usable image, as the end of a sentence that begins with its name."""
+    """The reason why a file cannot be used, worded as the end of a sentence that begins with the file's name."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How files become squares of one size.
+class Decoding:
+    """How files become squares of `size` pixels a side.
 
     `as_published` does what the field's loaders did to its benchmarks: CMYK by Pillow's formula, alpha dropped, camera
-    rotation ignored. Otherwise alpha is laid on white, rotation is applied, and CMYK is refused.
+    rotation ignored. Otherwise alpha is laid on white, rotation is applied, and CMYK is refused. `side` refuses files
+    of another size than side x side; 0 accepts any.
     """
 
     size: int
     as_published: bool = False
+    side: int = 0
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest says about it."""
+        """The entry `preparation` of a manifest."""
         return {
             "size": self.size,
             "crop": "centre square of the shorter side",
-            "filter": f"bicubic, antialiased (Pillow {PIL.__version__})",
+            "filter": FILTER,
             "jpeg": f"read at 1/2, 1/4 or 1/8 while the shorter side is at least {FINEST_DRAFT} * size",
             "colour": "RGB; CMYK converted, alpha dropped, camera rotation ignored"
             if self.as_published
@@ -47,11 +50,11 @@ class Recipe:
         }
 
 
-def decode(file: Path | bytes, recipe: Recipe) -> np.ndarray:
-    """Pixels [size, size, 3] of a file or its content.
+def decode(file: Path | bytes, decoding: Decoding) -> np.ndarray:
+    """Pixels [size, size, 3] uint8 of an image file or of the bytes of one.
 
     Raises:
-        BadImage: where it is none, or of a kind that cannot be shown in 8-bit RGB without guessing.
+        BadImage: where it is no image, or cannot be converted to 8-bit RGB without guessing.
     """
     try:
         content = file.read_bytes() if isinstance(file, Path) else file
@@ -65,21 +68,24 @@ def decode(file: Path | bytes, recipe: Recipe) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on large files and odd metadata
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _square(image, recipe)
+                return _square(image, decoding)
     except _DAMAGE as error:
         raise BadImage("does not decode as an image, perhaps cut short") from error
 
 
-def _square(image: Image.Image, recipe: Recipe) -> np.ndarray:
+def _square(image: Image.Image, decoding: Decoding) -> np.ndarray:
     """Refuse, reduce, convert, crop and resize, in this order."""
+    if decoding.side and image.size != (decoding.side, decoding.side):
+        width, height = image.size
+        raise BadImage(f"is {width}x{height} pixels instead of {decoding.side}x{decoding.side}")
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photo with a second view behind it
         raise BadImage(f"is animated ({image.n_frames} frames); save one frame")
     if image.mode.startswith(("I", "F")):
         raise BadImage(f"has more than 8 bits a channel (mode {image.mode}); save it with 8")
-    if image.mode == "CMYK" and not recipe.as_published:
+    if image.mode == "CMYK" and not decoding.as_published:
         raise BadImage("is in CMYK, whose colours depend on a printing profile; save it in RGB")
-    image.draft(None, (FINEST_DRAFT * recipe.size,) * 2)
-    if not recipe.as_published:
+    image.draft(None, (FINEST_DRAFT * decoding.size,) * 2)
+    if not decoding.as_published:
         image = ImageOps.exif_transpose(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -87,24 +93,24 @@ def _square(image: Image.Image, recipe: Recipe) -> np.ndarray:
     image = image.convert("RGB")
     side = min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
-    if image.size != (recipe.size, recipe.size):
+    if image.size != (decoding.size, decoding.size):
         box = (left, top, left + side, top + side)
-        image = image.resize((recipe.size, recipe.size), Image.Resampling.BICUBIC, box)
+        image = image.resize((decoding.size, decoding.size), Image.Resampling.BICUBIC, box)
     return np.array(image)
 
 
 def resize_all(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Square images [n, H, H, 3] of one size, as [n, size, size, 3]."""
+    """Resize square images [n, H, H, 3] to [n, size, size, 3]."""
     resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in pixels]
     return np.stack([np.asarray(image) for image in resized])
 
 
-def decode_all(files: list[Path | bytes], recipe: Recipe) -> tuple[np.ndarray, dict[int, str]]:
-    """Pixels [n, size, size, 3] of some files, black where one is bad, and why each bad one is."""
-    pixels, bad = np.zeros((len(files), recipe.size, recipe.size, 3), np.uint8), {}
+def decode_all(files: list[Path | bytes], decoding: Decoding) -> tuple[np.ndarray, dict[int, str]]:
+    """Pixels [n, size, size, 3] of n files, and by place the reason why a file is bad; a bad file gives black."""
+    pixels, bad = np.zeros((len(files), decoding.size, decoding.size, 3), np.uint8), {}
     for place, file in enumerate(files):
         try:
-            pixels[place] = decode(file, recipe)
+            pixels[place] = decode(file, decoding)
         except BadImage as error:
             bad[place] = str(error)
     return pixels, bad

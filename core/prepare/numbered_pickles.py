@@ -1,4 +1,4 @@
-"""Pickles of the code of Gidaris and Komodakis and of MetaOptNet: arrays of images with numbers for classes.
+"""Pickles of the code of Gidaris and Komodakis and of MetaOptNet, whose classes are numbers without names.
 
     CIFAR_FS_{train,val,test}.pickle, FC100_{train,val,test}.pickle     {data: [N, 32, 32, 3] uint8, labels: [N]}
 
@@ -13,26 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from ..data.store import SPLITS, Pictures
+from ..data.store import SPLITS
 from ..errors import UserError
-from .unpickle import load_pickle_file
+from .packing import ImageArray
+from .unpickle import load_pickle
 
 
 def numbered_files(folder: Path, stem: str) -> dict[str, Path]:
     """The pickle of each split, {} where the folder has none of them."""
-    found = {split: folder / f"{stem}_{split}.pickle" for split in SPLITS}
-    there = [split for split, path in found.items() if path.is_file()]
-    if there and len(there) < len(SPLITS):
-        missing = [path.name for split, path in found.items() if split not in there]
+    paths = {split: folder / f"{stem}_{split}.pickle" for split in SPLITS}
+    missing = [path.name for path in paths.values() if not path.is_file()]
+    if missing and len(missing) < len(SPLITS):
         raise UserError(f"--from is '{folder}', which lacks {' and '.join(missing)}; give the folder of all three.")
-    return found if there else {}
+    return {} if missing else paths
 
 
-def read_numbered(files: dict[str, Path], lists: dict[str, list[str]], per_class: int) -> dict[str, Pictures]:
+def read_numbered(files: dict[str, Path], lists: dict[str, list[str]]) -> dict[str, ImageArray]:
     """The splits of CIFAR-FS or FC100 from their pickles."""
     order = sorted(name for split in SPLITS for name in lists[split])
     place = {name: number for number, name in enumerate(order)}
-    found = {}
+    contents: dict[str, ImageArray] = {}
     for split, path in files.items():
         images, labels = images_and_labels(path)
         numbers = sorted(place[name] for name in lists[split])
@@ -42,23 +42,18 @@ def read_numbered(files: dict[str, Path], lists: dict[str, list[str]], per_class
                 f"CIFAR-100 gives the {len(numbers)} classes of {split}, so they cannot be named; prepare the data "
                 "set from cifar-100-python, from which it is cut."
             )
-        counts = np.bincount(labels)[numbers]
-        if (counts != per_class).any():
-            wrong = int((counts != per_class).argmax())
-            raise UserError(
-                f"{path} holds {counts[wrong]} images of {order[numbers[wrong]]} instead of {per_class}; get it again."
-            )
-        rows = np.argsort(labels, kind="stable")
         classes = [order[number] for number in numbers]
-        names = [f"{name}_{number:04d}.png" for name in classes for number in range(per_class)]
-        labels = np.repeat(np.arange(len(classes)), per_class)
-        found[split] = Pictures(images[rows], labels, classes, names, f"pickle {path.name}")
-    return found
+        sizes = np.bincount(labels)[numbers].tolist()
+        rows = np.argsort(labels, kind="stable")
+        names = [f"{name}_{n:04d}.png" for name, size in zip(classes, sizes, strict=True) for n in range(size)]
+        labels = np.repeat(np.arange(len(classes)), sizes)
+        contents[split] = ImageArray(images[rows], labels, classes, names, f"pickle {path.name}")
+    return contents
 
 
 def images_and_labels(path: Path, content: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """`data` [N, H, W, 3] and `labels` [N] of a pickle."""
-    content = load_pickle_file(path) if content is None else content
+    content = load_pickle(path) if content is None else content
     images, labels = (content.get(key) for key in ("data", "labels")) if isinstance(content, dict) else (0, 0)
     sound = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3
     labels = np.array(labels) if isinstance(labels, list | np.ndarray) else np.zeros(0)
@@ -68,7 +63,7 @@ def images_and_labels(path: Path, content: Any = None) -> tuple[np.ndarray, np.n
 
 
 def by_class(content: Any, path: Path) -> dict[str, Any]:
-    """A pickle of miniImageNet with `catname2label`, in the form of the caches: image_data and class_dict."""
+    """The content of a miniImageNet pickle with `catname2label`, rewritten as `image_data` and `class_dict`."""
     images, labels = images_and_labels(path, content)
     number_of = content.get("catname2label")
     if not isinstance(number_of, dict) or not all(

@@ -1,6 +1,6 @@
-"""Packing a data set: its files decoded by several processes, its splits written side by side, described and compared.
+"""Pack a data set: decode its files in several processes and write its splits.
 
-Either all three splits appear or none; an image that cannot be read is named together with all the others.
+All splits appear, or none. All images that cannot be read are named in one error.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from ..data.store import read_split, sorted_rows
 from ..data.writer import SplitWriter, Summary, blocks
 from ..errors import UserError
-from .images import Recipe, decode_all, resize_all
+from .images import Decoding, decode_all, resize_all
 
 BLOCK = 64  # images of one job
 AHEAD = 4  # jobs in flight for each process
@@ -32,30 +33,52 @@ MOST_NAMED = 100  # bad images named in one error
 
 
 class Content(Protocol):
-    """The images of one split before they are packed: in memory (`store.Pictures`) or in files (`ImageFiles`)."""
+    """The images or features of one split before they are packed."""
 
     labels: np.ndarray  # [M], index classes
     classes: list[str]
     names: list[str]  # unique within a class
-    source: str
+    source: str  # where they come from, for the manifest
+    notes: dict[str, Any]  # further entries of this split's manifest
 
     def blocks(self, order: np.ndarray) -> Iterable[np.ndarray]:
-        """The images `order`, some at a time, [n, H, W, 3] uint8, or features [n, D]."""
+        """The rows `order` in blocks: images [n, H, W, 3] uint8, or features [n, D]."""
         ...
 
 
+@dataclass
+class ImageArray:
+    """The images of one split as an array."""
+
+    images: np.ndarray  # [M, H, W, 3] uint8
+    labels: np.ndarray
+    classes: list[str]
+    names: list[str]
+    source: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def blocks(self, order: np.ndarray) -> Iterable[np.ndarray]:
+        """The images `order` in blocks."""
+        return blocks(self.images, order)
+
+
 class Decoders:
-    """The processes that decode images, started when there is enough for them to do, and shared by the splits."""
+    """The processes that decode images, shared by the splits; they start once there are enough images for them."""
 
     def __init__(self, workers: int = 0) -> None:
-        """`workers` processes; 0 = one a CPU, 1 = none, all is done here."""
+        """`workers` processes; 0 = one a CPU, 1 = decode in this process."""
         self.workers = workers or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
 
-    def run(self, jobs: Iterable[list[Path | bytes]], total: int, recipe: Recipe) -> Iterator[tuple[np.ndarray, dict]]:
-        """What `decode_all` gives for each job, in order, with a bounded number in flight; `total` images in all."""
+    def run(
+        self, jobs: Iterable[list[Path | bytes]], total: int, decoding: Decoding
+    ) -> Iterator[tuple[np.ndarray, dict]]:
+        """The results of `decode_all` for each job, in order, a bounded number at a time.
+
+        `total` is the number of images of all jobs; few of them are decoded in this process.
+        """
         if self._pool is None and (self.workers == 1 or total < FEW):
-            yield from (decode_all(files, recipe) for files in jobs)
+            yield from (decode_all(files, decoding) for files in jobs)
             return
         if self._pool is None:
             # A server process forks the workers: forking this one would copy the state of its threads.
@@ -63,7 +86,7 @@ class Decoders:
         running = deque()
         try:
             for files in jobs:
-                running.append(self._pool.submit(decode_all, files, recipe))
+                running.append(self._pool.submit(decode_all, files, decoding))
                 if len(running) >= self.workers * AHEAD:
                     yield running.popleft().result()
             while running:
@@ -82,53 +105,55 @@ class Decoders:
 
 @dataclass
 class ImageFiles:
-    """The images of one split as files, or as the contents of files."""
+    """The images of one split as files, or as the bytes of files."""
 
     files: Sequence[Path | bytes]
     labels: np.ndarray
     classes: list[str]
     names: list[str]
     source: str
-    recipe: Recipe
+    decoding: Decoding
     decoders: Decoders
-    bad: list[str] = field(default_factory=list)  # "FILE REASON" for each that could not be read
-    notes: dict[str, Any] = field(default_factory=dict)  # joins the manifest of this split
+    bad: list[str] = field(default_factory=list)  # "FILE REASON" of each file that cannot be used
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def blocks(self, order: np.ndarray) -> Iterator[np.ndarray]:
-        """Decoded images; an unreadable one is black and entered in `bad`."""
+        """The images `order`, decoded, in blocks; a file that cannot be used gives black and is added to `bad`."""
         chunks = [order[start : start + BLOCK].tolist() for start in range(0, len(order), BLOCK)]
         jobs = ([self.files[row] for row in chunk] for chunk in chunks)
-        yield from self._noted(chunks, self.decoders.run(jobs, len(order), self.recipe))
-
-    def _noted(self, chunks: list[list[int]], found: Iterable[tuple[np.ndarray, dict]]) -> Iterator[np.ndarray]:
-        """Enter what was bad in a chunk, and pass its pixels on."""
-        for chunk, (pixels, bad) in zip(chunks, found, strict=True):
-            for place, reason in bad.items():
-                row = chunk[place]
-                file = self.files[row]
-                name = file if isinstance(file, Path) else f"{self.classes[self.labels[row]]}/{self.names[row]}"
-                self.bad.append(f"{name} {reason}")
+        results = self.decoders.run(jobs, len(order), self.decoding)
+        for chunk, (pixels, reasons) in zip(chunks, results, strict=True):
+            self.bad += [f"{self._name(chunk[place])} {reason}" for place, reason in reasons.items()]
             yield pixels
+
+    def _name(self, row: int) -> str:
+        """What an error calls an image."""
+        file = self.files[row]
+        return str(file) if isinstance(file, Path) else f"{self.classes[self.labels[row]]}/{self.names[row]}"
 
 
 @dataclass
-class Resized:
+class ResizedContent:
     """The images of one split at another size."""
 
     content: Content
     size: int
 
     def __post_init__(self) -> None:
-        self.labels, self.classes = self.content.labels, self.content.classes
-        self.names, self.source = self.content.names, self.content.source
+        self.labels, self.classes, self.names = self.content.labels, self.content.classes, self.content.names
+        self.source, self.notes = self.content.source, self.content.notes
 
     def blocks(self, order: np.ndarray) -> Iterator[np.ndarray]:
-        """The images `order`, resized."""
+        """The images `order`, resized, in blocks."""
         return (resize_all(block, self.size) for block in self.content.blocks(order))
 
 
 def pack(folders: dict[str, Path], dataset: str, contents: dict[str, Content], notes: dict[str, Any]) -> None:
-    """Write the splits whose folders are missing; `notes` join the manifest of each."""
+    """Write the splits in `contents`; `folders` are those of all splits, `notes` join the manifest of each.
+
+    Raises:
+        UserError: where an image cannot be used, or the disk refuses.
+    """
     total = sum(len(content.names) for content in contents.values())
     bar = tqdm(total=total, desc=dataset, unit="image", disable=not sys.stderr.isatty(), leave=False)
     with bar, ExitStack() as stack:
@@ -144,10 +169,10 @@ def pack(folders: dict[str, Path], dataset: str, contents: dict[str, Content], n
                 bar.update(len(block))
         _refuse_bad([bad for content in contents.values() for bad in getattr(content, "bad", ())])
         digests = {split: writer.summary.digests for split, writer in writers.items()}
-        others = {split: _digests(folder) for split, folder in folders.items() if split not in writers}
-        notes = {**notes, "duplicates_across_splits": count_duplicates(digests | others)}
+        digests |= {split: _digests(folder) for split, folder in folders.items() if split not in writers}
+        notes = {**notes, "duplicates_across_splits": count_duplicates(digests)}
         for split, writer in writers.items():
-            writer.finish(contents[split].source, **notes, **getattr(contents[split], "notes", {}))
+            writer.finish(contents[split].source, **notes, **contents[split].notes)
 
 
 def _refuse_bad(bad: list[str]) -> None:
@@ -161,7 +186,7 @@ def _refuse_bad(bad: list[str]) -> None:
 
 
 def _digests(folder: Path) -> np.ndarray:
-    """Image digests of a split that is on disk."""
+    """The digests of the images of a split on disk."""
     images, summary = read_split(folder).images, Summary()
     for block in blocks(images, np.arange(len(images))):
         summary.add(block)
@@ -169,11 +194,10 @@ def _digests(folder: Path) -> np.ndarray:
 
 
 def count_duplicates(digests: dict[str, np.ndarray]) -> dict[str, int]:
-    """How many distinct images two splits have in common, pixel by pixel, for every two splits that share one."""
-    found, splits = {}, sorted(digests)
-    for place, one in enumerate(splits):
-        for other in splits[place + 1 :]:
-            common = len(np.intersect1d(digests[one], digests[other]))
-            if common:
-                found[f"{one}/{other}"] = common
-    return found
+    """The number of distinct images that two splits share, for each pair of splits that share any."""
+    counts = {}
+    for first, second in combinations(sorted(digests), 2):
+        common = len(np.intersect1d(digests[first], digests[second]))
+        if common:
+            counts[f"{first}/{second}"] = common
+    return counts

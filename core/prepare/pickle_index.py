@@ -1,6 +1,6 @@
-"""Where the long byte strings of a pickle lie in its file, so that a list of images need never be in memory.
+"""Find where the long byte strings of a pickle lie in its file, so that a list of images is never in memory.
 
-The pickle is executed as `unpickle` would, by the standard library's unpickler written in Python, but a byte
+The pickle is executed as in `unpickle`, but by the standard library's unpickler written in Python, but a byte
 string of `LONG` bytes or more is stepped over, and a `Span` of the file takes its place. An array of bytes is
 represented by its content; nothing else may be called.
 """
@@ -32,7 +32,7 @@ class Span(NamedTuple):
 
 
 class Contents(Sequence):
-    """The items of a pickled list of byte strings or byte arrays, each read from the file when asked for."""
+    """The items of a pickled list of byte strings or byte arrays, each read from the file on access."""
 
     def __init__(self, path: Path, items: list[Span | bytes]) -> None:
         self._path, self._items = path, items
@@ -41,7 +41,7 @@ class Contents(Sequence):
         return len(self._items)
 
     def select(self, places: Iterable[int]) -> Contents:
-        """Some of them."""
+        """The items at some places."""
         return Contents(self._path, [self._items[place] for place in places])
 
     def __getitem__(self, place: int) -> bytes:
@@ -59,12 +59,12 @@ def index_pickle(path: Path) -> Contents:
     """The items of a pickled list of byte strings or arrays of bytes.
 
     Raises:
-        UserError: where the file is damaged, asks for anything but data, or holds something else.
+        UserError: where the file is damaged, asks for anything but data, or holds no such list.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = _Indexer(file).load()
+            content = _Indexer(file).load()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check --from.") from error
     except Refused as error:
@@ -74,7 +74,7 @@ def index_pickle(path: Path) -> Contents:
         ) from error
     except (*DAMAGE, struct.error, AssertionError) as error:
         raise UserError(f"{path} is not a readable pickle, perhaps cut short; get the file again.") from error
-    items = [_content(item) for item in found] if isinstance(found, list) else [None]
+    items = [_content(item) for item in content] if isinstance(content, list) else [None]
     if any(item is None for item in items):
         raise UserError(f"{path} is not a list of images as bytes; get the file from its publisher.")
     return Contents(path, items)
@@ -96,7 +96,7 @@ class _Bytes:
 
 
 def _content(item: Any) -> Span | bytes | None:
-    """An item of the list as bytes; None for what is none."""
+    """An item of the list as bytes; None where it is something else."""
     item = item.content if isinstance(item, _Bytes) else item
     if isinstance(item, str):  # a short string of an old protocol
         return item.encode("latin1")
@@ -104,12 +104,12 @@ def _content(item: Any) -> Span | bytes | None:
 
 
 def _encode(text: Any, _: Any) -> Any:
-    """What old protocols call to store bytes as text."""
+    """The function that old protocols call to store bytes as text."""
     return text if isinstance(text, Span) else text.encode("latin1")
 
 
 def _frombuffer(content: Any, dtype: np.dtype, *_: Any) -> Any:
-    """An array of protocol 5."""
+    """The function that protocol 5 calls to make an array."""
     if dtype != np.uint8:
         raise Refused(f"an array of {dtype}")
     return content
@@ -127,7 +127,7 @@ class _Indexer(pickle._Unpickler):
         file.seek(0)
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-ins for what an array of bytes is made of."""
+        """The stand-ins for the functions and classes that make an array of bytes."""
         known = {"_reconstruct": _Bytes, "_frombuffer": _frombuffer, "ndarray": None, "dtype": np.dtype}
         if self._source.tell() == self._size:
             raise EOFError

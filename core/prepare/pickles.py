@@ -15,49 +15,50 @@ from typing import Any
 
 import numpy as np
 
-from ..data.store import SPLITS, Pictures
+from ..data.store import SPLITS
 from ..errors import UserError
-from .collect import Collected, Options, Published, add_words, check
-from .feature_files import Rows, read_images
-from .images import Recipe
+from .collect import Collected, Options, Published, add_words, compare_with_published, image_counts
+from .feature_files import FeatureRows, read_images
+from .images import Decoding
 from .numbered_pickles import by_class
-from .packing import Content, Decoders, ImageFiles
+from .packing import Content, Decoders, ImageArray, ImageFiles
 from .pickle_index import Contents, index_pickle
-from .unpickle import load_pickle_file
+from .unpickle import load_pickle
 
 
-def pickles(sources: tuple[Path, ...]) -> dict[str, Path]:
+def pickle_files(sources: tuple[Path, ...]) -> dict[str, Path]:
     """Pickle files, and arrays beside them, among the sources and in their folders, by name."""
     inside = [sorted(source.rglob("*.*")) if source.is_dir() else [source] for source in sources]
-    found = [path for paths in inside for path in paths if path.suffix in (".pkl", ".pickle", ".npz")]
-    return {path.name.removeprefix("tiered-imagenet-"): path for path in found}
+    return {
+        path.name.removeprefix("tiered-imagenet-"): path
+        for paths in inside
+        for path in paths
+        if path.suffix in (".pkl", ".pickle", ".npz")
+    }
 
 
 def collect_mini(published: Published, options: Options) -> Collected | None:
-    """miniImageNet from its three pickles, one in memory at a time; None where there are none."""
+    """miniImageNet from its three pickles, one in memory at a time; None where the sources hold none of them."""
     known = ("mini-imagenet-cache-", "miniImageNet_category_split_")
-    found = {name: path for name, path in pickles(options.sources).items() if name.startswith(known)}
-    if not found:
+    files = {name: path for name, path in pickle_files(options.sources).items() if name.startswith(known)}
+    if not files:
         return None
-    lists, counts, contents = published.lists(), {}, {}
+    lists, contents = published.lists(), {}
     for split in SPLITS:
         names = [f"mini-imagenet-cache-{word}.pkl" for word in (split, "validation") if split == "val" or word == split]
         names.append(f"miniImageNet_category_split_{'train_phase_train' if split == 'train' else split}.pickle")
-        path = next((found[name] for name in names if name in found), None)
+        path = next((files[name] for name in names if name in files), None)
         if path is None:
             raise UserError(f"--from lacks {' or '.join(names)}; give all three pickles, or their folder.")
-        contents[split] = _mini_pictures(path, set(lists[split]), options, split)
-        content = contents[split]
-        sizes = np.bincount(content.labels, minlength=len(content.classes)).tolist()
-        counts |= dict(zip(content.classes, sizes, strict=True))
-    notes = check(published, counts, options)
+        contents[split] = _mini_split(path, set(lists[split]), options, split)
+    notes = compare_with_published(published, image_counts(contents), options)
     add_words(contents, published)
     return Collected(contents, {"preparation": {"size": options.size, "crop": "as in the pickles"}, **notes})
 
 
-def _mini_pictures(path: Path, wanted: set[str], options: Options, split: str) -> Pictures:
-    """One pickle's classes that are on the list; its pixels move to a scratch file."""
-    content = load_pickle_file(path)
+def _mini_split(path: Path, wanted: set[str], options: Options, split: str) -> ImageArray:
+    """The wanted classes of one pickle; their pixels are copied to a scratch file."""
+    content = load_pickle(path)
     if path.suffix == ".pickle":
         content = by_class(content, path)
     images, rows_of = (
@@ -80,7 +81,7 @@ def _mini_pictures(path: Path, wanted: set[str], options: Options, split: str) -
         kept[start : start + 1024] = images[rows[start : start + 1024]]
     labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
     names = [f"{name}{number:08d}" for name in classes for number in range(len(rows_of[name]))]
-    return Pictures(kept, labels, classes, names, f"pickle {path.name}", {})
+    return ImageArray(kept, labels, classes, names, f"pickle {path.name}")
 
 
 def _are_rows(rows: Any, count: int) -> bool:
@@ -91,9 +92,9 @@ def _are_rows(rows: Any, count: int) -> bool:
 
 
 def collect_tiered(published: Published, options: Options) -> Collected | None:
-    """tieredImageNet from Ren's pickles, whose PNGs stay in their files; None where there are none."""
-    found = pickles(options.sources)
-    ends = [end for end in ("images_png.pkl", "images.npz") if any(name.endswith(f"_{end}") for name in found)]
+    """tieredImageNet from Ren's pickles, whose PNGs stay in their files; None where the sources hold none of them."""
+    files = pickle_files(options.sources)
+    ends = [end for end in ("images_png.pkl", "images.npz") if any(name.endswith(f"_{end}") for name in files)]
     if not ends:
         return None
     wnid_of = {
@@ -101,27 +102,25 @@ def collect_tiered(published: Published, options: Options) -> Collected | None:
     }
     contents: dict[str, Content] = {}
     decoders = Decoders(options.workers)
-    counts: dict[str, int] = {}
     for split, wanted in published.lists().items():
-        missing = [f"{split}_{end}" for end in (ends[0], "labels.pkl") if f"{split}_{end}" not in found]
+        missing = [f"{split}_{end}" for end in (ends[0], "labels.pkl") if f"{split}_{end}" not in files]
         if missing:
             raise UserError(f"--from lacks {' and '.join(missing)}; give the folder of all six pickles.")
-        rows_of = _tiered_rows(found[f"{split}_labels.pkl"], wnid_of, set(wanted))
-        path = found[f"{split}_{ends[0]}"]
+        rows_of = _tiered_rows(files[f"{split}_labels.pkl"], wnid_of, set(wanted))
+        path = files[f"{split}_{ends[0]}"]
         if path.suffix == ".npz":
             contents[split] = _tiered_images(path, rows_of, options)
         else:
             contents[split] = _tiered_files(index_pickle(path), rows_of, path, options.size, decoders)
-        counts |= {name: len(rows) for name, rows in rows_of.items()}
-    notes = check(published, counts, options)
+    notes = compare_with_published(published, image_counts(contents), options)
     add_words(contents, published)
     how = {"size": options.size, "crop": "as in the files"}
     if not ends[0].endswith(".npz"):
-        how = Recipe(options.size, as_published=True).describe()
+        how = Decoding(options.size, as_published=True).describe()
     return Collected(contents, {"preparation": how, **notes})
 
 
-def _tiered_images(path: Path, rows_of: dict[str, list[int]], options: Options) -> Rows:
+def _tiered_images(path: Path, rows_of: dict[str, list[int]], options: Options) -> FeatureRows:
     """One split's array of images, which is copied to a scratch file."""
     table = read_images(path, options.scratch / f"{path.name}.raw")
     if table.shape[:2] != (options.size, options.size):
@@ -132,12 +131,12 @@ def _tiered_images(path: Path, rows_of: dict[str, list[int]], options: Options) 
         raise UserError(f"{path} holds {len(table.labels)} images, fewer than there are labels; get the file again.")
     labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
     names = [f"{name}_{number:05d}.png" for name in classes for number in range(len(rows_of[name]))]
-    return Rows(table, rows, labels, classes, names, f"arrays of {path.parent.name}")
+    return FeatureRows(table, rows, labels, classes, names, f"arrays of {path.parent.name}")
 
 
 def _tiered_rows(path: Path, wnid_of: dict[str, str], wanted: set[str]) -> dict[str, list[int]]:
     """The rows of each wnid of one split."""
-    content = load_pickle_file(path)
+    content = load_pickle(path)
     labels, texts = (
         (content.get("label_specific", content.get("labels")), content.get("label_specific_str"))
         if isinstance(content, dict)
@@ -169,8 +168,8 @@ def _tiered_files(
     files = pngs.select(row for name in classes for row in rows_of[name])
     labels = np.repeat(np.arange(len(classes)), [len(rows_of[name]) for name in classes])
     names = [f"{name}_{number:05d}.png" for name in classes for number in range(len(rows_of[name]))]
-    recipe = Recipe(size, as_published=True)
-    return ImageFiles(files, labels, classes, names, f"pickles of {path.parent.name}", recipe, decoders)
+    decoding = Decoding(size, as_published=True)
+    return ImageFiles(files, labels, classes, names, f"pickles of {path.parent.name}", decoding, decoders)
 
 
 def collect_omniglot_bits(published: Published, path: Path, options: Options) -> Collected:
@@ -184,12 +183,12 @@ def collect_omniglot_bits(published: Published, path: Path, options: Options) ->
         raise UserError(f"{path} is not Omniglot as bits, names and shape ({error}); get the file again.") from error
     if side != options.size:
         raise UserError(f"{path} holds images of {side} px; give --size {side}, or the class folders.")
-    notes = check(published, dict.fromkeys(classes, drawings), options)
+    notes = compare_with_published(published, dict.fromkeys(classes, drawings), options)
     place, contents = {name: i for i, name in enumerate(classes)}, {}
     for split, wanted in published.lists().items():
-        here = [name for name in wanted if name in place]
-        images = np.where(ink[[place[name] for name in here]], np.uint8(0), np.uint8(255)).reshape(-1, side, side, 1)
-        labels = np.repeat(np.arange(len(here)), drawings)
-        files = [f"{number:02d}.png" for _ in here for number in range(1, drawings + 1)]
-        contents[split] = Pictures(images.repeat(3, 3), labels, here, files, f"{path.name}, one bit a pixel", {})
+        names = [name for name in wanted if name in place]
+        images = np.where(ink[[place[name] for name in names]], np.uint8(0), np.uint8(255)).reshape(-1, side, side, 1)
+        labels = np.repeat(np.arange(len(names)), drawings)
+        files = [f"{number:02d}.png" for _ in names for number in range(1, drawings + 1)]
+        contents[split] = ImageArray(images.repeat(3, 3), labels, names, files, f"{path.name}, one bit a pixel")
     return Collected(contents, {"preparation": {"size": side, "crop": "as in the file"}, **notes})

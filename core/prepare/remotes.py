@@ -1,4 +1,4 @@
-"""Where the benchmarks' files are on the web, with the checksums that their users publish."""
+"""The benchmarks' files on the web, with the checksums that their users publish."""
 
 from .download import Remote
 

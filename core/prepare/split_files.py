@@ -1,4 +1,4 @@
-"""Which class, or which image, belongs to which split: CSV and JSON files, and a split by hash where there is none."""
+"""The split of each class or image: from CSV and JSON files, or by a hash of the classes' names."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Row(NamedTuple):
 
     file: str
     label: str
-    split: str  # "" where the file does not say
+    split: str  # "" = the file names none
 
 
 def split_name(text: str) -> str:
-    """train, val or test for the words in use for them; "" for any other."""
+    """Translate the words in use for a split into train, val or test; "" for any other word."""
     lower = text.strip().lower()
     return lower if lower in SPLITS else ALIASES.get(lower, "")
 
 
 def split_by_hash(classes: list[str], seed: int) -> dict[str, str]:
-    """The split of each class: an order by hash of (seed, name), of which test takes 20 %, val 16 %, train the rest."""
+    """The split of each class, in the order of a hash of (seed, name): test takes 20 %, val 16 %, train the rest."""
     if len(classes) < LEAST_CLASSES * len(SPLITS):
         raise UserError(
             f"the folder holds {len(classes)} classes; train, val and test need {LEAST_CLASSES} each; add classes."
@@ -58,17 +58,17 @@ def read_class_lists(file: Path) -> dict[str, str]:
         content = json.loads(_text(file))
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); correct it.") from error
-    found = {split_name(key): value for key, value in content.items()} if isinstance(content, dict) else {}
-    missing = [split for split in SPLITS if split not in found]
+    lists = {split_name(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    missing = [split for split in SPLITS if split not in lists]
     if missing:
         raise UserError(
             f'{file} lacks {" and ".join(missing)}; it should be {{"train": [...], "val": ..., "test": ...}}.'
         )
     split_of: dict[str, str] = {}
     for split in SPLITS:
-        classes = (
-            found[split]["classes"] if isinstance(found[split], dict) and "classes" in found[split] else found[split]
-        )
+        classes = lists[split]
+        if isinstance(classes, dict):
+            classes = classes.get("classes")
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
             raise UserError(f"{file}: {split} is not a list of class names; correct it.")
         for name in classes:
@@ -98,7 +98,7 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def _row(file: Path, number: int, cells: list[str], width: int, at_file: int, at_label: int, at_split: int) -> Row:
-    """One line of a CSV file, checked."""
+    """Check one line of a CSV file; returns its row."""
     if len(cells) != width:
         raise UserError(f"{file} line {number} has {len(cells)} fields instead of {width}; correct it.")
     name, label = cells[at_file].strip(), cells[at_label].strip()

@@ -1,25 +1,19 @@
-"""Reading files that strangers made: pickles that may only hold data, archives that never reach the disk."""
+"""Read pickles that strangers made: they may hold data, and call nothing."""
 
 from __future__ import annotations
 
-import io
-import lzma
 import pickle
-import tarfile
 import warnings
-import zlib
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
 
-MEMBER_LIMIT = 1 << 28  # bytes; the largest file we look for holds 155 MB
-
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """What old pickle protocols call to store bytes, without the choice of codec."""
+    """The `_codecs.encode` that old protocols call to store bytes, which accepts any codec there."""
     return text.encode("latin1")
 
 
@@ -50,7 +44,7 @@ DAMAGE = (
 
 
 class Refused(Exception):
-    """A pickle asks for something that is not data."""
+    """A pickle asks for something that is not data; the text names it."""
 
 
 class _DataUnpickler(pickle.Unpickler):
@@ -62,59 +56,23 @@ class _DataUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def load_pickle(content: bytes, origin: str) -> Any:
-    """The data in a pickle; `origin` names it in errors. Python 2 strings are read as latin-1."""
-    with warnings.catch_warnings():
-        # Pickles as old as CIFAR's pass dtype flags as integers, which NumPy complains about.
-        warnings.simplefilter("ignore")
-        return _load(io.BytesIO(content), origin)
+def load_pickle(path: Path) -> Any:
+    """The data in a pickle file; strings of Python 2 are read as latin-1.
 
-
-def _load(file: BinaryIO, origin: str) -> Any:
-    """The data in an open pickle."""
+    Raises:
+        UserError: where the file is damaged, or asks for anything but data.
+    """
     try:
-        return _DataUnpickler(file, encoding="latin1").load()
+        with path.open("rb") as file, warnings.catch_warnings():
+            # Pickles as old as CIFAR's pass dtype flags as integers, which NumPy complains about.
+            warnings.simplefilter("ignore")
+            return _DataUnpickler(file, encoding="latin1").load()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check --from.") from error
     except Refused as error:
         raise UserError(
-            f"{origin} is refused: it asks for {error}, and only arrays, strings, numbers, lists and dicts are read; "
+            f"{path} is refused: it asks for {error}, and only arrays, strings, numbers, lists and dicts are read; "
             "get the file from its publisher."
         ) from error
     except DAMAGE as error:
-        raise UserError(f"{origin} is not a readable pickle, perhaps cut short; get the file again.") from error
-
-
-def load_pickle_file(path: Path) -> Any:
-    """The data in a pickle file, without its bytes in memory beside it."""
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _load(file, str(path))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check --from.") from error
-
-
-def read_archive(archive: Path, wanted: tuple[str, ...], limit: int = MEMBER_LIMIT) -> dict[str, bytes]:
-    """Contents of the regular files of a tar archive (gz, xz, bz2 or plain) whose base name is wanted."""
-    found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name).name
-                if name not in wanted or name in found or not member.isreg():
-                    continue
-                if member.size > limit:
-                    raise UserError(
-                        f"{archive} holds {member.name} of {member.size} bytes, more than the {limit} allowed; "
-                        "get the archive from its publisher."
-                    )
-                found[name] = tar.extractfile(member).read()
-            while tar.fileobj.read(1 << 20):  # the checksum is behind the last byte
-                pass
-    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        if getattr(error, "errno", None):  # the disk's fault, not the archive's
-            raise
-        raise UserError(
-            f"{archive} is not a readable tar archive (.tar.gz, .tar.xz), perhaps cut short; get it again, "
-            "or unpack it and give the folder."
-        ) from error
-    return found
+        raise UserError(f"{path} is not a readable pickle, perhaps cut short; get the file again.") from error

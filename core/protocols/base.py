@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from ..build.data import Data
 from ..build.evaluation import Network
 from ..errors import UserError
+from ..files import FileContent
 from ..registry import Registry, import_all
-from ..report.run import Content
 
 PROTOCOLS = Registry("--protocol")
 
@@ -21,7 +21,7 @@ class Answer:
 
     line: str  # for the terminal
     folder: str = ""  # of the files, below eval/<checkpoint>/; "" = their names are whole paths
-    files: Mapping[str, Content] = ()  # name -> text, JSON, what writes the bytes, or None: the file must not be there
+    files: Mapping[str, FileContent] = ()  # name -> text, JSON, a function that writes the bytes, or None: no file
 
 
 @dataclass(frozen=True)

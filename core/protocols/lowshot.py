@@ -18,7 +18,7 @@ from .. import progress
 from ..backbones.blocks import fold
 from ..build.data import Data
 from ..build.evaluation import Network
-from ..data.datasets import benchmark
+from ..data.datasets import dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.loaders import Pixels, TaskBuilder
 from ..data.lowshot import GROUPS, QUERIES, open_group
@@ -57,8 +57,8 @@ class LowShot(Protocol):
     def __init__(self, data: Data, network: Network, *, group: str = "test", shots: Sequence[int] = ()) -> None:
         super().__init__(data, network)
         names, cfg = data.cfg.DATASET, data.cfg.EVAL
-        dataset = benchmark(names.TEST.NAME, "DATASET.TEST.NAME")
-        if group not in GROUPS or group + QUERIES not in dataset.splits or names.TRAIN.NAME != names.TEST.NAME:
+        test_set = dataset(names.TEST.NAME, "DATASET.TEST.NAME")
+        if group not in GROUPS or group + QUERIES not in test_set.splits or names.TRAIN.NAME != names.TEST.NAME:
             raise UserError(
                 f"--lowshot is {group!r} on DATASET.TRAIN.NAME {names.TRAIN.NAME} and DATASET.TEST.NAME "
                 f"{names.TEST.NAME}; it evaluates group val or test of ImageNet-LowShot, trained on the same."
@@ -68,7 +68,7 @@ class LowShot(Protocol):
         self._encoder = ImageEncoder(
             fold(network.method), data.pixels(group), data.image_size, cfg.BATCH, cfg.PRECISION == "bf16"
         )
-        opened = open_group(names.ROOT, dataset.name, group)
+        opened = open_group(names.ROOT, test_set.name, group)
         self._queries = self._encode_queries([opened.novel, opened.base], opened.base_ids)
         self._fingerprints = [split.fingerprint for split in (self._split, opened.novel, opened.base)]
 

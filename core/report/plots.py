@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .run import replace_file
+from ..files import write_file
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ def plot_table(table: Path, figure: Path, x: str, label: str, panels: Sequence[P
         axes.grid(alpha=0.3)
     for axes in canvas.axes[len(present) :]:
         axes.remove()
-    replace_file(figure, lambda file: canvas.savefig(file, format="png", dpi=150))
+    write_file(figure, lambda file: canvas.savefig(file, format="png", dpi=150))

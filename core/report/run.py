@@ -10,61 +10,16 @@ checkpoint/<DataSet>_<yaml stem>[_s<seed>][_<tag>]/
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
 from ..config.provenance import flatten
 from ..errors import UserError
-
-# A text, JSON, a function that writes the bytes, or None for a file that must not be there.
-Content = str | Mapping[str, Any] | Callable[[BinaryIO], object] | None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text whole or not at all."""
-    replace_file(path, lambda file: file.write(text.encode()))
-
-
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write under a temporary name, flush, rename."""
-    building = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with building.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        building.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be written ({reason}); make room, or give another folder.") from error
-    finally:
-        if building.exists():
-            building.unlink()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_files(folder: Path, files: Mapping[str, Content]) -> None:
-    """Write several files in their order, each whole or not at all."""
-    for name, content in files.items():
-        if content is None:
-            (folder / name).unlink(missing_ok=True)
-        elif isinstance(content, str):
-            write_text(folder / name, content)
-        elif isinstance(content, Mapping):
-            write_json(folder / name, content)
-        else:
-            replace_file(folder / name, content)
+from ..files import write_json, write_text
 
 
 def run_name(dataset: str, stem: str, seed: int, tag: str) -> str:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.data.augment import Crop, Flip, Jitter, Resized, parse
+from core.data.augment import Crop, Flip, Jitter, ResizedCrop, parse_transforms
 from core.errors import UserError
 from core.ops import random
 
-ALL = [Crop(2), Flip(), Resized(0.2), Jitter(0.4)]
+ALL = [Crop(2), Flip(), ResizedCrop(0.2), Jitter(0.4)]
 IDS = ["crop", "flip", "resized", "jitter"]
 
 
@@ -92,14 +92,14 @@ def test_resized_is_crop_and_bilinear_enlargement(smallest):
 
     pixels, seed = made(height=6)
     expected = one_by_one(pixels, random.uniform(seed, "resized", (4,)), resize)
-    assert np.allclose(Resized(smallest)(pixels, seed).numpy(), expected, rtol=0, atol=2e-5)
+    assert np.allclose(ResizedCrop(smallest)(pixels, seed).numpy(), expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("smallest", [0.08, 0.5, 1.0])
 def test_resized_area_and_aspect_ratio(smallest):
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     ramp = torch.stack([rows, columns, rows], 2).expand(500, -1, -1, -1)
-    found = Resized(smallest)(ramp, random.hashes(torch.tensor(0), "ramp", 500))
+    found = ResizedCrop(smallest)(ramp, random.hashes(torch.tensor(0), "ramp", 500))
     high = (found[:, 17, 16, 0] - found[:, 15, 16, 0]) / 2
     wide = (found[:, 16, 17, 1] - found[:, 16, 15, 1]) / 2
     slack = 1e-3
@@ -115,7 +115,7 @@ def test_resized_of_the_whole_square_is_the_identity(monkeypatch):
     pixels, seed = made()
     half = torch.full((len(pixels), 4), 0.5)
     monkeypatch.setattr(random, "uniform", lambda *_: half)
-    assert torch.allclose(Resized(1.0)(pixels, seed), pixels, rtol=0, atol=1e-6)
+    assert torch.allclose(ResizedCrop(1.0)(pixels, seed), pixels, rtol=0, atol=1e-6)
 
 
 def test_jitter_formula():
@@ -168,8 +168,13 @@ def test_nothing_asked_nothing_done(transform):
 
 
 def test_parse():
-    assert parse(["crop-4", "flip", "jitter-0.4", "resized-1"], "KEY") == [Crop(4), Flip(), Jitter(0.4), Resized(1.0)]
-    assert parse([], "KEY") == []
+    assert parse_transforms(["crop-4", "flip", "jitter-0.4", "resized-1"], "KEY") == [
+        Crop(4),
+        Flip(),
+        Jitter(0.4),
+        ResizedCrop(1.0),
+    ]
+    assert parse_transforms([], "KEY") == []
 
 
 @pytest.mark.parametrize(
@@ -187,13 +192,13 @@ def test_parse():
 )
 def test_wrong_number_is_one_sentence(text, form):
     with pytest.raises(UserError) as caught:
-        parse(["flip", text], "STAGE.meta.AUGMENT")
+        parse_transforms(["flip", text], "STAGE.meta.AUGMENT")
     assert str(caught.value) == f"STAGE.meta.AUGMENT names {text!r}, which is not of the form {form}."
 
 
 def test_unknown_name_is_one_sentence():
     with pytest.raises(UserError) as caught:
-        parse(["flop"], "STAGE.meta.AUGMENT")
+        parse_transforms(["flop"], "STAGE.meta.AUGMENT")
     assert str(caught.value) == (
         "STAGE.meta.AUGMENT names 'flop', which is not one of: crop-NUMBER, flip, resized-NUMBER, jitter-NUMBER "
         "(did you mean flip?)."

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from core.data.augment import Crop, Flip, Jitter
-from core.data.views import Augmented, Grid, Sample, parse, resample
+from core.data.views import Augmented, Grid, Sample, parse_views, resample
 from core.errors import UserError
 from core.ops import random
 
@@ -102,11 +102,11 @@ def test_augmented_copies_are_those_of_the_transforms():
 
 
 def test_views_stand_in_the_order_of_the_list():
-    views = parse(["whole", "grid-3", "grid-2"], 2.0)
+    views = parse_views(["whole", "grid-3", "grid-2"], 2.0)
     assert views.count == 13
     crops = views(pictures(), SEEDS, False)
     assert torch.equal(crops[:, 9:], Grid(2, 2.0)(pictures(), SEEDS, False))
-    assert parse(["whole"], 2.0) is None
+    assert parse_views(["whole"], 2.0) is None
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_views_stand_in_the_order_of_the_list():
 )
 def test_an_unknown_view_is_refused(name, said):
     with pytest.raises(UserError, match=said):
-        parse(["whole", name], 2.0)
+        parse_views(["whole", name], 2.0)

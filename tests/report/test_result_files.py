@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import UserError
-from core.report import run
+from core.files import write_files
 from core.report.result import episodes_name, folder_name, quoted, result_files, result_line
-from core.report.run import write_files, write_json, write_text
 from core.report.tally import Evaluation
 
 NAMES = ["apple", 'a "b"', "c, d", "e\nf", "ü\rv", ""]
@@ -124,28 +122,3 @@ def test_folder_says_what_was_measured(trained_on, other):
     assert folder_name("", result, episodes_name(result)) == f"{other}test_2w1s_q15_seed0_3"
     another = result | {"features_of": "NegMargin", "at_test": {"sfc_lr": 0.5}, "precision": "bfloat16"}
     assert folder_name("allway", another, "x") == f"allway_{other}x_ProtoNet_sfc_lr=0.5_bf16"
-
-
-@pytest.mark.parametrize(
-    ("error", "raised"),
-    [(OSError(28, "No space left on device"), UserError), (KeyboardInterrupt(), KeyboardInterrupt)],
-)
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error, raised):
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-
-    def fail(_):
-        raise error
-
-    monkeypatch.setattr(run.os, "fsync", fail)
-    with pytest.raises(raised):
-        write_text(path, "new")
-    with pytest.raises(raised):
-        write_json(tmp_path / "b.json", {})
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_text_is_written_as_it_is(tmp_path):
-    write_text(tmp_path / "new" / "a.txt", "ä\r\n\n")
-    assert (tmp_path / "new" / "a.txt").read_bytes() == "ä\r\n\n".encode()
