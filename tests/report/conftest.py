@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from core.report.result import result_files
 from core.files import write_files
+from core.report.result import result_files
 from core.report.stats import t_interval
 from core.report.tally import Evaluation
 from tests.workspace import Workspace
