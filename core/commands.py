@@ -8,7 +8,8 @@ from typing import Any
 
 from .build.data import Data
 from .build.evaluation import Network, build_evaluator, restore
-from .build.networks import build_method, describe
+from .build.identity import describe
+from .build.networks import build_method
 from .build.training import build_trainer
 from .config import check_files
 from .engine import device

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..data.episodes import EpisodeSampler
 from ..data.loaders import Pixels
 from ..data.store import Split
-from ..engine import checkpoint, device
+from ..engine import checkpoint
 from ..engine.cache import FeatureCache
 from ..engine.evaluator import Evaluator
 from ..engine.selection import changed_at_test, refuse_different_network
 from ..methods.base import Method
 from .data import Data, episode_sampler
-from .networks import build_method, describe
-
-FEATURES_VERSION = 1  # raise it when an encoding changes for a reason that no source file of the method shows
+from .identity import describe, features_key
+from .networks import build_method
 
 
 @dataclass(frozen=True)
@@ -73,30 +67,8 @@ def evaluator_on(data: Data, split: Split, pixels: Pixels, sampler: EpisodeSampl
 
 
 def feature_cache(data: Data, network: Network, split: Split) -> FeatureCache | None:
-    """Where a network's features of a split belong on disk; None for an untrained one, or where EVAL.CACHE is off.
-
-    The key holds everything the features depend on.
-    """
-    cfg, manifest = data.cfg.EVAL, split.manifest
-    if network.path is None or not cfg.CACHE:
+    """Where a network's features of a split belong on disk; None for an untrained one, or where EVAL.CACHE is off."""
+    if network.path is None or not data.cfg.EVAL.CACHE:
         return None
-    wanted = describe(data)
-    key = {"checkpoint": network.sha256, "method": wanted["method"], "backbone": wanted["backbone"]}
-    key |= {name: manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")}
-    key |= {"image_size": split.size, "precision": cfg.PRECISION, "batch": cfg.BATCH}
-    key |= {"device": device.describe(data.device), "torch": torch.__version__}
-    if "parts" in network.method.needs:
-        key |= {"views": list(data.cfg.DATASET.VIEWS), "ratio": data.cfg.DATASET.PATCH_RATIO}
-    key |= {"version": FEATURES_VERSION, "code": _code_of(network.method)}
-    return FeatureCache(Path(data.cfg.DATASET.ROOT) / "features", key, cfg.CACHE_MB)
-
-
-def _code_of(method: Method) -> str:
-    """Hash of the source files that define a method and its network: who changes them gets new features."""
-    classes = {c for module in method.modules() for c in type(module).__mro__}
-    modules = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
-    files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in modules}
-    digest = hashlib.sha256()
-    for file in sorted(filter(os.path.isfile, files), key=os.path.basename):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
+    key = features_key(data, network.method, split, network.sha256)
+    return FeatureCache(Path(data.cfg.DATASET.ROOT) / "features", key, data.cfg.EVAL.CACHE_MB)

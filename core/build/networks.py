@@ -1,8 +1,6 @@
-"""Methods with their backbone and objective, as a configuration names them, and what a checkpoint says of them."""
+"""Methods with their backbone and objective, as a configuration names them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
@@ -83,28 +81,6 @@ def draws_episodes(cfg: Config, stage: str) -> bool:
 def trains_on_words(method: Method) -> bool:
     """Whether a training step needs the classes' word vectors."""
     return "semantics" in method.needs or method.objective.needs_semantics
-
-
-def describe(data: Data, stage: str = "") -> dict[str, Any]:
-    """What a checkpoint of a stage, by default the last, says about the network in it."""
-    cfg = data.cfg
-    stage = stage or cfg.STAGES[-1]
-    node = cfg.STAGE[stage]
-    return {
-        "stage": stage,
-        "final": stage == cfg.STAGES[-1],
-        "dataset": data.split("train").dataset,
-        "seed": cfg.SEED,
-        "image_size": data.image_size,
-        "base_holdout": cfg.DATASET.BASE_HOLDOUT,
-        "method": {"NAME": node.METHOD, "ARGS": plain(node.ARGS)},
-        "backbone": plain(cfg.BACKBONE),
-    }
-
-
-def plain(node: Any) -> Any:
-    """A configuration node as plain dicts, lists and values."""
-    return {key: plain(value) for key, value in node.items()} if isinstance(node, dict) else node
 
 
 def _refuse_views(data: Data, method: Method, final: bool) -> None:

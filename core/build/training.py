@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 from ..data import augment
 from ..data.base_queries import BaseQueries
@@ -20,7 +17,8 @@ from ..ops import random
 from ..report.run import RunFolder
 from .data import Data, episode_sampler
 from .evaluation import build_evaluator
-from .networks import build_method, describe, draws_episodes, plain, trains_on_words
+from .identity import describe, stage_key
+from .networks import build_method, trains_on_words
 
 
 def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
@@ -59,38 +57,6 @@ def build_streams(data: Data, stage: str, method: Method) -> list[EpisodeStream 
     if "batches" in kinds:
         streams.append(BatchStream(pixels, data.split("train"), node.BATCH, augmentation, words))
     return streams
-
-
-def stage_key(data: Data, methods: dict[str, Method], stage: str) -> str:
-    """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it.
-
-    `methods` are those of all stages, by the stage's name.
-    """
-    cfg = data.cfg
-    stages = cfg.STAGES[: cfg.STAGES.index(stage) + 1]
-    splits = ("train", "val")
-    inits = [Path(cfg.STAGE[name].INIT) for name in stages if cfg.STAGE[name].INIT]
-    shaped_by: dict[str, Any] = {
-        "stages": [[name, plain(cfg.STAGE[name])] for name in stages],
-        "backbone": plain(cfg.BACKBONE),
-        "task": plain(cfg.TASK.TRAIN) if any(draws_episodes(cfg, name) for name in stages) else {},
-        "data": [data.split(name).manifest[key] for name in splits for key in ("pixels_sha256", "fingerprint")],
-        "seeds": [cfg.SEED, cfg.EVAL.SEED],
-        "precision": cfg.EVAL.PRECISION,
-        "init": [sha256(file) for file in inits],
-        **_words_key(data, [methods[name] for name in stages]),
-    }
-    if any("parts" in methods[name].needs for name in stages):
-        shaped_by |= {"views": list(cfg.DATASET.VIEWS), "ratio": cfg.DATASET.PATCH_RATIO}
-    return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _words_key(data: Data, methods: list[Method]) -> dict[str, str]:
-    """What word vectors from a file add to the key of stages that read them."""
-    readers = {"train": any(map(trains_on_words, methods)), "val": any("semantics" in m.needs for m in methods)}
-    vectors = [data.words(name) for name, reads in readers.items() if reads and data.reads_words_from_file(name)]
-    digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in vectors)).hexdigest()
-    return {"words": digest} if vectors else {}
 
 
 def _augmentation(data: Data, stage: str, method: Method) -> Augmentation:

@@ -11,7 +11,7 @@ import torch
 
 from ..build.data import Data, task_shape
 from ..build.evaluation import Network
-from ..build.networks import describe
+from ..build.identity import describe
 from ..data.disjoint import DisjointSampler, count_tasks
 from ..data.episodes import Shape
 from ..engine import device
