@@ -1,22 +1,14 @@
-"""ImageNet low-shot on features, in small and with the published lists."""
-
-from dataclasses import replace
+"""The groups of ImageNet low-shot that an evaluation opens."""
 
 import numpy as np
 import pytest
 import torch
 
 from core.build.data import open_split
-from core.data import lowshot
-from core.data.datasets import BENCHMARKS, benchmark
 from core.data.loaders import Pixels
-from core.data.lowshot import STORED, open_group, published
-from core.errors import UserError
-from core.prepare.collect import Options
-from core.prepare.prepare import check_prepared, prepare
-from tests.prepare.fake_features import BASE, NOVEL, ORDER, features, small_lowshot, write_npz
-
-SORTED = sorted(ORDER)
+from core.data.lowshot import open_group
+from core.prepare import lowshot
+from tests.prepare.fake_features import BASE, NOVEL, prepared
 
 
 @pytest.fixture(autouse=True)
@@ -25,144 +17,17 @@ def few_images(monkeypatch):
     monkeypatch.setattr(lowshot, "PER_CLASS", 4)
 
 
-def prepared(root, order=SORTED, class_ids="sorted", sources=(), train=(), **options):
-    files = write_npz(root / "files", features(order, 9) | dict(train), features(order, 4, seed=1))
-    return prepare(root / "data", small_lowshot(), Options(tuple(sources) or files, class_ids=class_ids, **options))
-
-
-def test_six_splits(tmp_path):
-    splits = prepared(tmp_path)
-    assert [(s.name, s.features, s.size, len(s.classes), len(s.names)) for s in splits] == [
-        (name, 8, 0, classes, classes * (4 if name.endswith("-queries") else 9))
-        for name, classes in zip(STORED, (6, 3, 3) * 2, strict=True)
-    ]
-    assert splits[2].classes == splits[5].classes == NOVEL["test"]
-    assert splits[0].images.dtype == np.float32
-    assert splits[0].manifest["groups"] == BASE
-    assert "mean" not in splits[0].manifest
-    assert splits[0].names[:2] == ["n01_00000", "n01_00001"]
-    check_prepared(tmp_path / "data", small_lowshot())
-    assert (tmp_path / "data" / "ImageNet-LowShot" / "features" / "test-queries").is_dir()
-    assert not list((tmp_path / "data" / "ImageNet-LowShot").glob(".*"))
-
-
-def rows_of(split, name):
-    return split.images[split.labels == split.classes.index(name)]
-
-
-@pytest.mark.parametrize(("order", "class_ids"), [(SORTED, "sorted"), (ORDER, "label_names")])
-def test_both_orders_of_class_ids_give_the_same_classes(tmp_path, order, class_ids):
-    """Features are drawn around a centre that belongs to the wnid, so a wrong reading would show."""
-    raw = features(order, 9)
-    splits = {split.name: split for split in prepared(tmp_path, order, class_ids)}
-    for name in ORDER:
-        split = next(s for s in splits.values() if name in s.classes)
-        expected = raw["all_features"][raw["all_labels"] == order.index(name)]
-        assert (rows_of(split, name) == expected).all()
-
-
-def test_named_classes_need_no_declaration(tmp_path):
-    files = write_npz(
-        tmp_path / "named",
-        features(ORDER, 9) | {"classes": np.array(ORDER)},
-        features(SORTED, 4, seed=1) | {"classes": np.array(SORTED)},
-    )
-    named = prepared(tmp_path / "a", sources=files, class_ids="")
-    numbered = prepared(tmp_path / "b", ORDER, "label_names")
-    assert (named[1].images == numbered[1].images).all()
-    assert rows_of(named[5], "n10").mean(0) == pytest.approx(rows_of(named[2], "n10").mean(0), abs=0.6)
-    with pytest.raises(UserError, match="names its classes itself; leave it out"):
-        prepared(tmp_path / "c", sources=files, class_ids="sorted")
-
-
-def test_what_numbers_mean_is_never_guessed(tmp_path):
-    with pytest.raises(UserError, match="numbers its classes, and two orders are in use; give --class-ids"):
-        prepared(tmp_path, class_ids="")
-    assert not (tmp_path / "data").exists()
-
-
-def test_deviations(tmp_path):
-    short = {name: value[:-1] for name, value in features(SORTED, 9).items()}
-    with pytest.raises(UserError, match="107 training images instead of 108; get the original"):
-        prepared(tmp_path, train=short)
-    splits = prepared(tmp_path, train=short, allow_deviation=True)
-    assert splits[4].manifest["deviation"] == "107 training images instead of 108"
-
-
-def test_wrong_sources(tmp_path):
-    train, val = write_npz(tmp_path / "files", features(SORTED, 9), features(SORTED, 4))
-    for sources, message in (
-        ((train,), "0 files of validation images"),
-        ((train, train, val), "2 files of training images"),
-        ((train, val.rename(val.with_name("other.npz"))), "says neither train nor val"),
-    ):
-        with pytest.raises(UserError, match=message):
-            prepared(tmp_path, sources=sources)
-    wide = features(SORTED, 9)["all_features"].repeat(2, 1)
-    with pytest.raises(UserError, match=r"16 numbers of float32 an image, and .* 8 of float32"):
-        prepared(tmp_path, train={"all_features": wide})
-    with pytest.raises(UserError, match=r"--size is 84, but ImageNet-LowShot holds features"):
-        prepared(tmp_path, size=84)
-    with pytest.raises(UserError, match=r"--class-ids is sorted, but CUB holds images"):
-        prepare(tmp_path, benchmark("CUB"), Options(class_ids="sorted"))
-    with pytest.raises(UserError, match=r"DATASET.SIZE is 84, but DATASET.NAME ImageNet-LowShot holds features"):
-        open_split(tmp_path, "ImageNet-LowShot", "train", 84)
-    with pytest.raises(UserError, match=r"not prepared under .*: run `python experiments/prepare_data.py ImageNet-L"):
-        open_split(tmp_path, "ImageNet-LowShot", "train")
-
-
-def test_a_damaged_store_is_noticed(tmp_path):
-    prepared(tmp_path)
-    file = tmp_path / "data" / "ImageNet-LowShot" / "features" / "val-queries" / "features.npy"
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(UserError, match="pixels_sha256 differ"):
-        check_prepared(tmp_path / "data", small_lowshot())
-
-
 @pytest.mark.parametrize("group", ["val", "test"])
 def test_a_group_for_generalized_evaluation(tmp_path, group):
     prepared(tmp_path)
-    found = open_group(tmp_path / "data", "ImageNet-LowShot", group)
-    assert found.shots.classes == found.novel.classes == NOVEL[group]
-    assert found.base.classes == BASE[group]
-    assert found.base.counts.tolist() == found.novel.counts.tolist() == [4, 4, 4]
+    opened = open_group(tmp_path / "data", "ImageNet-LowShot", group)
+    assert opened.shots.classes == opened.novel.classes == NOVEL[group]
+    assert opened.base.classes == BASE[group]
+    assert opened.base.counts.tolist() == opened.novel.counts.tolist() == [4, 4, 4]
     train = open_split(tmp_path / "data", "ImageNet-LowShot", "train")
-    assert [train.classes[i] for i in found.base_ids] == found.base.classes
+    assert [train.classes[i] for i in opened.base_ids] == opened.base.classes
     queries = open_split(tmp_path / "data", "ImageNet-LowShot", "train-queries")
-    pixels = Pixels(found.base, torch.device("cpu"))
-    ids = torch.from_numpy(np.flatnonzero(found.base.labels == 1))
-    assert (pixels.gather(ids).numpy() == rows_of(queries, BASE[group][1])).all()
-    assert found.base.fingerprint != queries.fingerprint
-
-
-def test_the_published_lists():
-    lists = BENCHMARKS["ImageNet-LowShot"].classes()
-    assert [len(lists[split]) for split in STORED] == [389, 300, 311] * 2
-    assert [len(published().base[group]) for group in ("val", "test")] == [193, 196]
-    assert len({name for split in STORED[:3] for name in lists[split]}) == 1000
-    assert lists["train"] == sorted(lists["train"])
-    assert published().label_names[:2] == ["n01807496", "n02916936"]
-
-
-def test_ids_read_as_sorted_wnids_are_other_classes():
-    right, sorted_ids = published(), published(by_sorted_wnid=True)
-    assert sorted_ids.base["test"] != right.base["test"]
-    order, places = right.label_names, {name: i for i, name in enumerate(sorted(right.label_names))}
-    ids = sorted(order.index(name) for name in right.novel["test"])
-    assert sorted(places[name] for name in sorted_ids.novel["test"]) == ids
-    common = {
-        "base": len(set(right.lists()["train"]) & set(sorted_ids.lists()["train"])),
-        "base 2": len(set(right.base["test"]) & set(sorted_ids.base["test"])),
-        "novel 2": len(set(right.novel["test"]) & set(sorted_ids.novel["test"])),
-    }
-    assert common == {"base": 150, "base 2": 37, "novel 2": 98}
-
-
-def test_pixels_of_features_are_as_stored(tmp_path):
-    split = prepared(tmp_path)[0]
-    gathered = Pixels(split, torch.device("cpu")).gather(torch.tensor([5, 0]))
-    assert (gathered.numpy() == split.images[[5, 0]]).all()
-    half = replace(split, images=split.images.astype(np.float16))
-    assert Pixels(half, torch.device("cpu")).gather(torch.tensor([1])).dtype == torch.float32
+    pixels = Pixels(opened.base, torch.device("cpu"))
+    ids = torch.from_numpy(np.flatnonzero(opened.base.labels == 1))
+    assert (pixels.gather(ids).numpy() == queries.images[queries.labels == queries.classes.index(BASE[group][1])]).all()
+    assert opened.base.fingerprint != queries.fingerprint

@@ -1,4 +1,3 @@
-import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,10 +6,10 @@ import numpy as np
 import pytest
 
 from core.data import words as semantics
+from core.data.class_lists import class_lists, english_names
 from core.data.store import SPLITS
 from core.data.words import OWN_FILE, PACKAGE, phrase, read_names, semantic_vectors
 from core.errors import UserError
-from core.prepare.cifar import SPLIT_FILES, class_lists
 
 WORDS = {"house": [1, 2], "finch": [3, 4], "sea-lion": [5, 6], "chow": [7, 8], "dog": [0, 0.5]}
 LINES = [f"{word} {' '.join(map(str, vector))}" for word, vector in WORDS.items()]
@@ -90,7 +89,7 @@ def test_wrong_npz(tmp_path):
 
 
 def test_the_projects_own_file_knows_cifar_and_mini():
-    mini = json.loads((SPLIT_FILES / "miniimagenet.json").read_text(encoding="utf-8"))["names"]
+    mini = english_names("miniimagenet")
     lists = class_lists("fc100")
     names = [name for split in SPLITS for name in lists[split]] + list(mini.values())
     vectors = semantic_vectors(OWN_FILE, names)

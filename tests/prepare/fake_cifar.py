@@ -2,15 +2,27 @@
 
 import pickle
 import tarfile
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from core.prepare.cifar import class_lists
+from core.data.class_lists import class_lists
+from core.data.datasets import DATASETS
+from core.prepare import cifar
+from core.prepare.collect import Published
+from core.prepare.sources import Source
 
 LISTS = class_lists("cifar_fs")
 CLASSES = sorted(name for names in LISTS.values() for name in names)
 PER_CLASS = 3
+
+
+def small_cifar(name="CIFAR-FS", per_class=PER_CLASS, **facts):
+    """The source of CIFAR-FS or FC100 with a few images a class."""
+    collect = {"CIFAR-FS": cifar.cifar_fs, "FC100": cifar.fc100}[name]
+    published = Published(DATASETS[name].classes, per_class=per_class)
+    return Source(DATASETS[name], partial(collect, published=published), **facts)
 
 
 def make_parts(seed=0):
@@ -58,9 +70,9 @@ def write_pngs(folder, parts, nested=False):
     return folder
 
 
-def by_name(pictures):
+def by_name(split):
     """Pixels of each (class, image name)."""
-    labels = [pictures.classes[label] for label in pictures.labels]
-    keys = list(zip(labels, pictures.names, strict=True))
+    labels = [split.classes[label] for label in split.labels]
+    keys = list(zip(labels, split.names, strict=True))
     assert len(set(keys)) == len(keys)
-    return dict(zip(keys, pictures.images, strict=True))
+    return dict(zip(keys, split.images, strict=True))

@@ -6,14 +6,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from core.data.datasets import Benchmark
 from core.errors import UserError
 from core.prepare import download
-from core.prepare.cifar import read_cifar_fs
 from core.prepare.collect import Options
 from core.prepare.download import Remote, fetch
 from core.prepare.prepare import prepare
-from tests.prepare.fake_cifar import LISTS, PER_CLASS, make_parts, write_tar
+from tests.prepare.fake_cifar import make_parts, small_cifar, write_tar
 
 CONTENT = np.random.default_rng(0).bytes(100_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -104,8 +102,6 @@ def test_no_mirror_gives_the_file(tmp_path, url):
 def test_a_data_set_is_downloaded_and_prepared(tmp_path, url):
     Server.content = write_tar(tmp_path, make_parts(), "gz").read_bytes()
     remote = Remote("cifar.tar.gz", (f"{url}/good",), hashlib.md5(Server.content).hexdigest())
-    read = partial(read_cifar_fs, per_class=PER_CLASS)
-    found = Benchmark("CIFAR-FS", 32, PER_CLASS, lambda: LISTS, read=read, remotes=(remote,))
-    splits = prepare(tmp_path / "data", found, Options())
+    splits = prepare(tmp_path / "data", small_cifar(remotes=(remote,)), Options(workers=1))
     assert [len(split.classes) for split in splits] == [64, 16, 20]
     assert splits[0].manifest["source_sha256"] == {"cifar.tar.gz": hashlib.sha256(Server.content).hexdigest()}

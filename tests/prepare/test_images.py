@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.prepare.images import BadImage, Recipe, decode, decode_all
+from core.prepare.images import BadImage, Decoding, decode, decode_all
 from tests.prepare.fake_images import picture
 
 
@@ -18,34 +18,34 @@ def encoded(image, kind, **options):
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_every_kind_becomes_a_square(kind, mode):
     for size in (8, 84):
-        assert decode(encoded(picture(0, mode=mode), kind), Recipe(size)).shape == (size, size, 3)
+        assert decode(encoded(picture(0, mode=mode), kind), Decoding(size)).shape == (size, size, 3)
 
 
 def test_an_image_of_the_wanted_size_is_untouched():
     image = picture(0, 12, 12)
-    assert (decode(encoded(image, "PNG"), Recipe(12)) == np.asarray(image)).all()
+    assert (decode(encoded(image, "PNG"), Decoding(12)) == np.asarray(image)).all()
 
 
 def test_the_crop_is_the_centre():
     image = Image.new("RGB", (30, 10), "red")
     image.paste("blue", (10, 0, 20, 10))
-    pixels = decode(encoded(image, "PNG"), Recipe(10))
+    pixels = decode(encoded(image, "PNG"), Decoding(10))
     assert (pixels == [0, 0, 255]).all()
 
 
 def test_reduction_is_antialiased():
     """A checkerboard becomes grey, where sampling would leave black or white."""
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
-    pixels = decode(encoded(Image.fromarray(board), "PNG"), Recipe(8))
+    pixels = decode(encoded(Image.fromarray(board), "PNG"), Decoding(8))
     assert abs(pixels.astype(int) - 127).max() < 8
 
 
 def test_alpha_is_laid_on_white_and_palettes_are_resolved():
     clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
-    assert (decode(encoded(clear, "PNG"), Recipe(8)) == 255).all()
-    assert (decode(encoded(clear, "PNG"), Recipe(8, as_published=True)) == [255, 0, 0]).all()
+    assert (decode(encoded(clear, "PNG"), Decoding(8)) == 255).all()
+    assert (decode(encoded(clear, "PNG"), Decoding(8, as_published=True)) == [255, 0, 0]).all()
     palette = picture(0, 8, 8).quantize(8)
-    assert (decode(encoded(palette, "PNG"), Recipe(8)) == np.asarray(palette.convert("RGB"))).all()
+    assert (decode(encoded(palette, "PNG"), Decoding(8)) == np.asarray(palette.convert("RGB"))).all()
 
 
 def test_camera_rotation_is_applied_to_own_images_only():
@@ -54,14 +54,14 @@ def test_camera_rotation_is_applied_to_own_images_only():
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     content = encoded(image, "PNG", exif=exif)
-    assert decode(content, Recipe(8))[0, 0, 0] == 0
-    assert decode(content, Recipe(8, as_published=True))[0, 0, 0] == 255
+    assert decode(content, Decoding(8))[0, 0, 0] == 0
+    assert decode(content, Decoding(8, as_published=True))[0, 0, 0] == 255
 
 
 def test_a_large_jpeg_is_read_at_a_reduced_scale_and_looks_the_same():
     smooth = Image.fromarray(np.linspace(0, 255, 400 * 300 * 3).astype(np.uint8).reshape(300, 400, 3))
-    reduced = decode(encoded(smooth, "JPEG", quality=95), Recipe(16)).astype(int)
-    assert abs(reduced - decode(encoded(smooth, "PNG"), Recipe(16))).max() < 12
+    reduced = decode(encoded(smooth, "JPEG", quality=95), Decoding(16)).astype(int)
+    assert abs(reduced - decode(encoded(smooth, "PNG"), Decoding(16))).max() < 12
 
 
 def bad_images():
@@ -83,17 +83,17 @@ def bad_images():
 @pytest.mark.parametrize("reason", bad_images())
 def test_what_cannot_be_shown_is_refused_with_a_reason(reason):
     with pytest.raises(BadImage, match=reason):
-        decode(bad_images()[reason], Recipe(8))
+        decode(bad_images()[reason], Decoding(8))
 
 
 def test_published_benchmarks_may_hold_cmyk():
-    assert decode(bad_images()["is in CMYK"], Recipe(8, as_published=True)).shape == (8, 8, 3)
+    assert decode(bad_images()["is in CMYK"], Decoding(8, as_published=True)).shape == (8, 8, 3)
 
 
 def test_bad_images_are_black_and_listed(tmp_path):
     good = tmp_path / "good.png"
     picture(0).save(good)
-    pixels, bad = decode_all([good, tmp_path / "missing.png", b""], Recipe(8))
+    pixels, bad = decode_all([good, tmp_path / "missing.png", b""], Decoding(8))
     assert pixels[0].any()
     assert not pixels[1:].any()
     assert bad.keys() == {1, 2}

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from tests.data.test_unpack import Malicious
 
 from core.errors import UserError
 from core.prepare.pickle_index import LONG, Contents, index_pickle
+from tests.prepare.malicious import Malicious
 
 RNG = np.random.default_rng(0)
 ITEMS = [RNG.bytes(length) for length in (1, 67, LONG - 1, LONG, LONG + 1, 5_000, 70_000, 300_000)]

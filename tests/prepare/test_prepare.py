@@ -1,75 +1,70 @@
+import os
 import shutil
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.data import datasets as benchmarks
-from core.data.datasets import BENCHMARKS, Benchmark, benchmark, is_prepared, split_folders
+from core.build.data import open_split
+from core.data.datasets import dataset, is_prepared, split_folders
 from core.errors import UserError
-from core.prepare.cifar import read_cifar_fs
 from core.prepare.collect import Options
-from core.prepare.prepare import prepare
-from tests.prepare.fake_cifar import LISTS, PER_CLASS, make_parts, write_pickles, write_pngs
+from core.prepare.prepare import check_prepared, prepare
+from core.prepare.sources import SOURCES, source
+from tests.prepare.fake_cifar import PER_CLASS, small_cifar, write_pickles, write_pngs
+from tests.prepare.fake_images import names, write_classes
+from tests.prepare.folders import prepared
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def parts():
-    return make_parts()
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """CIFAR-FS as a benchmark of three images a class."""
-    found = Benchmark("CIFAR-FS", 32, PER_CLASS, lambda: LISTS, read=lambda source: read_cifar_fs(source, PER_CLASS))
-    monkeypatch.setitem(benchmarks.BENCHMARKS, "CIFAR-FS", found)
-    return found
+def small():
+    """CIFAR-FS with three images a class."""
+    return small_cifar()
 
 
 def test_prepare_writes_three_splits_once(tmp_path, parts, small):
-    source = write_pickles(tmp_path, parts)
-    splits = list(prepare(tmp_path / "data", small, Options((source,))))
+    pickles = write_pickles(tmp_path, parts)
+    splits = list(prepare(tmp_path / "data", small, Options((pickles,))))
     assert [(s.name, len(s.classes), len(s.names), s.size) for s in splits] == [
         ("train", 64, 192, 32),
         ("val", 16, 48, 32),
         ("test", 20, 60, 32),
     ]
     assert all((s.counts == PER_CLASS).all() for s in splits)
-    shutil.rmtree(source)  # a second call needs no source
-    again = list(prepare(tmp_path / "data", small, Options((source,))))
+    shutil.rmtree(pickles)  # a second call needs no source
+    again = list(prepare(tmp_path / "data", small, Options((pickles,))))
     assert [s.fingerprint for s in again] == [s.fingerprint for s in splits]
 
 
 def test_prepare_finishes_what_was_interrupted(tmp_path, parts, small):
-    source = write_pickles(tmp_path, parts)
-    prepare(tmp_path / "data", small, Options((source,)))
-    train, val, test = split_folders(tmp_path / "data", small)
+    pickles = write_pickles(tmp_path, parts)
+    prepare(tmp_path / "data", small, Options((pickles,)))
+    train, val, test = split_folders(tmp_path / "data", small.dataset)
     shutil.rmtree(val)
     shutil.rmtree(test)
     before = (train / "images.npy").stat().st_mtime_ns
-    assert not is_prepared(tmp_path / "data", small)
-    assert len(list(prepare(tmp_path / "data", small, Options((source,))))) == 3
+    assert not is_prepared(tmp_path / "data", small.dataset)
+    assert len(list(prepare(tmp_path / "data", small, Options((pickles,))))) == 3
     assert (train / "images.npy").stat().st_mtime_ns == before
 
 
 def test_another_size(tmp_path, parts, small):
-    source = write_pickles(tmp_path, parts)
-    native = prepare(tmp_path / "data", small, Options((source,)))
-    large = prepare(tmp_path / "data", small, Options((source,), size=64))
+    pickles = write_pickles(tmp_path, parts)
+    native = prepare(tmp_path / "data", small, Options((pickles,)))
+    large = prepare(tmp_path / "data", small, Options((pickles,), size=64))
     assert [split.images.shape[1:] for split in large] == [(64, 64, 3)] * 3
     assert [split.fingerprint for split in large] == [split.fingerprint for split in native]
     assert large[0].manifest["preparation"]["filter"].startswith("bicubic")
 
 
 def test_failed_prepare_writes_nothing(tmp_path, parts, small):
-    source = write_pngs(tmp_path / "pngs", parts)
-    next((source / "worm").iterdir()).write_bytes(b"")
+    pickles = write_pngs(tmp_path / "pngs", parts)
+    next((pickles / "worm").iterdir()).write_bytes(b"")
     with pytest.raises(UserError):
-        list(prepare(tmp_path / "data", small, Options((source,))))
+        list(prepare(tmp_path / "data", small, Options((pickles,))))
     assert not (tmp_path / "data").exists()
 
 
@@ -77,32 +72,73 @@ def test_source_is_asked_for_or_refused(tmp_path, small):
     with pytest.raises(UserError, match="--from is missing"):
         list(prepare(tmp_path, small, Options()))
     with pytest.raises(UserError, match="Glyphs is rendered from nothing; leave --from out"):
-        list(prepare(tmp_path, benchmark("glyphs"), Options((tmp_path,))))
-
-
-def run_script(*arguments, cwd):
-    command = [sys.executable, REPOSITORY / "experiments" / "prepare_data.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-
-
-def test_script_prints_one_sentence(tmp_path):
-    result = run_script("CIFAR-FS", "--from", tmp_path / "nothing", "--root", tmp_path / "data", cwd=tmp_path)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: --from is")
-    assert result.stderr.count("\n") == 1
-    assert not (tmp_path / "data").exists()
+        list(prepare(tmp_path, source("glyphs"), Options((tmp_path,))))
 
 
 @pytest.mark.slow
 def test_real_archive(tmp_path):
-    source = REPOSITORY.parent / "shared" / "data" / "cifar-100-python.tar.xz"
-    if not source.is_file():
-        pytest.skip(f"needs {source}")
-    splits = list(prepare(tmp_path, BENCHMARKS["CIFAR-FS"], Options((source,))))
+    archive = SHARED / "cifar-100-python.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"needs {archive}")
+    splits = list(prepare(tmp_path, SOURCES["CIFAR-FS"], Options((archive,))))
     assert [len(split.classes) for split in splits] == [64, 16, 20]
     for split in splits:
         assert split.images.shape == (600 * len(split.classes), 32, 32, 3)
         assert (split.counts == 600).all()
     mean = np.average([s.manifest["mean"] for s in splits], axis=0, weights=[64, 16, 20])
     assert np.allclose(mean, [0.5071, 0.4866, 0.4409], atol=1e-3)  # as published for the training images
+
+
+def test_a_yaml_finds_the_folder_again(tmp_path):
+    photos = write_classes(tmp_path / "my photos", names(6))
+    name = f"folder:{photos}"
+    with pytest.raises(UserError, match=r"prepare_data.py folder:.*my photos --size 12`\.$"):
+        open_split(tmp_path / "data", name, "test", 12)
+    prepared(photos, tmp_path / "data")
+    split = open_split(tmp_path / "data", name, "test", 12)
+    assert split.dataset.startswith("folder-my_photos-")
+
+
+def test_another_seed_is_refused_once_prepared(tmp_path):
+    photos = write_classes(tmp_path / "photos", names(6))
+    prepared(photos, tmp_path / "data")
+    prepared(photos, tmp_path / "data")
+    with pytest.raises(UserError, match=r"--split-seed is 3, but .* seed 0"):
+        prepared(photos, tmp_path / "data", Options(size=12, seed=3))
+
+
+def test_check_finds_what_changed(tmp_path):
+    photos = write_classes(tmp_path / "photos", names(6))
+    own = dataset(f"folder:{photos}")
+    with pytest.raises(UserError, match="is not prepared"):
+        check_prepared(tmp_path / "data", own, 12)
+    splits = prepared(photos, tmp_path / "data")
+    check_prepared(tmp_path / "data", own, 12)
+    folder = tmp_path / "data" / splits[0].dataset / "12px" / "val"
+    images = np.load(folder / "images.npy", mmap_mode="r+")
+    images[0, 0, 0, 0] ^= 1
+    images.flush()
+    with pytest.raises(UserError, match="pixels_sha256 differ"):
+        check_prepared(tmp_path / "data", own, 12)
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    photos = write_classes(tmp_path / "photos", names(6))
+    splits = prepared(photos, tmp_path / "data")
+    sizes = tmp_path / "data" / splits[0].dataset / "12px"
+    shutil.rmtree(sizes / "val")
+    old, young = sizes / ".val-killed", sizes / ".val-starting"
+    old.mkdir()
+    young.mkdir()
+    os.utime(old, (time.time() - 3600,) * 2)
+    assert not is_prepared(tmp_path / "data", dataset(f"folder:{photos}"), 12)
+    prepared(photos, tmp_path / "data")
+    assert sorted(path.name for path in sizes.iterdir()) == [".val-starting", "test", "train", "val"]
+
+
+def test_splits_of_two_kinds_are_not_mixed(tmp_path):
+    photos = write_classes(tmp_path / "photos", names(6))
+    splits = prepared(photos, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / splits[0].dataset / "12px" / "val")
+    with pytest.raises(UserError, match="prepared in another way"):
+        prepared(photos, tmp_path / "data", Options(size=12, seed=5, workers=1))

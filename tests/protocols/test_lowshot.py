@@ -9,11 +9,11 @@ import torch
 
 from core.build.data import Data
 from core.build.networks import build_method
-from core.data import lowshot
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.lowshot import open_group
 from core.engine.checkpoint import load, restore
 from core.make import load_config
+from core.prepare import lowshot
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare
 from tests.prepare.fake_features import ORDER, features, small_lowshot, write_npz
