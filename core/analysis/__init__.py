@@ -1,1 +1,1 @@
-"""Studies that train or take several networks and put what was found into one table and one figure."""
+"""Studies of one or several trained networks: each gives a table and a figure, or pictures."""

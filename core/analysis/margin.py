@@ -123,7 +123,7 @@ def _refuse_without_margin(loaded: Loaded, margins: Sequence[float], checkpoints
     """The objective has a margin, and there is a checkpoint for each value."""
     name = loaded.cfg.OBJECTIVE.NAME
     if "margin" not in OBJECTIVES.arguments(name):
-        able = ", ".join(other for other in OBJECTIVES if "margin" in OBJECTIVES.arguments(other))
+        able = ", ".join(kind for kind in OBJECTIVES if "margin" in OBJECTIVES.arguments(kind))
         raise UserError(f"OBJECTIVE.NAME is {name}, which has no margin; choose one of: {able}.")
     if not margins or len(set(margins)) < len(margins):
         raise UserError(f"--margins lists {list(margins)}; give each margin once.")
@@ -172,7 +172,7 @@ def _measure(network: _Network, where: torch.device) -> dict[str, Any]:
 
 
 def _evaluator(data: Data, part: str) -> Evaluator:
-    """Test episodes of novel classes, or the same of base classes: images held out of training where there are any."""
+    """Test episodes of the novel classes, or of the base classes: there of held-out images, if DATASET keeps any."""
     cfg = data.cfg
     if part == "novel":
         return build_evaluator(data, "test")

@@ -41,7 +41,7 @@ def read(path: Path, *, foreign: bool = False) -> Any:
 
 
 def _unpickled(file: BinaryIO, path: Path, foreign: bool = False) -> Any:
-    """What an open file holds, once its check sums are found right; `path` is its name in error messages."""
+    """Verify the check sums of an open file and unpickle it safely; `path` names it in error messages."""
     try:
         if not foreign or zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

@@ -33,7 +33,7 @@ def prepare(name: str, threads: int) -> tuple[torch.device, str | None]:
 
 
 def choose(name: str) -> tuple[torch.device, str | None]:
-    """The device called "cpu" or by a CUDA index, and a line to print where it is not the one asked for."""
+    """The device named "cpu" or by a CUDA index, and a line to print where the CPU has to take a GPU's place."""
     text = name.removeprefix("cuda:")
     if text == "cpu":
         return torch.device("cpu"), None

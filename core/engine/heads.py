@@ -1,4 +1,4 @@
-"""Whether a method can classify the features of another one's checkpoint."""
+"""Whether a method can classify the features of another method's checkpoint."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FEATURES = ("image", "map", "vector", "parts")
 
 
 def refuse_unfit(head: Method, source: FeatureSource, example: Callable[[], Task]) -> None:
-    """Refuse a freshly built method that the checkpoint cannot serve.
+    """Refuse a head that cannot classify a checkpoint's features.
 
     Args:
-        head: the other method, untrained, in eval mode.
+        head: a freshly built method in eval mode.
         source: the checkpoint's features.
-        example: makes a task of them.
+        example: makes a task of these features.
 
     Raises:
         UserError: where a feature is missing, or the answer would depend on weights that the checkpoint does not hold.
@@ -41,16 +41,16 @@ def refuse_unfit(head: Method, source: FeatureSource, example: Callable[[], Task
 
 
 def _used_by_forward(head: Method, example: Callable[[], Task]) -> list[str]:
-    """Names of the weights that logits depend on: a classifier of base classes, say, serves training alone.
+    """Names of the weights that logits depend on: the parameters that a gradient reaches, and buffers of the head.
 
-    Those are the parameters that a gradient reaches, and all buffers outside the backbone.
+    A classifier of base classes, for example, is not among them: it serves training alone.
     """
-    own = {name: p for name, p in head.named_parameters() if p.requires_grad}
+    learned = {name: p for name, p in head.named_parameters() if p.requires_grad}
     buffers = [name for name in head.state_dict() if name not in dict(head.named_parameters())]
     outside = [name for name in buffers if not name.startswith(("backbone.", "objective."))]
     with torch.enable_grad():
         logits = head(example())
         if not logits.requires_grad:
             return outside
-        slopes = torch.autograd.grad(logits.sum(), list(own.values()), allow_unused=True)
-    return [name for name, slope in zip(own, slopes, strict=True) if slope is not None] + outside
+        slopes = torch.autograd.grad(logits.sum(), list(learned.values()), allow_unused=True)
+    return [name for name, slope in zip(learned, slopes, strict=True) if slope is not None] + outside

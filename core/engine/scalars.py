@@ -11,7 +11,7 @@ log = logging.getLogger("fiveway")
 
 
 class Scalars:
-    """Writes one record an epoch; what a resumed run will write again is dropped first."""
+    """Writes one record an epoch. Records that a resumed run will write again are dropped first."""
 
     def __init__(self, run: RunFolder, records: int, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import: only training pays for it
@@ -27,7 +27,7 @@ class Scalars:
         self._board.close()
 
     def add(self, record: dict[str, Any]) -> None:
-        """A record with `stage`, `epoch` and `step`; every other number becomes a curve."""
+        """Write a record with `stage`, `epoch` and `step`; each of its further numbers becomes a point of a curve."""
         self._run.add_metrics(record)
         named = {"stage", "epoch", "step"}
         for name, value in record.items():

@@ -1,7 +1,7 @@
-"""Weights that a backbone starts from: checkpoints of ours, and the state dicts that other projects publish.
+"""Weights that a backbone starts from: FiveWay's checkpoints, and the state dicts that other projects publish.
 
-Only weights are taken over. The pixels they were trained on may have been normalised with another mean and deviation
-than a data set of ours has.
+Only weights are taken over. They may have been trained on pixels that were normalised with a different mean and
+deviation than those of our data set.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from ..errors import UserError
 from ..methods.base import load_matching
 from . import checkpoint
 
-# Where a state dict lies in a file: FEAT and DeepEMD, RFS and MetaOptNet, M2L, CloserLook and DeepBDC, and many others.
+# Keys under which a file holds its state dict: of FEAT and DeepEMD, RFS and MetaOptNet, M2L, CloserLook and DeepBDC,
+# and of many more projects.
 WRAPPERS = ("params", "model", "fsl", "state", "state_dict")
-# What stands before the names of the backbone, in any order and number.
+# Prefixes of the backbone's names, in any order and number.
 PREFIX = re.compile(r"^(?:(?:module|encoder|backbone|feature_extractor|feature)\.)+")
 ENTRY = r"(?P<entry>weight|bias|running_mean|running_var|num_batches_tracked)"
-# What a network calls its four blocks: the pairs of convolution and batch-norm in a block, and patterns of the names.
+# How projects name the four blocks: pairs of convolution and batch-norm in a block, and patterns of the names.
 # The shortcut of a ResNet-12 is the last pair of its block.
 LAYOUTS: dict[str, tuple[int, list[str]]] = {
     "MetaOptNet's ResNet-12": (
@@ -59,15 +60,15 @@ def take_weights(backbone: Backbone, path: Path) -> str:
 
 
 def _take_foreign(backbone: Backbone, state: dict[str, Tensor], path: Path) -> str:
-    """Load a state dict with names of others."""
+    """Load a state dict that another project named."""
     short = {PREFIX.sub("", name): value for name, value in state.items()}
     for layout, (pairs, patterns) in LAYOUTS.items():
-        found = _renamed(short, backbone, pairs, patterns)
-        if not found:
+        renamed = _under_our_names(short, backbone, pairs, patterns)
+        if not renamed:
             continue
-        matched = len(found)
-        absent = _checked(found, backbone, f"{path} has the names of {layout}")
-        backbone.load_state_dict(backbone.state_dict() | found)
+        matched = len(renamed)
+        absent = _complete(renamed, backbone, f"{path} has the names of {layout}")
+        backbone.load_state_dict(backbone.state_dict() | renamed)
         counters = f", {absent} missing counters stay 0" if absent else ""
         return f"{path} ({layout}): {matched} matched{counters}, {len(state) - matched} not of the backbone"
     example = f"names like {next(iter(state))}" if state else "no tensors"
@@ -85,12 +86,14 @@ def _unwrapped(content: dict[str, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _renamed(state: dict[str, Tensor], backbone: Backbone, pairs: int, patterns: list[str]) -> dict[str, Tensor]:
-    """Entries under our names; empty where the backbone's blocks have another number of pairs."""
-    own = [name for name, module in backbone.named_modules() if isinstance(module, ConvBN)]
-    if len(own) != 4 * pairs:
+def _under_our_names(
+    state: dict[str, Tensor], backbone: Backbone, pairs: int, patterns: list[str]
+) -> dict[str, Tensor]:
+    """The entries that match a pattern, under our names; none where the backbone's blocks have not `pairs` pairs."""
+    our_pairs = [name for name, module in backbone.named_modules() if isinstance(module, ConvBN)]
+    if len(our_pairs) != 4 * pairs:
         return {}
-    found = {}
+    renamed = {}
     for name, value in state.items():
         match = next(filter(None, (re.fullmatch(pattern, name) for pattern in patterns)), None)
         if match:
@@ -98,28 +101,28 @@ def _renamed(state: dict[str, Tensor], backbone: Backbone, pairs: int, patterns:
             block = int(groups["from_zero"]) if "from_zero" in groups else int(groups["block"]) - 1
             pair = int(groups.get("pair", pairs)) - 1
             place = 0 if groups["part"] in CONVOLUTION else 1
-            found[f"{own[block * pairs + pair]}.{place}.{groups['entry']}"] = value
-    return found
+            renamed[f"{our_pairs[block * pairs + pair]}.{place}.{groups['entry']}"] = value
+    return renamed
 
 
-def _checked(found: dict[str, Tensor], backbone: Backbone, subject: str) -> int:
-    """Refuse other shapes and missing weights, give zeros to absent biases; returns how many counters are absent.
+def _complete(renamed: dict[str, Tensor], backbone: Backbone, subject: str) -> int:
+    """Add zeros for absent biases and refuse wrong shapes and missing weights; returns how many counters are absent.
 
     A convolution without a bias is the same function as one whose bias is 0.
     """
-    own = backbone.state_dict()
+    expected = backbone.state_dict()
     for name, module in backbone.named_modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None:
-            found.setdefault(f"{name}.bias", torch.zeros_like(module.bias))
-    for name, value in found.items():
-        if name not in own:
+            renamed.setdefault(f"{name}.bias", torch.zeros_like(module.bias))
+    for name, value in renamed.items():
+        if name not in expected:
             raise UserError(f"{subject}, but this BACKBONE has no {name}; choose the backbone it was made for.")
-        if value.shape != own[name].shape:
+        if value.shape != expected[name].shape:
             raise UserError(
-                f"{subject}, but {name} is {list(value.shape)} there and {list(own[name].shape)} here; choose the "
+                f"{subject}, but {name} is {list(value.shape)} there and {list(expected[name].shape)} here; choose the "
                 "backbone and the widths it was made for."
             )
-    absent = [name for name in own if name not in found]
+    absent = [name for name in expected if name not in renamed]
     lost = [name for name in absent if not name.endswith(COUNTERS)]
     if lost:
         raise UserError(f"{subject}, but lacks {len(lost)} of its entries, such as {lost[0]}; give the whole file.")

@@ -97,7 +97,7 @@ def all_options() -> dict[str, tuple[Option, list[str]]]:
 
 
 def refuse_options(protocol: type[Protocol], options: Mapping[str, Any]) -> None:
-    """Say which of the options that were given a protocol does not take."""
+    """Refuse an option that a protocol does not take."""
     for name, value in options.items():
         if name not in protocol.options:
             takes = " and ".join(_spelled(option) for option in protocol.options) or "none"

@@ -31,7 +31,7 @@ class Episodes(Protocol):
 
     Args:
         data, network: see `Protocol`.
-        shots, ways, methods: what is asked, instead of the config's.
+        shots, ways, methods: replace the config's, if they list any.
         save_features: file that receives the features of all encoded images; "" = none.
     """
 

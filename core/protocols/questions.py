@@ -66,12 +66,12 @@ class Examinee:
         return EpisodeSampler(self.split, shape, self.data.cfg.EVAL.SEED, "TASK.TEST")
 
     def head(self, name: str) -> Method:
-        """The method that classifies: the network's, or another one that `refuse` has found fit."""
+        """The method that classifies: the network's own, or another one, which `refuse` has tried."""
         return self._heads[name]
 
-    def refuse(self, asked: Sequence[Question]) -> None:
+    def refuse(self, questions: Sequence[Question]) -> None:
         """Raise a UserError where the split is too small for a shape, or a head cannot classify the features."""
-        for question in asked:
+        for question in questions:
             sampler = self.sampler(question.shape)
             if question.method not in self._heads:
                 head = build_head(self.data, question.method).eval()
