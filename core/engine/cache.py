@@ -64,7 +64,7 @@ class FeatureCache:
             return None
 
     def create(self, rows: int, shapes: dict[str, tuple[int, ...]]) -> CachedTable | None:
-        """An empty table, or the one that another process has made meanwhile; None where the disk has no room for it."""
+        """A table without rows, or the one that another process has just made; None where there is no room for it."""
         size = sum(4 * rows * int(np.prod(shape)) for shape in shapes.values())
         if size > self._limit:
             return None

@@ -2,18 +2,23 @@
 
     python tests/recorded/runs.py FOLDER [--checkout DIR]     train and evaluate every run
     python tests/recorded/runs.py FOLDER --compare OTHER      say where two folders of runs differ
+    python tests/recorded/runs.py FOLDER --write              record a folder's files in expected.json
 
-A change that must not move a number is proved by two folders, one from the checkout before it.
+A change that must not move a number is proved by two folders, one from the checkout before it; expected.json holds
+hashes of the files as they were on 24 November 2026, and test_runs.py compares today's with them.
 """
 
 import argparse
+import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+EXPECTED = Path(__file__).with_name("expected.json")
 SMALL = ["BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "EVAL.EPISODES=200", "EVAL.CACHE=false"]
 
 
@@ -84,6 +89,35 @@ def content(file: Path):
     return file.read_bytes()
 
 
+def machine() -> dict[str, str]:
+    """What rounding depends on: results are the same bytes only where this is the same."""
+    import torch
+
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return {"torch": torch.__version__.split("+")[0], "cpu": cpu, "platform": platform.machine()}
+
+
+def digest(value) -> str:
+    """A hash of a content, tensors by their bytes."""
+    import torch
+
+    def plain(value):
+        if isinstance(value, torch.Tensor):
+            return hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return value.hex() if isinstance(value, bytes) else value
+
+    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
+
+
+def digests(folder: Path, name: str) -> dict[str, str]:
+    """Hash of each file of a run that a change must not move."""
+    return {str(file): digest(content(folder / name / file)) for file in compared(folder / name)}
+
+
 def compared(folder: Path) -> list[Path]:
     """The files of a run's folder that a change must not move, relative to it."""
     kept = [*folder.glob("*.pth"), *folder.glob("metrics.jsonl"), *folder.glob("eval/*/*/*.*")]
@@ -122,13 +156,18 @@ def main() -> None:
     cli.add_argument("--checkout", type=Path, default=CHECKOUT)
     cli.add_argument("--data", type=Path, default=CHECKOUT / ".pytest_cache" / "data")
     cli.add_argument("--compare", type=Path)
+    cli.add_argument("--write", action="store_true")
     cli.add_argument("--only", nargs="+", default=list(RUNS), choices=RUNS)
     args = cli.parse_args()
+    if args.write:
+        runs = {name: digests(args.folder, name) for name in args.only}
+        EXPECTED.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n")
+        return None
     if args.compare is None:
         return record(args.checkout.resolve(), args.folder.resolve(), args.data.resolve(), args.only)
     listed = differences(args.folder, args.compare, args.only)
     print("\n".join(listed) or f"{len(args.only)} runs are the same")
-    sys.exit(bool(listed))
+    return sys.exit(bool(listed))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+"""What makes a trained stage, its features and its checkpoint what they are.
+
+Which keys of a configuration matter follows from their roles (core/config/defaults.py). Keys that name data or files
+count by the content of these, and what a method does not read does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config.roles import shapes_weights, with_role
+from ..data.store import Split
+from ..engine import device
+from ..methods.base import Method
+from .data import Data
+from .networks import trains_on_words
+
+FEATURES_VERSION = 1  # raise it when an encoding changes for a reason that no source file of the method shows
+
+
+def describe(data: Data, stage: str = "") -> dict[str, Any]:
+    """What a checkpoint of a stage, by default the last, says about the network in it."""
+    cfg = data.cfg
+    stage = stage or cfg.STAGES[-1]
+    node = cfg.STAGE[stage]
+    return {
+        "stage": stage,
+        "final": stage == cfg.STAGES[-1],
+        "dataset": data.split("train").dataset,
+        "seed": cfg.SEED,
+        "image_size": data.image_size,
+        "base_holdout": cfg.DATASET.BASE_HOLDOUT,
+        "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
+        "backbone": _plain(cfg.BACKBONE),
+    }
+
+
+def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
+    """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it.
+
+    `methods` are those of all stages, by the stage's name.
+    """
+    cfg = data.cfg
+    stages = cfg.STAGES[: cfg.STAGES.index(stage) + 1]
+    content = {name: data.split(name).manifest for name in ("train", "val")}
+    inits = [Path(cfg.STAGE[name].INIT) for name in stages if cfg.STAGE[name].INIT]
+    key: dict[str, Any] = {
+        "keys": {name: value for name, value in shapes_weights(cfg, stage).items() if not _names_content(name)},
+        "data": [content[name][part] for name in content for part in ("pixels_sha256", "fingerprint")],
+        "init": [hashlib.sha256(file.read_bytes()).hexdigest() for file in inits],
+        "words": _words_hash(data, [methods[name] for name in stages]),
+        "views": _views(data) if any("parts" in methods[name].needs for name in stages) else [],
+    }
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[str, Any]:
+    """Everything that the features of a split depend on; `sha256` is the checkpoint's."""
+    return {
+        "checkpoint": sha256,
+        "keys": {name: value for name, value in with_role(data.cfg, "encodes").items() if not _names_content(name)},
+        "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")},
+        "image_size": split.size,
+        "views": _views(data) if "parts" in method.needs else [],
+        "device": device.describe(data.device),
+        "torch": torch.__version__,
+        "version": FEATURES_VERSION,
+        "code": _code_hash(method),
+    }
+
+
+def _names_content(key: str) -> bool:
+    """Whether a key names data or a file, which count by their content instead."""
+    return key.startswith("DATASET.") or key.endswith(".INIT")
+
+
+def _views(data: Data) -> list[Any]:
+    """What the crops of an image depend on."""
+    return [list(data.cfg.DATASET.VIEWS), data.cfg.DATASET.PATCH_RATIO]
+
+
+def _words_hash(data: Data, methods: list[Method]) -> str:
+    """Hash of the word vectors from a file that these methods read in training and validation; "" where there are none."""
+    readers = {"train": any(map(trains_on_words, methods)), "val": any("semantics" in m.needs for m in methods)}
+    vectors = [data.words(name) for name, reads in readers.items() if reads and data.reads_words_from_file(name)]
+    return hashlib.sha256(b"".join(v.numpy().tobytes() for v in vectors)).hexdigest() if vectors else ""
+
+
+def _code_hash(method: Method) -> str:
+    """Hash of the source files that define a method and its network: who changes them gets new features."""
+    classes = {c for module in method.modules() for c in type(module).__mro__}
+    modules = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
+    files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in modules}
+    digest = hashlib.sha256()
+    for file in sorted(filter(os.path.isfile, files), key=os.path.basename):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+def _plain(node: Any) -> Any:
+    """A configuration node as plain dicts, lists and values."""
+    return {key: _plain(value) for key, value in node.items()} if isinstance(node, dict) else node
