@@ -19,6 +19,7 @@ import torch
 from ..config.roles import shapes_weights, with_role
 from ..data.store import Split
 from ..engine import device
+from ..files import sha256
 from ..methods.base import Method
 from .data import Data
 from .networks import trains_on_words
@@ -55,7 +56,7 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
     key: dict[str, Any] = {
         "keys": {name: value for name, value in shapes_weights(cfg, stage).items() if not _names_content(name)},
         "data": [content[name][part] for name in content for part in ("pixels_sha256", "fingerprint")],
-        "init": [hashlib.sha256(file.read_bytes()).hexdigest() for file in inits],
+        "init": [sha256(file) for file in inits],
         "words": _words_hash(data, [methods[name] for name in stages]),
         "views": _views(data) if any("parts" in methods[name].needs for name in stages) else [],
     }
@@ -88,7 +89,7 @@ def _views(data: Data) -> list[Any]:
 
 
 def _words_hash(data: Data, methods: list[Method]) -> str:
-    """Hash of the word vectors from a file that these methods read in training and validation; "" where there are none."""
+    """Hash of the word vectors that these methods read from a file to train and validate; "" where they read none."""
     readers = {"train": any(map(trains_on_words, methods)), "val": any("semantics" in m.needs for m in methods)}
     vectors = [data.words(name) for name, reads in readers.items() if reads and data.reads_words_from_file(name)]
     return hashlib.sha256(b"".join(v.numpy().tobytes() for v in vectors)).hexdigest() if vectors else ""

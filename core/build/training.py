@@ -11,7 +11,6 @@ from ..engine.optim import Recipe
 from ..engine.trainer import Stage, Trainer
 from ..engine.weights import take_weights
 from ..errors import UserError
-from ..files import sha256
 from ..methods.base import Method
 from ..ops import random
 from ..report.run import RunFolder
