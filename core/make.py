@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import Loaded, Schemas, load, plugins
+from .config import Config, Loaded, Schemas, load, plugins
 from .config.defaults import DEFAULTS
 from .config.provenance import COMMAND_LINE
+from .data.augment import at_size
+from .data.datasets import benchmark
 from .paths import find_config
 from .registry import BACKBONES, METHODS, OBJECTIVES, import_all, import_plugins
 
@@ -27,7 +29,8 @@ def schemas() -> Schemas:
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     """Read a YAML file, or the one of that name that comes with the project, after importing what its PLUGINS name.
 
-    Its REFERENCE is left out where the command line changes what is measured.
+    Its REFERENCE is left out where the command line changes what is measured, and `crop` in an AUGMENT gets the number
+    that belongs to the size of the images.
     """
     file, notes = find_config(path)
     import_plugins(plugins(file, overrides))
@@ -38,4 +41,19 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     ):
         loaded = load(file, [*overrides, *NO_REFERENCE], schemas())
     loaded.notes.extend(notes)
+    _number_crops(loaded.cfg)
     return loaded
+
+
+def image_size(cfg: Config) -> int:
+    """The side of the images in pixels; 0 where the data set holds features."""
+    return cfg.DATASET.SIZE or benchmark(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
+
+
+def _number_crops(cfg: Config) -> None:
+    """Replace every `crop` of a stage's AUGMENT by `crop-4`, or what the size of the images asks for."""
+    stages = [node for node in cfg.STAGE.values() if "crop" in node.AUGMENT]
+    cfg.defrost()
+    for node in stages:
+        node.AUGMENT = at_size(node.AUGMENT, image_size(cfg))
+    cfg.freeze()

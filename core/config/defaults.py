@@ -90,7 +90,7 @@ STAGE: dict[str, Any] = {
     "STEPS": 100,  # steps of an epoch; 0 = one pass over the base images, for batches only
     "TASKS": 1,  # episodes side by side in a step
     "BATCH": 64,  # images of a batch
-    "AUGMENT": [],  # augmentation of training images, in order, e.g. [crop-4, flip]
+    "AUGMENT": [],  # augmentation of training images, in order, e.g. [crop, flip]; crop = crop-4, at 84 pixels crop-8
     "BN": "joint",  # batch norm: statistics of the step, or frozen ones
     "DROPOUT": True,  # whether the backbone's dropout and DropBlock act
     "SELECT": "val",  # checkpoint kept: the best on the validation episodes, or the last
