@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import Loaded, Schemas, load
+from .config import Config, Loaded, Schemas, load
+from .data.augment import at_size
+from .data.datasets import dataset
 from .paths import find_config
 from .registry import BACKBONES, METHODS, OBJECTIVES, import_all
 
@@ -19,8 +21,27 @@ def schemas() -> Schemas:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Read a YAML file, or the one of that name that comes with the project, and the settings of a command line."""
+    """Read a YAML file, or the one of that name that comes with the project, and the settings of a command line.
+
+    `crop` in an AUGMENT gets the number that belongs to the size of the images.
+    """
     file, notes = find_config(path)
     loaded = load(file, overrides, schemas)
     loaded.notes.extend(notes)
+    _number_crops(loaded)
     return loaded
+
+
+def image_size(cfg: Config) -> int:
+    """The side of the images in pixels; 0 where the data set holds features."""
+    return cfg.DATASET.SIZE or dataset(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
+
+
+def _number_crops(loaded: Loaded) -> None:
+    """Replace every `crop` of a stage's AUGMENT by `crop-4`, or what the size of the images asks for."""
+    cfg = loaded.cfg
+    stages = {name: node for name, node in cfg.STAGE.items() if "crop" in node.AUGMENT}
+    cfg.defrost()
+    for name, node in stages.items():
+        node.AUGMENT = loaded.values[f"STAGE.{name}.AUGMENT"] = at_size(node.AUGMENT, image_size(cfg))
+    cfg.freeze()

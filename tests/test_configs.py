@@ -12,10 +12,11 @@ import pytest
 import torch
 import yaml
 
+from core.build.networks import make_method
 from core.config.provenance import flatten
 from core.data.views import parse_views
 from core.episode import Batch, DataInfo, Features, Task
-from core.make import load_config, make_method, schemas
+from core.make import load_config, schemas
 
 ROOT = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.yaml") if p.parent.name != "_base_")

@@ -16,6 +16,7 @@ from ..data.loaders import Pixels
 from ..data.store import Split, prepared, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
+from ..make import image_size
 from ..paths import command
 
 
@@ -24,7 +25,7 @@ class Data:
 
     def __init__(self, cfg: Config, device: torch.device) -> None:
         self.cfg, self.device = cfg, device
-        self.image_size = cfg.DATASET.SIZE or dataset(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size
+        self.image_size = image_size(cfg)
         self.views = views.parse_views(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
         self._splits: dict[str, Split] = {}
         self._pixels: dict[str, Pixels] = {}

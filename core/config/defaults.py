@@ -126,7 +126,8 @@ STAGE_KEYS: dict[str, Any] = {
     "STEPS": key(100, "trains", least=0),  # steps of an epoch; 0 = one pass over the base images, for batches only
     "TASKS": key(1, "trains", least=1),  # episodes side by side in a step
     "BATCH": key(64, "trains", least=1),  # images of a batch
-    "AUGMENT": key([], "trains"),  # augmentation of training images, in order, e.g. [crop-4, flip]
+    # Augmentation of training images, in order, e.g. [crop, flip]; crop = crop-4, at 84 pixels crop-8.
+    "AUGMENT": key([], "trains"),
     "BN": key("joint", "trains", choices=("joint", "frozen")),  # batch norm: statistics of the step, or frozen ones
     "DROPOUT": key(True, "trains"),  # whether the backbone's dropout and DropBlock act
     # Checkpoint kept: the best on the validation episodes, or the last.

@@ -7,7 +7,7 @@ changes is a function of its seed alone. torchvision's transforms would give the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +111,16 @@ TRANSFORMS = {
     "resized": (ResizedCrop, _share),
     "jitter": (Jitter, _share),
 }
+
+
+def padding(side: int) -> int:
+    """Pixels by which `crop` pads images of this side: a tenth of it, at least 4 (4 at 32 pixels, 8 at 84)."""
+    return max(4, side // 10)
+
+
+def at_size(names: Sequence[str], side: int) -> list[str]:
+    """The same augmentation with a number behind every `crop`: [crop, flip] is [crop-4, flip] at 32 pixels."""
+    return [f"{name}-{padding(side)}" if name == "crop" else name for name in names]
 
 
 def parse_transforms(names: list[str], key: str) -> list[Transform]:

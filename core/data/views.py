@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..ops import random
 from ..registry import nearest
-from .augment import Crop, Flip, Jitter
+from .augment import Crop, Flip, Jitter, padding
 
 WHOLE = "whole"
 LARGEST_TRAIN_RATIO = 3.0
@@ -104,7 +104,7 @@ class Augmented:
     def __call__(self, pixels: Tensor, seed: Tensor, train: bool) -> Tensor:
         copies = pixels.repeat_interleave(self.count, 0)
         seeds = random.hashes(seed, "augmented", self.count).flatten()
-        for transform in (Crop(max(4, pixels.shape[1] // 10)), Jitter(0.4), Flip()):
+        for transform in (Crop(padding(pixels.shape[1])), Jitter(0.4), Flip()):
             copies = transform(copies, seeds)
         return copies.unflatten(0, (-1, self.count))
 

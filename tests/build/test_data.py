@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from core.build.data import Data
-from core.build.networks import build_method, data_info
 from core.build.identity import stage_key
+from core.build.networks import build_method, data_info
 from core.errors import UserError
 from core.make import load_config
 from tests.workspace import TWO_STAGES
