@@ -144,7 +144,7 @@ def test_one_step_runs(leaf):
     for stage in cfg.STAGES:
         method = make_method(cfg, stage, info(cfg, way=2))
         items = {"episodes": [task], "batches": [batch], "both": [task, batch]}[cfg.STAGE[stage].STREAM]
-        loss = sum(method.loss(item.encoded(method.encode)) for item in items)
+        loss = sum(method.loss(item.encoded(method.encode)).value for item in items)
         loss.backward()
         assert loss.isfinite()
         with torch.no_grad():
