@@ -120,7 +120,7 @@ def maml(rounds: int) -> dict:
         class_ids=labels.expand(4, -1),
         seed=torch.arange(4),
     )
-    loop = timed(lambda: method.loss(task).backward())
+    loop = timed(lambda: method.loss(task).value.backward())
     batched = timed(lambda: F.cross_entropy(mapped(method, task).flatten(0, 1), task.query_y.flatten()).backward())
     loop_s, vmap_s, _, _ = interleaved(loop, batched, rounds)
     return {

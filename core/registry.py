@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
 import traceback
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
 
 from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The keyword-only arguments of a class: its ARGS in a YAML."""
+
+    defaults: Mapping[str, Any]
+    choices: Mapping[str, tuple] = field(default_factory=dict)  # the words of each argument typed `Literal[...]`
+    renamed: Mapping[str, str] = field(default_factory=dict)  # former name -> present name
 
 
 class Registry:
@@ -26,13 +37,17 @@ class Registry:
         self._classes: dict[str, type] = {}
 
     def register(self, name: str):
-        """Class decorator that enters a class under `name`; the class then carries it as `name`."""
+        """Class decorator that enters a class under `name`; the class then carries it as `name`.
+
+        From then on its constructor refuses a value that an argument's `Literal[...]` does not list.
+        """
 
         def enter(cls: type) -> type:
-            if self._find(name) is not None:
+            if self._registered(name) is not None:
                 raise ValueError(f"{self.key}: {name} is registered twice")
             cls.name = name
             self._classes[name] = cls
+            _check_choices(cls, self.key.replace("NAME", "ARGS"))
             return cls
 
         return enter
@@ -41,26 +56,70 @@ class Registry:
         return iter(sorted(self._classes))
 
     def __getitem__(self, name: str) -> type:
-        found = self._find(name)
-        if found is None:
-            raise UserError(f"{self.key} is {name!r}, which is not one of: {', '.join(self)}{nearest(name, self)}.")
-        return self._classes[found]
+        registered = self._registered(name)
+        if registered is None:
+            raise UserError(not_one_of(self.key, name, list(self)))
+        return self._classes[registered]
 
-    def _find(self, name: str) -> str | None:
+    def _registered(self, name: str) -> str | None:
         return next((known for known in self._classes if known.lower() == name.lower()), None)
 
-    def arguments(self, name: str) -> dict[str, Any]:
-        """Keyword-only arguments of a class and their defaults: the schema of its ARGS in a YAML.
+    def arguments(self, name: str) -> Arguments:
+        """The arguments of a class and what they may be: the schema of its ARGS in a YAML.
 
         An `__init__` that takes `**more` hands it to its parent, whose arguments then count too.
         """
-        found: dict[str, Any] = {}
-        for cls in self[name].__mro__:
-            parameters = inspect.signature(cls.__init__).parameters.values()
-            found |= {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in found}
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-        return found
+        cls = self[name]
+        parameters = _keyword_only(cls)
+        defaults = {argument: parameter.default for argument, parameter in parameters.items()}
+        former = {old: new for old, new in getattr(cls, "renamed", {}).items() if new in defaults}
+        return Arguments(defaults, _choices(cls), former)
+
+
+@functools.cache
+def _keyword_only(cls: type) -> dict[str, inspect.Parameter]:
+    """Keyword-only parameters of `__init__`, and of the parents' where it takes `**more`; annotations are evaluated."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for ancestor in cls.__mro__:
+        constructor = inspect.unwrap(ancestor.__init__)
+        signature = inspect.signature(constructor).parameters.values()
+        for parameter in signature:
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in parameters:
+                annotation = _evaluated(parameter.annotation, getattr(constructor, "__globals__", {}))
+                parameters[parameter.name] = parameter.replace(annotation=annotation)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
+            break
+    return parameters
+
+
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """An annotation that `from __future__ import annotations` left as text; as text where it names what is missing."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, names)
+    except NameError:  # imported for the type checker alone
+        return annotation
+
+
+def _choices(cls: type) -> dict[str, tuple]:
+    """The words of each argument typed `Literal[...]`."""
+    parameters = _keyword_only(cls).items()
+    return {name: get_args(p.annotation) for name, p in parameters if get_origin(p.annotation) is Literal}
+
+
+def _check_choices(cls: type, key: str) -> None:
+    """Let the constructor of a class refuse a word that is not among an argument's choices."""
+    construct = cls.__init__
+
+    @functools.wraps(construct)
+    def checked(self: object, *args: Any, **kwargs: Any) -> None:
+        for name, words in _choices(cls).items():
+            if name in kwargs and kwargs[name] not in words:
+                raise UserError(not_one_of(f"{key}.{name}", kwargs[name], words))
+        construct(self, *args, **kwargs)
+
+    cls.__init__ = checked
 
 
 METHODS = Registry("METHOD.NAME")
@@ -68,11 +127,17 @@ BACKBONES = Registry("BACKBONE.NAME")
 OBJECTIVES = Registry("OBJECTIVE.NAME")
 
 
-def nearest(name: str, known) -> str:
+def nearest(name: Any, known: Collection[Any]) -> str:
     """' (did you mean X?)' for the closest known name, or nothing."""
-    lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), lower, n=1)
+    lower = {str(k).lower(): k for k in known}
+    close = difflib.get_close_matches(str(name).lower(), lower, n=1)
     return f" (did you mean {lower[close[0]]}?)" if close else ""
+
+
+def not_one_of(key: str, value: Any, known: Collection[Any]) -> str:
+    """The sentence for a value that is none of those there are; an empty one, "not set", is not listed."""
+    listed = ", ".join(str(word) for word in known if word != "")
+    return f"{key} is {value!r}, which is not one of: {listed}{nearest(value, known)}."
 
 
 def import_all(package: str) -> None:

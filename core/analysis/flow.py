@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..build.data import Data
 from ..build.evaluation import build_evaluator, restore
 from ..engine import device
+from ..episode import Task
 from ..errors import UserError
 from ..log import start_log
 from ..make import load_config
 from ..report.flow_plot import draw_flow, grid_boxes
+
+
+@runtime_checkable
+class ComparesRegions(Protocol):
+    """A method that moves the mass of one image's regions to another's, such as DeepEMD."""
+
+    def flow(self, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+        """Flow [T, Q, N, P, R] between positions of maps, and their weights [T, Q, N, P] and [T, Q, N, R]."""
 
 
 @torch.no_grad()
@@ -48,6 +59,10 @@ def study_flow(
     where, _ = device.prepare(device_name, threads)
     data = Data(loaded.cfg, where)
     network, evaluator = restore(data, path), build_evaluator(data, "test")
+    if not isinstance(network.method, ComparesRegions):
+        raise UserError(
+            f"METHOD.NAME is {network.method.name}, which has no flow between regions; choose one that has."
+        )
     if not 0 <= query < evaluator.sampler.shape.n_query:
         raise UserError(f"--query is {query}, but an episode has {evaluator.sampler.shape.n_query}, numbered from 0.")
     source = evaluator.source(network.method)

@@ -122,8 +122,8 @@ def _override(margin: float) -> str:
 def _refuse_without_margin(loaded: Loaded, margins: Sequence[float], checkpoints: Sequence[str]) -> None:
     """The objective has a margin, and there is a checkpoint for each value."""
     name = loaded.cfg.OBJECTIVE.NAME
-    if "margin" not in OBJECTIVES.arguments(name):
-        able = ", ".join(kind for kind in OBJECTIVES if "margin" in OBJECTIVES.arguments(kind))
+    if "margin" not in OBJECTIVES.arguments(name).defaults:
+        able = ", ".join(kind for kind in OBJECTIVES if "margin" in OBJECTIVES.arguments(kind).defaults)
         raise UserError(f"OBJECTIVE.NAME is {name}, which has no margin; choose one of: {able}.")
     if not margins or len(set(margins)) < len(margins):
         raise UserError(f"--margins lists {list(margins)}; give each margin once.")

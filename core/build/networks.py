@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from ..backbones.blocks import Backbone
@@ -26,40 +29,52 @@ def build_method(data: Data, stage: str = "") -> Method:
 def build_head(data: Data, name: str) -> Method:
     """Another registered method around the same backbone, with its default arguments, untrained."""
     info = data_info(data, data.cfg.STAGES[-1])
-    return METHODS[name](make_backbone(data.cfg, info, name), info).to(data.device)
+    return _on_backbone(data.cfg, info, name, {}).to(data.device)
 
 
 def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
     """The method of a stage with its backbone and objective, initialised from SEED."""
     node = cfg.STAGE[stage]
     torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
-    method = METHODS[node.METHOD](make_backbone(cfg, info, node.METHOD), info, **node.ARGS)
+    method = _on_backbone(cfg, info, node.METHOD, node.ARGS)
     objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
     if objective.needs_cosine and not method.cosine_logits:
         raise UserError(
             f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
             f"{node.METHOD} are not; choose another objective or a cosine method."
         )
-    objective.refuse(method.logit_scale)
+    objective.refuse(method.scale)
     objective.prepare(info.n_base if node.STREAM == "batches" or method.loss_over_base else info.way)
     method.objective = objective
     return method
 
 
-def make_backbone(cfg: Config, info: DataInfo, method: str) -> Backbone:
-    """The backbone, which must fit what the data set holds and the method needs."""
+def _on_backbone(cfg: Config, info: DataInfo, name: str, arguments: Mapping[str, Any]) -> Method:
+    """A method around the config's backbone, with plain cross-entropy; what it needs must be there."""
+    _refuse_vectors(cfg, info, METHODS[name])  # some methods cannot even be built on vectors
+    method = METHODS[name](make_backbone(cfg, info), info, **arguments)
+    _refuse_vectors(cfg, info, method)
+    return method
+
+
+def _refuse_vectors(cfg: Config, info: DataInfo, method: Method | type[Method]) -> None:
+    """Refuse a method on maps or crops for a data set of vectors."""
+    missing = [need for need in method.needs if need in ("map", "parts")]
+    if info.features and missing:
+        raise UserError(
+            f"METHOD.NAME is {method.name}, which needs {missing[0]!r} of images, but DATASET.TRAIN.NAME "
+            f"{cfg.DATASET.TRAIN.NAME} holds vectors; choose a method on vectors, such as ProtoNet."
+        )
+
+
+def make_backbone(cfg: Config, info: DataInfo) -> Backbone:
+    """The backbone, which must fit what the data set holds."""
     name, kind = cfg.BACKBONE.NAME, BACKBONES[cfg.BACKBONE.NAME]
     if (kind.input_dims == 1) != bool(info.features):
         hint = "set it to Features" if info.features else "choose a network, such as Conv4"
         raise UserError(
             f"BACKBONE.NAME is {name}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
             f"{'features' if info.features else 'images'}; {hint}."
-        )
-    of_images = [need for need in METHODS[method].needs if need in ("map", "parts")]
-    if info.features and of_images:
-        raise UserError(
-            f"METHOD.NAME is {method}, which needs {of_images[0]!r} of images, but DATASET.TRAIN.NAME "
-            f"{cfg.DATASET.TRAIN.NAME} holds vectors; choose a method on vectors, such as ProtoNet."
         )
     return kind(info.features or info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
 

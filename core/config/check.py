@@ -11,7 +11,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from ..errors import UserError
-from ..registry import nearest
+from ..registry import not_one_of
 from .defaults import find_key
 from .provenance import flatten
 
@@ -45,8 +45,7 @@ def _choices(cfg: CfgNode) -> Iterator[str]:
     for name, value in flatten(cfg).items():
         key = find_key(name)
         if key and key.choices and value not in key.choices:
-            known = ", ".join(filter(None, key.choices))
-            yield f"{name} is {value!r}, which is not one of: {known}{nearest(value, key.choices)}."
+            yield not_one_of(name, value, key.choices)
 
 
 def _least(cfg: CfgNode) -> Iterator[str]:

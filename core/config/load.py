@@ -15,7 +15,7 @@ from .check import check
 from .provenance import COMMAND_LINE, Settings, changes, has, unflatten
 from .read import plugins, read_chain, read_overrides
 from .roles import reference_applies
-from .schema import Schemas, canonical_names, inherit, template
+from .schema import Schemas, canonical_names, choices, inherit, present_names, template
 from .typed import coerce_all
 
 
@@ -68,11 +68,14 @@ def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schem
     files, commands = read_chain(path), read_overrides(overrides)
     import_plugins(plugins(files | commands))
     known = schemas()
-    files = canonical_names(files, known)
-    settings = files | canonical_names(commands, known)
+    files, commands = canonical_names(files, known), canonical_names(commands, known)
+    files, notes = present_names(files, files, known)
+    commands, more_notes = present_names(commands, files | commands, known)
+    settings = files | commands
     defaults = template(settings, known)
     inapplicable = _inapplicable(files, template(files, known), defaults)
-    values = coerce_all({key: setting for key, setting in settings.items() if key not in inapplicable}, defaults)
+    applicable = {key: setting for key, setting in settings.items() if key not in inapplicable}
+    values = coerce_all(applicable, defaults, choices(settings, known))
     cfg = _resolved(defaults | values)
     check(cfg)
     if not reference_applies(key for key in values if settings[key].source == COMMAND_LINE):
@@ -83,7 +86,7 @@ def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schem
         path=Path(path),
         cfg=cfg,
         sources={key: settings[key].source for key in values},
-        notes=_notes(inapplicable),
+        notes=[*notes, *more_notes, *_notes(inapplicable)],
         defaults=defaults,
         values=defaults | values,
     )

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
-from ..registry import nearest
+from ..registry import Arguments, not_one_of
 from .defaults import DEFAULTS, STAGE
 from .provenance import Setting, Settings, flatten
 
-Arguments = dict[str, dict[str, Any]]  # class name -> {argument: default}
+Classes = Mapping[str, Arguments]  # registered name -> arguments
 
 
 @dataclass(frozen=True)
 class Schemas:
-    """Every class a configuration may name, with its arguments and their defaults."""
+    """Every class a configuration may name, with its arguments."""
 
-    methods: Arguments
-    backbones: Arguments
-    objectives: Arguments
+    methods: Classes
+    backbones: Classes
+    objectives: Classes
 
-    def named_by(self, key: str) -> Arguments | None:
+    def named_by(self, key: str) -> Classes | None:
         """The classes that the value of this key may name; None where the value is no class name."""
         kinds = {
             r"METHOD\.NAME|STAGE\.\w+\.METHOD": self.methods,
@@ -50,20 +50,62 @@ def canonical_names(settings: Settings, schemas: Schemas) -> Settings:
 
 def template(settings: Settings, schemas: Schemas) -> dict[str, Any]:
     """Every key that a configuration with these settings has, flat, with its default; class names are canonical."""
-
-    def arguments(key: str, default: str) -> dict[str, Any]:
-        name = value_of(settings, key, default)
-        classes = schemas.named_by(key)
-        return _as_yaml(classes[_registered_name(key, name, classes, "default")]) if name else {}
-
     tree = copy.deepcopy(DEFAULTS)
-    for group in ("BACKBONE", "METHOD", "OBJECTIVE"):
-        tree[group]["ARGS"] = arguments(f"{group}.NAME", tree[group]["NAME"])
     for name in _stage_names(settings):
-        stage = tree["STAGE"][name] = copy.deepcopy(STAGE)
-        stage["ARGS"] = arguments(f"STAGE.{name}.METHOD", "")
-        stage["OBJECTIVE"]["ARGS"] = arguments(f"STAGE.{name}.OBJECTIVE.NAME", "")
+        tree["STAGE"][name] = copy.deepcopy(STAGE)
+    for key, arguments in _arguments(settings, schemas).items():
+        *groups, last = key.split(".")
+        node = tree
+        for group in groups:
+            node = node[group]
+        node[last] = _as_yaml(arguments.defaults)
     return flatten(tree)
+
+
+def choices(settings: Settings, schemas: Schemas) -> dict[str, tuple]:
+    """The words that a key of `template` may be, for each argument that has choices."""
+    groups = _arguments(settings, schemas).items()
+    return {f"{key}.{name}": words for key, arguments in groups for name, words in arguments.choices.items()}
+
+
+def present_names(part: Settings, settings: Settings, schemas: Schemas) -> tuple[Settings, list[str]]:
+    """Replace the former names of arguments in a part of the settings; returns a note for each as well.
+
+    `settings` are all of them, which name the classes.
+
+    Raises:
+        UserError: an argument that is set under both names.
+    """
+    renamed, notes = dict(part), []
+    for key, arguments in _arguments(settings, schemas).items():
+        for former, present in arguments.renamed.items():
+            old, new = f"{key}.{former}", f"{key}.{present}"
+            if old not in part:
+                continue
+            source = part[old].source
+            if new in part:
+                raise UserError(f"{source}: {old} is the former name of {new}, which is set too; remove it.")
+            renamed[new] = renamed.pop(old)
+            notes.append(f"{old} ({source}) is now called {new}.")
+    return renamed, notes
+
+
+def _arguments(settings: Settings, schemas: Schemas) -> dict[str, Arguments]:
+    """The arguments of the class that each ARGS belongs to, by the key of the ARGS."""
+    keys = {
+        f"{group}.ARGS": (f"{group}.NAME", DEFAULTS[group]["NAME"]) for group in ("BACKBONE", "METHOD", "OBJECTIVE")
+    }
+    for stage in _stage_names(settings):
+        keys[f"STAGE.{stage}.ARGS"] = (f"STAGE.{stage}.METHOD", "")
+        keys[f"STAGE.{stage}.OBJECTIVE.ARGS"] = (f"STAGE.{stage}.OBJECTIVE.NAME", "")
+    named = {key: (name_key, value_of(settings, name_key, default)) for key, (name_key, default) in keys.items()}
+    return {key: _class_arguments(name_key, name, schemas) for key, (name_key, name) in named.items()}
+
+
+def _class_arguments(key: str, name: str, schemas: Schemas) -> Arguments:
+    """The arguments of the class that a key names; none where it names none."""
+    classes = schemas.named_by(key)
+    return classes[_registered_name(key, name, classes, "default")] if name else Arguments({})
 
 
 def inherit(tree: dict[str, Any]) -> dict[str, Any]:
@@ -100,14 +142,13 @@ def _registered_name(key: str, name: str, classes: Mapping[str, Any], source: st
     for known in classes:
         if known.lower() == name.lower():
             return known
-    known = ", ".join(sorted(classes))
-    raise UserError(f"{source}: {key} is {name!r}, which is not one of: {known}{nearest(name, classes)}.")
+    raise UserError(f"{source}: {not_one_of(key, name, sorted(classes))}")
 
 
 def _is_inherited(key: str, name: Any) -> bool:
     return key.startswith("STAGE.") and name == ""
 
 
-def _as_yaml(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as a YAML can hold them: lists for tuples."""
-    return {name: list(default) if isinstance(default, tuple) else default for name, default in arguments.items()}
+def _as_yaml(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults as a YAML can hold them: lists for tuples."""
+    return {name: list(default) if isinstance(default, tuple) else default for name, default in defaults.items()}

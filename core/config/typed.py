@@ -1,4 +1,4 @@
-"""Check settings against the known keys: every unknown key and every value of a wrong type is reported at once."""
+"""Check settings against the known keys: every unknown key, wrong type and unknown word is reported at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
-from ..registry import nearest
+from ..registry import nearest, not_one_of
 from .provenance import Setting, Settings, is_group
 from .schema import value_of
 
@@ -16,11 +16,16 @@ PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hol
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-def coerce_all(settings: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of each setting in the type of its default; `known` are all keys with their defaults, flat.
+def coerce_all(settings: Settings, known: Mapping[str, Any], choices: Mapping[str, tuple]) -> dict[str, Any]:
+    """The value of each setting in the type of its default.
+
+    Args:
+        settings: to be checked.
+        known: all keys with their defaults, flat.
+        choices: the words that some keys may be.
 
     Raises:
-        UserError: with a sentence for each unknown key and each value of another type.
+        UserError: with a sentence for each unknown key, each value of another type and each word that is no choice.
     """
     values, problems = {}, []
     for key, setting in settings.items():
@@ -29,6 +34,9 @@ def coerce_all(settings: Settings, known: Mapping[str, Any]) -> dict[str, Any]:
                 values[key] = coerce(setting.value, known[key])
             except TypeError as error:
                 problems.append(f"{setting.source}: {key} is {setting.value!r}, which is not {error}.")
+                continue
+            if key in choices and values[key] not in choices[key]:
+                problems.append(f"{setting.source}: {not_one_of(key, values[key], choices[key])}")
         elif not is_group(key, known):
             problems.append(_unknown(key, setting, settings, known))
         elif setting.value not in ({}, None):

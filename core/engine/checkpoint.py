@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,7 +79,7 @@ def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:
     Raises:
         UserError: with the counts of matched, missing and unexpected entries, where it does not fit exactly.
     """
-    entries = method.state_dict()
+    entries, state = method.state_dict(), _present_names(state, method.renamed)
     matched = sum(name in entries and entries[name].shape == value.shape for name, value in state.items())
     missing, unexpected = len(entries) - matched, len(state) - matched
     if missing or unexpected:
@@ -87,6 +88,11 @@ def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:
             f"{unexpected} unexpected); use the BACKBONE, METHOD and DATASET it was trained with."
         )
     method.load_state_dict(state)
+
+
+def _present_names(state: dict[str, Tensor], renamed: Mapping[str, str]) -> dict[str, Tensor]:
+    """A method's state with the former names of its parameters replaced by the present ones."""
+    return {renamed.get(name, name): value for name, value in state.items()}
 
 
 def restore_for_test(method: Method, state: dict[str, Tensor], source: Path) -> None:

@@ -91,7 +91,10 @@ def _difference(wanted: dict[str, Any], trained: dict[str, Any]) -> str | None:
 
 
 def _completed(entry: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """A checkpoint's entry with the arguments that its class has learned since, at their defaults."""
-    defaults = registry.arguments(entry["NAME"]) if entry["NAME"] in registry else {}
-    since = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
-    return entry | {"ARGS": since | entry["ARGS"]}
+    """A checkpoint's entry in present terms: renamed arguments under their names, later ones at their defaults."""
+    if entry["NAME"] not in registry:
+        return entry
+    arguments = registry.arguments(entry["NAME"])
+    defaults = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.defaults.items()}
+    saved = {arguments.renamed.get(name, name): value for name, value in entry["ARGS"].items()}
+    return entry | {"ARGS": defaults | saved}

@@ -20,6 +20,7 @@ from ..methods.base import Method
 from ..ops import random
 from ..report.run import RunFolder
 from . import checkpoint
+from .epoch_losses import EpochLosses
 from .evaluator import Evaluator
 from .optim import Recipe
 from .scalars import Scalars
@@ -55,6 +56,10 @@ class Stage:
     shared: Path | None  # where other configs look for it once the stage is complete
     meta: dict[str, Any]  # what a checkpoint says about itself
     init: str = ""  # line about weights taken from a file
+
+    def progress(self, step: int) -> float:
+        """How far the stage has come before a step, 0..1."""
+        return step / (self.epochs * self.steps)
 
 
 @dataclass
@@ -137,17 +142,19 @@ class Trainer:
     ) -> None:
         """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
         began = time.perf_counter()
-        with _Answers(stage.method.objective, self._device) as answers:
-            loss = self._steps(stage, optimizer, progress.epoch, bar)
+        losses = EpochLosses(self._device)
+        loss = self._steps(stage, optimizer, progress.epoch, bar, losses)
+        last_step = (progress.epoch + 1) * stage.steps - 1
         record: dict[str, Any] = {
             "stage": stage.name,
             "epoch": progress.epoch + 1,
             "step": (progress.epoch + 1) * stage.steps,
             "loss": loss,
-            **answers.scalars(),
+            **losses.train_accuracy(),
             "lr": optimizer.param_groups[0]["lr"],
             "steps_per_second": stage.steps / (time.perf_counter() - began),
-            **stage.method.scalars(),
+            **losses.scalars(),
+            **stage.method.scalars(stage.progress(last_step)),
         }
         progress.epoch += 1
         last = progress.epoch == stage.epochs
@@ -165,7 +172,9 @@ class Trainer:
         progress.records += 1
         scalars.add(record)
 
-    def _steps(self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: tqdm) -> float:
+    def _steps(
+        self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: tqdm, losses: EpochLosses
+    ) -> float:
         """The steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
         _train_mode(method, stage.frozen_bn, stage.dropout)
@@ -176,15 +185,17 @@ class Trainer:
             factor = recipe.factor(step / stage.steps, stage.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-            method.objective.progress = step / (stage.epochs * stage.steps)
-            items = [stream.at(step, method.objective.progress) for stream in stage.streams]
-            loss = torch.stack([method.loss(item.encoded(method.encode)) for item in items]).sum()
+            items = [stream.at(step, stage.progress(step)) for stream in stage.streams]
+            parts = [method.loss(item.encoded(method.encode)) for item in items]
+            loss = torch.stack([part.value for part in parts]).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if recipe.clip:
                 nn.utils.clip_grad_norm_(method.parameters(), recipe.clip)
             optimizer.step()
             total += loss.detach()
+            for part in parts:
+                losses.add(part)
             bar.update()
         mean = float(total) / stage.steps
         if mean != mean or mean in (float("inf"), float("-inf")):
@@ -195,29 +206,6 @@ class Trainer:
 
     def _save(self, path: Path, stage: Stage, **more: Any) -> None:
         checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
-
-
-class _Answers:
-    """Counts right answers among the logits that an objective is given: before any margin changes them."""
-
-    def __init__(self, objective: nn.Module, device: torch.device) -> None:
-        self._objective, self._right, self._all = objective, torch.zeros((), dtype=torch.long, device=device), 0
-
-    def __enter__(self) -> _Answers:
-        self._hook = self._objective.register_forward_hook(self._count)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._hook.remove()
-
-    def _count(self, objective: nn.Module, given: tuple[Any, ...], loss: torch.Tensor) -> None:
-        logits, y = given[:2]
-        self._right += (logits.detach().argmax(-1) == y).sum()
-        self._all += y.numel()
-
-    def scalars(self) -> dict[str, float]:
-        """Percent of right answers; nothing where the method did without its objective."""
-        return {"train_accuracy": 100 * int(self._right) / self._all} if self._all else {}
 
 
 def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:

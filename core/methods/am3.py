@@ -6,6 +6,7 @@ https://arxiv.org/abs/1902.07104
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..objectives.loss import Loss, Scalar
 from ..ops.groups import class_mean
 from ..registry import METHODS
 from .protonet import Prototypical
@@ -50,7 +52,7 @@ class AM3(Prototypical):
         backbone: Backbone,
         info: DataInfo,
         *,
-        metric: str = "euclidean",
+        metric: Literal["squared", "euclidean", "cosine"] = "euclidean",
         inputs: str = "word",
         hidden: int = 300,
         drop_rate: float = 0.7,
@@ -71,31 +73,40 @@ class AM3(Prototypical):
         self.weigh = _mlp(len(self.inputs) * width, hidden, 1, drop_rate, use_bn)
         self.word_decay = word_decay
         self.register_buffer("base_words", info.semantics, persistent=False)
-        self._weight: Tensor | None = None  # mean lambda of the last training step
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
+        return self.weighed_logits(task)[0]
+
+    def loss(self, item: Task) -> Loss:
+        """The objective; in the curves, `lambda` is the mean weight of the visual prototypes in the last step."""
+        logits, weight = self.weighed_logits(item)
+        loss = self.judge(logits, item.query_y, item)
+        return replace(loss, scalars={**loss.scalars, "lambda": Scalar(weight.detach().mean(), "last")})
+
+    def weighed_logits(self, task: Task) -> tuple[Tensor, Tensor]:
+        """Logits [T, Q, N] and the weights lambda: [T, N, 1], or [T * Q, N, 1] where every query has its own."""
         proto, query = class_mean(task, "vector"), task.query["vector"]
         word = self._rows(self.transform, task.semantics.to(proto))
         if "query" not in self.inputs:
-            return self.logit_scale * self.similarity(query, self._mix(word, proto))
+            prototypes, weight = self._mix(word, proto)
+            return self.scale * self.similarity(query, prototypes), weight
         # Each query has prototypes of its own: as many tasks of one query.
         query = query.flatten(0, 1)[:, None]
         word, proto = (value.repeat_interleave(task.query_y.shape[1], 0) for value in (word, proto))
-        logits = self.logit_scale * self.similarity(query, self._mix(word, proto, query))
-        return logits.view(*task.query_y.shape, task.way)
+        prototypes, weight = self._mix(word, proto, query)
+        logits = self.scale * self.similarity(query, prototypes)
+        return logits.view(*task.query_y.shape, task.way), weight
 
     def base_logits(self, task: Task) -> Tensor:
         """Those of the base classes' means and words, [T, Q, n_base]."""
         return super().base_logits(replace(task, semantics=self.base_words.expand(task.tasks, -1, -1)))
 
-    def _mix(self, word: Tensor, proto: Tensor, query: Tensor | None = None) -> Tensor:
-        """Prototypes [T, N, C] of both kinds, and query vectors [T, 1, C], to their mixture [T, N, C]."""
-        seen = {"word": word, "proto": proto, "query": None if query is None else query.expand_as(proto)}
-        weight = self._rows(self.weigh, torch.cat([seen[name] for name in self.inputs], dim=-1)).sigmoid()
-        if self.training:
-            self._weight = weight.detach().mean()
-        return weight * proto + (1 - weight) * word
+    def _mix(self, word: Tensor, proto: Tensor, query: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Prototypes [T, N, C] of both kinds, and query vectors [T, 1, C], to their mixture, and its weights."""
+        vectors = {"word": word, "proto": proto, "query": None if query is None else query.expand_as(proto)}
+        weight = self._rows(self.weigh, torch.cat([vectors[name] for name in self.inputs], dim=-1)).sigmoid()
+        return weight * proto + (1 - weight) * word, weight
 
     @staticmethod
     def _rows(network: nn.Module, values: Tensor) -> Tensor:
@@ -106,10 +117,6 @@ class AM3(Prototypical):
         """g and h with a weight decay of their own."""
         words = [*self.transform.parameters(), *self.weigh.parameters()]
         return [{"params": words, "lr": lr, "weight_decay": self.word_decay}]
-
-    def scalars(self) -> dict[str, float]:
-        """With the mean weight of the visual prototypes in the last step."""
-        return super().scalars() | ({} if self._weight is None else {"lambda": float(self._weight)})
 
 
 def _mlp(inputs: int, hidden: int, outputs: int, drop_rate: float, use_bn: bool) -> nn.Sequential:

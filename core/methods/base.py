@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Features, Task
 from ..errors import UserError
 from ..objectives.base import CrossEntropy, Objective
+from ..objectives.loss import Loss
 
 
 class Method(nn.Module):
@@ -20,20 +22,30 @@ class Method(nn.Module):
     A new method is a subclass with `forward`, entered by `@METHODS.register("Name")`. Its keyword-only arguments of
     `__init__` are its hyper-parameters: names, defaults and types of METHOD.ARGS come from the signature.
 
-    Declarations (class attributes, or set in `__init__`): what a method is handed, and what it promises, which is
-    reported and tested:
+    Declarations are class attributes, or set in `__init__`; they are read from the instance. Some decide what a
+    method is handed and where it may be used:
 
-        needs            features handed to `forward`: image | vector | map | parts, and semantics | base
+        needs            features that `forward` reads: image | vector | map | parts, and semantics | base
         train_needs      what `encode` gives in training, where that is less or more than `needs`
         streams          what `loss` accepts: episodes | batches
+        cosine_logits    logits / scale are cosines, so that objectives on angles may be used
+        base_from_means  `base_logits` reads the base classes' means, which are therefore computed
+        loss_over_base   the loss of an episode is over all base classes, in their order
+
+    Others are promises. They are reported and tested, and nothing depends on them:
+
         transductive     a query's logits depend on the other queries
         class_symmetric  permuting the classes permutes the logits
         order_free       permuting the supports of a class changes nothing
         frozen_backbone  no gradient reaches the backbone
-        cosine_logits    logits / logit_scale are cosines
-        base_from_means  `base_logits` reads the base classes' means
-        loss_over_base   the loss of an episode is over all base classes, in their order
-        test_arguments   arguments of which a checkpoint may be tested with other values than it was trained with
+
+    Two are about the arguments of the class:
+
+        test_arguments   those that may be changed at test time
+        renamed          {former name: present name} of arguments and parameters, for old YAMLs and checkpoints
+
+    `scale` is what multiplies the similarities in the logits, a number or a learned tensor; 1 unless a method sets it
+    or makes it a property. Objectives give their margins in its units.
     """
 
     name: ClassVar[str]
@@ -48,12 +60,15 @@ class Method(nn.Module):
     base_from_means = True
     loss_over_base = False
     test_arguments: ClassVar[tuple[str, ...]] = ()
-    logit_scale: float | Tensor = 1.0
+    renamed: ClassVar[Mapping[str, str]] = {}
+    scale: float | Tensor
 
     def __init__(self, backbone: Backbone, info: DataInfo) -> None:
         super().__init__()
         self.backbone = backbone
         self.objective: Objective = CrossEntropy()
+        if not hasattr(type(self), "scale"):  # a property of some methods
+            self.scale = 1.0
 
     def needed(self, training: bool) -> tuple[str, ...]:
         """What `encode` gives: `needs`, or `train_needs` in training where they differ."""
@@ -93,19 +108,15 @@ class Method(nn.Module):
         """Logits [n, n_base] of an encoded batch, for methods with "batches" among their streams."""
         raise NotImplementedError
 
-    def flow(self, task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        """What moves between the positions of maps: flow [T, Q, N, P, R], weights [T, Q, N, P] and [T, Q, N, R].
-
-        Raises:
-            UserError: for methods that compare no regions.
-        """
-        raise UserError(f"METHOD.NAME is {self.name}, which has no flow between regions; choose one that has.")
-
-    def loss(self, item: Task | Batch) -> Tensor:
-        """The objective on an encoded task or batch."""
+    def loss(self, item: Task | Batch) -> Loss:
+        """The objective on an encoded task or batch; a method with further terms adds them to its value."""
         if isinstance(item, Batch):
-            return self.objective(self.batch_logits(item), item.labels, self.logit_scale, item.semantics)
-        return self.objective(self(item), item.query_y, self.logit_scale, item.semantics)
+            return self.judge(self.batch_logits(item), item.labels, item)
+        return self.judge(self(item), item.query_y, item)
+
+    def judge(self, logits: Tensor, y: Tensor, item: Task | Batch) -> Loss:
+        """The objective on logits [..., N] for right classes y [...], in the course of a stage that the item tells."""
+        return self.objective(logits, y, self.scale, item.semantics, item.progress)
 
     def start_from(self, previous: nn.Module) -> str:
         """Take over what the previous stage learned (default: its backbone); returns a line for the log."""
@@ -122,9 +133,12 @@ class Method(nn.Module):
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in grouped]
         return [{"params": rest, "lr": lr}, *groups]
 
-    def scalars(self) -> dict[str, float]:
-        """What the training curves show beside loss and accuracy, since the last call (default: the objective's)."""
-        return self.objective.scalars(self.logit_scale)
+    def scalars(self, progress: float = 1.0) -> dict[str, float]:
+        """Numbers read from the parameters for the training curves (default: the objective's).
+
+        What is measured in a step, such as a mean weight, is a `Scalar` of its `Loss` instead.
+        """
+        return self.objective.scalars(self.scale, progress)
 
 
 def _apply(backbone: Backbone, images: Tensor) -> Features:

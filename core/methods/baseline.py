@@ -52,11 +52,9 @@ class BaselinePlusPlus(FineTuned):
     ) -> None:
         classifier = CosineClassifier(backbone.vector_dim, info.n_base, scale, learn_norm)
         super().__init__(backbone, info, classifier, **head)
-        self.logit_scale, self.learn_norm = scale, learn_norm
+        self.scale, self.learn_norm = scale, learn_norm
         self.cosine_logits = not learn_norm
 
     def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
         """A cosine head of the same kind."""
-        return fit_cosine_head(
-            support, task.support_y, start, task.seed, self.logit_scale, sgd, learn_norm=self.learn_norm
-        )
+        return fit_cosine_head(support, task.support_y, start, task.seed, self.scale, sgd, learn_norm=self.learn_norm)

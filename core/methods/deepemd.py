@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -61,9 +62,9 @@ class DeepEMD(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        variant: str = "fcn",
-        solver: str = "simplex",
-        form: str = "L2",
+        variant: Literal["fcn", "grid", "sampling"] = "fcn",
+        solver: Literal["simplex", "interior_point", "qpth", "opencv", "sinkhorn"] = "simplex",
+        form: Literal["L2", "QP"] = "L2",
         l2_strength: float = 0.0,
         feature_pyramid: Sequence[int] = (),
         sfc_lr: float = 0.1,
@@ -71,12 +72,10 @@ class DeepEMD(Method):
         sfc_update_step: int = 100,
         sfc_bs: int = 4,
         temperature: float = 12.5,
-        norm: str = "center",
+        norm: Literal["center", "none"] = "center",
         weight_grad: bool = True,
     ) -> None:
         super().__init__(backbone, info)
-        _check_choice("variant", variant, tuple(VARIANTS))
-        _check_choice("norm", norm, ("center", "none"))
         if VARIANTS[variant] == "parts" and backbone.vector != "mean":
             raise UserError(
                 f"METHOD.ARGS.variant is {variant}, but BACKBONE.VECTOR is {backbone.vector}; crops are compared by "
@@ -91,7 +90,7 @@ class DeepEMD(Method):
         self.pyramid = tuple(feature_pyramid)
         self.solve = solver_named(solver, form, l2_strength)
         self.centred, self.weight_grad = norm == "center", weight_grad
-        self.logit_scale = temperature
+        self.scale = temperature
         self.sgd = HeadSGD(sfc_update_step, 0, sfc_bs, sfc_lr, weight_decay=sfc_wd)
         self.classifier = nn.Linear(backbone.channels, info.n_base)
 
@@ -128,7 +127,7 @@ class DeepEMD(Method):
     def logits(self, query: Tensor, classes: Tensor) -> Tensor:
         """Maps, parts or nodes of queries [T, Q, ...] and classes [T, N, ...] to [T, Q, N]."""
         similarity, weights = node_similarity(self._nodes(query), self._nodes(classes), self.centred)
-        return emd_logits(similarity, weights, self.logit_scale, self.solve, self.weight_grad)
+        return emd_logits(similarity, weights, self.scale, self.solve, self.weight_grad)
 
     def _layer(self, support: Tensor) -> StructuredLayer:
         """The fine-tuning of class nodes; with a pyramid, positions of the map are what is learned."""
@@ -137,15 +136,10 @@ class DeepEMD(Method):
             positions = support.shape[3:].numel()
             one_at_each = torch.eye(positions, device=support.device).view(1, 1, positions, *support.shape[3:])
             pooling = self._nodes(one_at_each)[0, 0]
-        return StructuredLayer(self.sgd, self.logit_scale, self.solve, self.weight_grad, self.centred, pooling)
+        return StructuredLayer(self.sgd, self.scale, self.solve, self.weight_grad, self.centred, pooling)
 
     def _nodes(self, features: Tensor) -> Tensor:
         """Maps [T, n, C, h, w], with their pyramid, or parts [T, n, V, C] to nodes [T, n, P, C]."""
         if features.dim() == 4:
             return features
         return pyramid(features, [*self.pyramid, features.shape[-1]]) if self.pyramid else descriptors(features)
-
-
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(f"METHOD.ARGS.{name} is {value!r}, which is not one of: {', '.join(known)}.")

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Features
+from ..objectives.loss import Loss
 from .base_training import BaseTrained
 
 
@@ -53,13 +54,14 @@ class Distilled(BaseTrained):
         features = super().encode(pixels)
         return features | {"image": pixels["image"]} if self.training and self._teacher else features
 
-    def loss(self, item: Batch) -> Tensor:
-        """Cross-entropy, mixed with the teacher's answers where there is one."""
+    def loss(self, item: Batch) -> Loss:
+        """The objective, mixed with the divergence from the teacher's answers where there is a teacher."""
         loss = super().loss(item)
         for teacher in self._teacher:
             with torch.no_grad():
                 taught = teacher.batch_logits(replace(item, inputs=teacher.encode(item.inputs)))
             soft = [F.log_softmax(logits / self.temperature, dim=1) for logits in (self.batch_logits(item), taught)]
             divergence = F.kl_div(*soft, reduction="batchmean", log_target=True)
-            loss = (1 - self.distill) * loss + self.distill * self.temperature**2 * divergence
+            value = (1 - self.distill) * loss.value + self.distill * self.temperature**2 * divergence
+            loss = replace(loss, value=value)
         return loss

@@ -6,6 +6,8 @@ https://arxiv.org/abs/1804.09458
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +16,10 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
+from ..objectives.loss import Loss
 from ..ops.groups import mean_by_class
 from ..registry import METHODS
 from .base import Method
-
-GENERATORS = ("none", "averaging", "attention")
 
 
 @METHODS.register("DynamicFSL")
@@ -57,13 +58,11 @@ class DynamicFSL(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        generator: str = "attention",
+        generator: Literal["none", "averaging", "attention"] = "attention",
         scale: float = 10.0,
         gamma: float = 10.0,
     ) -> None:
         super().__init__(backbone, info)
-        if generator not in GENERATORS:
-            raise UserError(f"METHOD.ARGS.generator is {generator!r}, which is not one of: {', '.join(GENERATORS)}.")
         width = backbone.vector_dim
         self.weight = nn.Parameter(torch.randn(info.n_base, width) * math.sqrt(2 / width))
         self.scale = nn.Parameter(torch.tensor(scale))
@@ -73,11 +72,6 @@ class DynamicFSL(Method):
         self._words: Tensor | None = None
         self.frozen_backbone = generator != "none"
         self.backbone.requires_grad_(not self.frozen_backbone)
-
-    @property
-    def logit_scale(self) -> Tensor:
-        """s."""
-        return self.scale
 
     def train(self, mode: bool = True) -> DynamicFSL:
         """Training mode; a frozen network stays in eval mode, and where there is none, features keep their dropout."""
@@ -118,7 +112,7 @@ class DynamicFSL(Method):
         """Base-class logits [n, n_base]."""
         return self._classify(batch.inputs["vector"])
 
-    def loss(self, item: Task | Batch) -> Tensor:
+    def loss(self, item: Task | Batch) -> Loss:
         """The objective over all base classes, of which a task's own have generated weights."""
         if isinstance(item, Batch):
             return super().loss(item)
@@ -130,7 +124,7 @@ class DynamicFSL(Method):
         logits, y = self.joint(item)
         if self.objective.needs_semantics and self._words is None:
             self._words = self._read_words().to(logits)
-        return self.objective(logits.flatten(0, 1), y.flatten(), self.logit_scale, self._words)
+        return self.judge(logits.flatten(0, 1), y.flatten(), replace(item, semantics=self._words))
 
     def joint(self, task: Task) -> tuple[Tensor, Tensor]:
         """Logits [T, Q + Q_b, n_base] of a training task's queries, base ones behind, and their base classes.

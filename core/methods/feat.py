@@ -6,6 +6,7 @@ https://arxiv.org/abs/1812.03664
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..objectives.loss import Loss
 from ..ops.distances import squared_euclidean
 from ..ops.groups import class_mean, stacked_by_class
 from ..registry import METHODS
@@ -52,18 +54,19 @@ class FEAT(Method):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(backbone, info)
-        self.logit_scale = 1 / temperature
+        self.scale = 1 / temperature
         self.temperature2, self.balance, self.head_factor = temperature2, balance, head_factor
         self.attention = SetAttention(backbone.vector_dim, dropout)
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
         prototypes = self.attention(class_mean(task, "vector"))
-        return -self.logit_scale * squared_euclidean(task.query["vector"], prototypes)
+        return -self.scale * squared_euclidean(task.query["vector"], prototypes)
 
-    def loss(self, item: Task) -> Tensor:
+    def loss(self, item: Task) -> Loss:
         """The objective on the queries, and the contrastive term."""
-        return super().loss(item) + self.balance * self.contrast(item)
+        loss = super().loss(item)
+        return replace(loss, value=loss.value + self.balance * self.contrast(item))
 
     def contrast(self, task: Task) -> Tensor:
         """Cross-entropy of every instance among the centres of the adapted classes, which have equal counts."""

@@ -6,12 +6,14 @@ https://arxiv.org/abs/2012.01506
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
+from ..objectives.loss import Loss
 from ..ops.groups import stacked_by_class
 from ..ops.local_descriptors import descriptors
 from ..ops.ridge import reconstruction_error
@@ -53,7 +55,7 @@ class FRN(Method):
         self.categories = nn.Parameter(torch.randn(info.n_base, backbone.map_size**2, backbone.channels))
 
     @property
-    def logit_scale(self) -> Tensor:
+    def scale(self) -> Tensor:
         """Gamma."""
         return self.gamma
 
@@ -72,10 +74,12 @@ class FRN(Method):
         query = self._descriptors(batch.inputs["map"])[None]
         return -self.gamma * reconstruction_error(query, self.categories[None], penalty, self.beta.detach().exp())[0]
 
-    def loss(self, item: Task | Batch) -> Tensor:
+    def loss(self, item: Task | Batch) -> Loss:
         """The objective, and the auxiliary term on episodes."""
         loss = super().loss(item)
-        return loss if isinstance(item, Batch) else loss + self.aux_weight * self.overlap(item)
+        if isinstance(item, Batch):
+            return loss
+        return replace(loss, value=loss.value + self.aux_weight * self.overlap(item))
 
     def overlap(self, task: Task) -> Tensor:
         """Sum over i != j of |S_i S_j^T|^2, by G_i = S_i^T S_i as |sum_i G_i|^2 - sum_i |G_i|^2; mean over tasks."""

@@ -42,7 +42,7 @@ class MatchingNet(Method):
         self, backbone: Backbone, info: DataInfo, *, scale: float = 10.0, fce: bool = False, steps: int = 5
     ) -> None:
         super().__init__(backbone, info)
-        self.scale, self.fce, self.steps = scale, fce, steps
+        self.sharpness, self.fce, self.steps = scale, fce, steps  # logits are log probabilities: their own scale is 1
         self.order_free = self.class_symmetric = not fce
         if fce:
             width = backbone.vector_dim
@@ -55,7 +55,7 @@ class MatchingNet(Method):
         if self.fce:
             support = self._supports_in_context(support)
             query = self._queries_in_context(query, support)
-        similarity = self.scale * cosine(query, support)
+        similarity = self.sharpness * cosine(query, support)
         member = F.one_hot(task.support_y, task.way).transpose(1, 2).bool()
         return similarity[:, :, None].masked_fill(~member[:, None], -float("inf")).logsumexp(3)
 

@@ -6,23 +6,22 @@ https://arxiv.org/abs/2103.11383
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
-from ..episode import Batch, DataInfo, Task
+from ..episode import DataInfo, Task
 from ..errors import UserError
 from ..layers.part_graph import PartGraph
+from ..objectives.loss import Loss, weighted_sum
 from ..ops.distances import squared_euclidean
 from ..ops.gaussians import gaussian, kl_divergence, wasserstein
 from ..ops.groups import class_mean, class_shots
 from ..ops.local_descriptors import descriptors, local_scores
 from ..registry import METHODS
 from .base import Method
-
-DISTRIBUTIONS = ("prototype", "kl", "wasserstein")
-FUSIONS = ("fixed", "learned")
 
 
 @METHODS.register("MML")
@@ -61,10 +60,10 @@ class MML(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        graph: str = "identity",
+        graph: Literal["identity", "class", "image", "knn"] = "identity",
         neighbours: int = 5,
-        distribution: str = "prototype",
-        fusion: str = "fixed",
+        distribution: Literal["prototype", "kl", "wasserstein"] = "prototype",
+        fusion: Literal["fixed", "learned"] = "fixed",
         part_weight: float = 1.0,
         pixel_weight: float = 0.5,
         distribution_weight: float = 0.5,
@@ -72,7 +71,7 @@ class MML(Method):
     ) -> None:
         super().__init__(backbone, info)
         self.weights = _levels(part=part_weight, pixel=pixel_weight, distribution=distribution_weight)
-        self.distribution = _one_of("distribution", distribution, DISTRIBUTIONS)
+        self.distribution = distribution
         if not temperature > 0:
             raise UserError(f"METHOD.ARGS.temperature is {temperature}; it must be above 0.")
         self.temperature = temperature
@@ -82,7 +81,7 @@ class MML(Method):
                 f"BACKBONE.VECTOR is {backbone.vector}, but MML compares averages over the map; set it to mean."
             )
         self.graph = PartGraph(backbone.channels, graph, neighbours) if "part" in self.weights else None
-        learned = _one_of("fusion", fusion, FUSIONS) == "learned"
+        learned = fusion == "learned"
         self.fusion = LearnedFusion(info.way, list(self.weights.values())) if learned else None
         self.class_symmetric = not learned
 
@@ -114,16 +113,17 @@ class MML(Method):
             "--generalized out."
         )
 
-    def loss(self, item: Task | Batch) -> Tensor:
-        """The weighted sum of the levels' losses; with a learned fusion, the loss of what it gives."""
+    def loss(self, item: Task) -> Loss:
+        """The weighted sum of the levels' losses; with a learned fusion, the loss of what it gives.
+
+        The training accuracy of the fixed fusion is the mean of the levels' own.
+        """
         if self.fusion is not None:
             return super().loss(item)
         scale = {"part": 1.0, "pixel": 1.0, "distribution": 1 / self.temperature}
-        losses = [
-            self.weights[level] * self.objective(scale[level] * score, item.query_y, class_vectors=item.semantics)
-            for level, score in self.scores(item).items()
-        ]
-        return torch.stack(losses).sum()
+        scores = self.scores(item)
+        losses = [self.judge(scale[level] * score, item.query_y, item) for level, score in scores.items()]
+        return weighted_sum(losses, [self.weights[level] for level in scores])
 
     def _mixed(self, scores: dict[str, Tensor]) -> Tensor:
         """log sum_l weight_l softmax(s_l) / sum_l weight_l."""
@@ -186,9 +186,3 @@ def _levels(**weights: float) -> dict[str, float]:
     if not any(weights.values()):
         raise UserError("METHOD.ARGS gives all three levels of MML weight 0; leave one of them above 0.")
     return {level: weight for level, weight in weights.items() if weight}
-
-
-def _one_of(argument: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise UserError(f"METHOD.ARGS.{argument} is {value!r}, which is not one of: {', '.join(known)}.")
-    return value

@@ -5,11 +5,12 @@ https://arxiv.org/abs/2003.12060
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
 from ..layers.classifiers import CosineClassifier, DotClassifier
 from ..ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
 from ..registry import METHODS
@@ -40,22 +41,20 @@ class NegMargin(FineTuned):
         backbone: Backbone,
         info: DataInfo,
         *,
-        metric: str = "cosine",
+        metric: Literal["cosine", "softmax"] = "cosine",
         scale: float = 10.0,
         learn_scale: bool = False,
         head_scale: float = 5.0,
         **head,
     ) -> None:
-        classifiers = {"cosine": CosineClassifier, "softmax": DotClassifier}
-        if metric not in classifiers:
-            raise UserError(f"METHOD.ARGS.metric is {metric!r}, which is not one of: {', '.join(classifiers)}.")
-        classifier = classifiers[metric](backbone.vector_dim, info.n_base, scale, learn_scale=learn_scale)
+        kind = {"cosine": CosineClassifier, "softmax": DotClassifier}[metric]
+        classifier = kind(backbone.vector_dim, info.n_base, scale, learn_scale=learn_scale)
         super().__init__(backbone, info, classifier, **head)
         self.head_scale = head_scale
         self.cosine_logits = metric == "cosine"
 
     @property
-    def logit_scale(self) -> float | Tensor:
+    def scale(self) -> float | Tensor:
         """The classifier's scale, learned or not."""
         return self.classifier.scale
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
 from ..ops.distances import SIMILARITIES
 from ..ops.groups import class_mean
 from ..registry import METHODS
@@ -15,7 +16,7 @@ from .base import Method
 
 
 class Prototypical(Method):
-    """Logits scale * similarity(query, prototype); a subclass says what the prototypes are.
+    """Logits scale * similarity(query, prototype); the prototypes are the class means, or what a subclass makes.
 
     Args:
         metric: squared, minus the squared distance; euclidean, minus the distance itself; or cosine.
@@ -28,25 +29,22 @@ class Prototypical(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        metric: str = "squared",
+        metric: Literal["squared", "euclidean", "cosine"] = "squared",
         scale: float = 1.0,
         learn_scale: bool = False,
     ) -> None:
         super().__init__(backbone, info)
-        if metric not in SIMILARITIES:
-            raise UserError(f"METHOD.ARGS.metric is {metric!r}, which is not one of: {', '.join(SIMILARITIES)}.")
         self.similarity, self.cosine_logits = SIMILARITIES[metric], metric == "cosine"
         self.scale = nn.Parameter(torch.tensor(scale)) if learn_scale else scale
 
-    @property
-    def logit_scale(self) -> float | Tensor:
-        """What the similarity is multiplied by."""
-        return self.scale
+    def forward(self, task: Task) -> Tensor:
+        """Logits [T, Q, N]."""
+        return self.scale * self.similarity(task.query["vector"], class_mean(task, "vector"))
 
-    def scalars(self) -> dict[str, float]:
+    def scalars(self, progress: float = 1.0) -> dict[str, float]:
         """The objective's, and the scale where it is learned."""
         learned = {"scale": self.scale.item()} if isinstance(self.scale, nn.Parameter) else {}
-        return super().scalars() | learned
+        return super().scalars(progress) | learned
 
 
 @METHODS.register("ProtoNet")
@@ -61,10 +59,3 @@ class ProtoNet(Prototypical):
     CIFAR-FS, Conv4, 5-way: 55.5 +- 0.7 at 1 shot and 72.0 +- 0.6 at 5 shots (MetaOptNet's table 2).
     Works best when trained with the shot it is tested with, and more ways than that.
     """
-
-    def __init__(self, backbone: Backbone, info: DataInfo, **metric) -> None:
-        super().__init__(backbone, info, **metric)
-
-    def forward(self, task: Task) -> Tensor:
-        """Logits [T, Q, N]."""
-        return self.logit_scale * self.similarity(task.query["vector"], class_mean(task, "vector"))

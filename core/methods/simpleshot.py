@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
 from ..ops.distances import squared_euclidean
 from ..ops.groups import mean_by_class
 from ..registry import METHODS
 from .base_training import BaseTrained
-
-NORMS = ("UN", "L2N", "CL2N")
 
 
 @METHODS.register("SimpleShot")
@@ -25,9 +24,7 @@ class SimpleShot(BaseTrained):
             the base classes. Class means are taken after the transform.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, norm: str = "CL2N") -> None:
-        if norm not in NORMS:
-            raise UserError(f"METHOD.ARGS.norm is {norm!r}, which is not one of: {', '.join(NORMS)}.")
+    def __init__(self, backbone: Backbone, info: DataInfo, *, norm: Literal["UN", "L2N", "CL2N"] = "CL2N") -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base))
         self.norm = norm
         self.needs = ("vector", "base") if norm == "CL2N" else ("vector",)

@@ -5,6 +5,8 @@ https://arxiv.org/abs/1805.10123
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone, Film
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
+from ..objectives.loss import Loss
 from ..ops.groups import mean_by_class
 from ..registry import METHODS
 from .protonet import Prototypical
@@ -51,7 +54,7 @@ class TADAM(Prototypical):
         backbone: Backbone,
         info: DataInfo,
         *,
-        metric: str = "euclidean",
+        metric: Literal["squared", "euclidean", "cosine"] = "euclidean",
         scale: float = 7.5,
         auxiliary: float = 0.9,
         multiplier_decay: float = 0.01,
@@ -73,7 +76,7 @@ class TADAM(Prototypical):
         film = self.condition(mean_by_class(self._vectors(support), task).mean(1))
         vectors = self._vectors(torch.cat([support, query], dim=1), film)
         support, query = vectors.split([support.shape[1], query.shape[1]], dim=1)
-        return self.logit_scale * self.similarity(query, mean_by_class(support, task))
+        return self.scale * self.similarity(query, mean_by_class(support, task))
 
     def _vectors(self, images: Tensor, film: Film | None = None) -> Tensor:
         """Vectors [T, n, D] of images [T, n, 3, H, W] under each task's film; at test, blocks of tasks in turn."""
@@ -90,12 +93,12 @@ class TADAM(Prototypical):
         """Base-class logits [n, n_base] on the plain backbone."""
         return self.classifier(self.backbone(batch.inputs["image"])["vector"])
 
-    def loss(self, item: Task | Batch) -> Tensor:
-        """The objective on tasks, and the weighted auxiliary cross-entropy on batches."""
+    def loss(self, item: Task | Batch) -> Loss:
+        """The objective on tasks, and the weighted auxiliary cross-entropy on batches, whose answers do not count."""
         if isinstance(item, Task):
             return super().loss(item)
         weight = self.auxiliary * 0.9 ** int(20 * item.progress)
-        return weight * F.cross_entropy(self.batch_logits(item), item.labels)
+        return Loss(weight * F.cross_entropy(self.batch_logits(item), item.labels))
 
     def special_groups(self, lr: float) -> list[dict]:
         """The multipliers with a weight decay of their own."""

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..registry import OBJECTIVES
-from .base import Margin
+from .base import Margin, cross_entropy
+from .loss import Loss
 from .negmargin import NegMarginLoss
 
 
@@ -38,13 +39,17 @@ class ArcFace(Margin):
         super().__init__(margin=margin, **more)
 
     def forward(
-        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
-    ) -> Tensor:
-        """As `Objective`."""
-        cosine, margin = logits / scale, self.margin_now
+        self,
+        logits: Tensor,
+        y: Tensor,
+        scale: float | Tensor = 1.0,
+        class_vectors: Tensor | None = None,
+        progress: float = 1.0,
+    ) -> Loss:
+        cosine, margin = logits / scale, self.margin_at(progress)
         sine = (1 - cosine.square()).clamp(min=1e-12).sqrt()
         moved = cosine * math.cos(margin) - sine * math.sin(margin)
         straight = cosine - margin * math.sin(margin)
         moved = torch.where(cosine > -math.cos(margin), moved, straight)
         target = F.one_hot(y, logits.shape[-1]).bool()
-        return super().forward(torch.where(target, scale * moved, logits), y)
+        return Loss(cross_entropy(torch.where(target, scale * moved, logits), y), logits, y)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import OBJECTIVES
+from .loss import Loss
 
 LARGEST_EXPONENT = 88.0  # e^88 is the last power of e that float32 holds
 
@@ -21,22 +22,34 @@ def number(scale: float | Tensor) -> float:
 class Objective(nn.Module):
     """A loss on logits: hyper-parameters are keyword-only arguments of `__init__` (OBJECTIVE.ARGS in a YAML).
 
-    `forward(logits, y, scale, class_vectors)` takes
+    A subclass writes `forward`. Two declarations say what it cannot do without:
 
-        logits         [..., N], scale times a similarity
-        y              [...] in 0..N-1
-        scale          what the method multiplied its similarities by, so that margins can be given in their units
-        class_vectors  word vectors of the classes: [T, N, D] for logits [T, Q, N] of T tasks, [N, D] for logits
-                       [n, N] of a batch, or None
-
-    and returns the mean loss. `needs_cosine` says that logits / scale must be cosines; `needs_semantics`, which may
-    be set in `__init__`, that class vectors must be given. `progress`, 0..1 of the stage, is set by the trainer before
-    each step, for what changes in the course of a stage.
+        needs_cosine     logits / scale must be cosines
+        needs_semantics  word vectors of the classes must be given; may be set in `__init__`
     """
 
     needs_cosine = False
     needs_semantics = False
-    progress = 1.0
+
+    def forward(
+        self,
+        logits: Tensor,
+        y: Tensor,
+        scale: float | Tensor = 1.0,
+        class_vectors: Tensor | None = None,
+        progress: float = 1.0,
+    ) -> Loss:
+        """The mean loss of answers, together with these answers and what was measured on the way.
+
+        Args:
+            logits: [..., N], scale times a similarity.
+            y: right classes, [...] in 0..N-1.
+            scale: what the method multiplied its similarities by, so that margins can be given in their units.
+            class_vectors: word vectors of the classes: [T, N, D] for logits [T, Q, N] of T tasks, [N, D] for logits
+                [n, N] of a batch.
+            progress: 0..1 of the stage, for what changes in the course of it.
+        """
+        raise NotImplementedError
 
     def prepare(self, classes: int) -> None:
         """Make what depends on the number of classes that the logits of a training step have."""
@@ -44,8 +57,8 @@ class Objective(nn.Module):
     def refuse(self, scale: float | Tensor) -> None:
         """Raise a UserError where the hyper-parameters cannot work with logits of this scale."""
 
-    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
-        """What the training curves show of the objective, since the last call; `scale` as in `forward`."""
+    def scalars(self, scale: float | Tensor = 1.0, progress: float = 1.0) -> dict[str, float]:
+        """Numbers that the parameters, the method's scale and the progress of the stage determine, for the curves."""
         return {}
 
     def param_groups(self, lr: float) -> list[dict]:
@@ -58,14 +71,16 @@ class Objective(nn.Module):
 class CrossEntropy(Objective):
     """Cross-entropy of the softmax over classes."""
 
-    def forward(
-        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
-    ) -> Tensor:
-        """Mean over everything but the class axis."""
-        return F.cross_entropy(logits.flatten(0, -2), y.flatten())
+    def forward(self, logits: Tensor, y: Tensor, *_: object, **__: object) -> Loss:
+        return Loss(cross_entropy(logits, y), logits, y)
 
 
-class Margin(CrossEntropy):
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean over everything but the class axis."""
+    return F.cross_entropy(logits.flatten(0, -2), y.flatten())
+
+
+class Margin(Objective):
     """Cross-entropy with a margin on the target.
 
     Args:
@@ -79,14 +94,12 @@ class Margin(CrossEntropy):
             raise UserError(f"OBJECTIVE.ARGS.ramp is {ramp}; it is a share of the stage, from 0 to 1.")
         self.margin, self.ramp = margin, ramp
 
-    @property
-    def margin_now(self) -> float:
-        """The margin at this point of the stage."""
-        return self.margin * min(1.0, self.progress / self.ramp) if self.ramp else self.margin
+    def margin_at(self, progress: float) -> float:
+        """The margin at a point of the stage, 0..1."""
+        return self.margin * min(1.0, progress / self.ramp) if self.ramp else self.margin
 
-    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
-        """The margin at this point."""
-        return {"margin": self.margin_now}
+    def scalars(self, scale: float | Tensor = 1.0, progress: float = 1.0) -> dict[str, float]:
+        return {"margin": self.margin_at(progress)}
 
     def refuse(self, scale: float | Tensor) -> None:
         """A margin must leave the exponential of the target's logit within float32."""

@@ -9,55 +9,47 @@ M by this loss therefore lowers it, as far as M's form allows; see docs/margins.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import OBJECTIVES
-from .base import CrossEntropy
-
-LEARN = ("fixed", "joint")
-ORDERS = ("class", "sorted")
+from .base import Objective, cross_entropy
+from .loss import Loss, Scalar
 
 
-class MarginLoss(CrossEntropy):
+class MarginLoss(Objective):
     """CE(z + M[y], y); a subclass says what M is.
 
     The training curves show the mean, least and largest margin of an epoch.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: list[Tensor] = []  # of each step: mean, least and largest margin
 
     def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
         """M without its diagonal, [..., N, N - 1], of `ways` classes with vectors [..., N, D]."""
         raise NotImplementedError
 
     def forward(
-        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
-    ) -> Tensor:
-        """As `Objective`."""
+        self,
+        logits: Tensor,
+        y: Tensor,
+        scale: float | Tensor = 1.0,
+        class_vectors: Tensor | None = None,
+        progress: float = 1.0,
+    ) -> Loss:
         ways = logits.shape[-1]
         rivals = self.margins(ways, class_vectors).to(logits)
-        if self.training:
-            seen = rivals.detach()
-            self._seen.append(torch.stack([seen.mean(), seen.amin(), seen.amax()]))
         margins = with_diagonal(rivals).expand(*y.shape[:-1], ways, ways)
-        return super().forward(logits + margins.take_along_dim(y[..., None], -2), y)
-
-    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
-        """Margins since the last call."""
-        if not self._seen:
-            return {}
-        mean, least, largest = torch.stack(self._seen).unbind(1)
-        self._seen = []
-        return {
-            "margin_mean": float(mean.mean()),
-            "margin_min": float(least.min()),
-            "margin_max": float(largest.max()),
+        value = cross_entropy(logits + margins.take_along_dim(y[..., None], -2), y)
+        detached = rivals.detach()
+        scalars = {
+            "margin_mean": Scalar(detached.mean(), "mean"),
+            "margin_min": Scalar(detached.amin(), "min"),
+            "margin_max": Scalar(detached.amax(), "max"),
         }
+        return Loss(value, logits, y, scalars)
 
 
 @OBJECTIVES.register("naml")
@@ -87,10 +79,8 @@ class SemanticMargin(MarginLoss):
 
     needs_semantics = True
 
-    def __init__(self, *, learn: str = "fixed", rate: float = 1.0) -> None:
+    def __init__(self, *, learn: Literal["fixed", "joint"] = "fixed", rate: float = 1.0) -> None:
         super().__init__()
-        if learn not in LEARN:
-            raise UserError(f"OBJECTIVE.ARGS.learn is {learn!r}, which is not one of: {', '.join(LEARN)}.")
         self.joint, self.rate = learn == "joint", rate
 
     def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
@@ -126,10 +116,9 @@ class ClassRelevantMargin(SemanticMargin):
         alpha, beta = self.line
         return alpha * rows + beta
 
-    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
-        """Margins, alpha and beta."""
+    def scalars(self, scale: float | Tensor = 1.0, progress: float = 1.0) -> dict[str, float]:
         alpha, beta = self.line.tolist()
-        return super().scalars(scale) | {"alpha": alpha, "beta": beta}
+        return {"alpha": alpha, "beta": beta}
 
 
 @OBJECTIVES.register("traml")
@@ -154,11 +143,15 @@ class TaskRelevantMargin(SemanticMargin):
     """
 
     def __init__(
-        self, *, alpha: float = 1.0, beta: float = 0.0, hidden: int = 32, order: str = "class", **more
+        self,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        hidden: int = 32,
+        order: Literal["class", "sorted"] = "class",
+        **more,
     ) -> None:
         super().__init__(**more)
-        if order not in ORDERS:
-            raise UserError(f"OBJECTIVE.ARGS.order is {order!r}, which is not one of: {', '.join(ORDERS)}.")
         self.alpha, self.beta, self.hidden, self.sorted = alpha, beta, hidden, order == "sorted"
 
     def prepare(self, classes: int) -> None:
@@ -191,10 +184,10 @@ class TaskRelevantMargin(SemanticMargin):
     def _generate(self, rows: Tensor) -> Tensor:
         return self.generator(rows.flatten(0, -2)).view(rows.shape)
 
-    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
-        """Margins, and the means of alpha and beta over the slots."""
+    def scalars(self, scale: float | Tensor = 1.0, progress: float = 1.0) -> dict[str, float]:
+        """The means of alpha and beta over the slots."""
         last = self.generator[4]
-        return super().scalars(scale) | {"alpha": last.weight.mean().item(), "beta": last.bias.mean().item()}
+        return {"alpha": last.weight.mean().item(), "beta": last.bias.mean().item()}
 
 
 def without_diagonal(square: Tensor) -> Tensor:

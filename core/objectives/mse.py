@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..registry import OBJECTIVES
 from .base import Objective
+from .loss import Loss
 
 
 @OBJECTIVES.register("mse")
@@ -16,8 +17,6 @@ class MSE(Objective):
     The mean over queries and classes of (sigmoid(logit) - [y = n])^2.
     """
 
-    def forward(
-        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
-    ) -> Tensor:
-        """As `Objective`."""
-        return F.mse_loss(logits.sigmoid(), F.one_hot(y, logits.shape[-1]).to(logits.dtype))
+    def forward(self, logits: Tensor, y: Tensor, *_: object, **__: object) -> Loss:
+        value = F.mse_loss(logits.sigmoid(), F.one_hot(y, logits.shape[-1]).to(logits.dtype))
+        return Loss(value, logits, y)

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..registry import OBJECTIVES
-from .base import Margin, number
+from .base import Margin, cross_entropy, number
+from .loss import Loss
 
 
 @OBJECTIVES.register("negmargin")
@@ -22,12 +23,16 @@ class NegMarginLoss(Margin):
         super().__init__(margin=margin, **more)
 
     def forward(
-        self, logits: Tensor, y: Tensor, scale: float | Tensor = 1.0, class_vectors: Tensor | None = None
-    ) -> Tensor:
-        """As `Objective`."""
+        self,
+        logits: Tensor,
+        y: Tensor,
+        scale: float | Tensor = 1.0,
+        class_vectors: Tensor | None = None,
+        progress: float = 1.0,
+    ) -> Loss:
         target = F.one_hot(y, logits.shape[-1]).to(logits.dtype)
-        return super().forward(logits - scale * self.margin_now * target, y)
+        return Loss(cross_entropy(logits - scale * self.margin_at(progress) * target, y), logits, y)
 
-    def scalars(self, scale: float | Tensor = 1.0) -> dict[str, float]:
-        """The margin, and the bonus that it gives the target's logit."""
-        return super().scalars(scale) | {"delta": 0.0 - number(scale) * self.margin_now}
+    def scalars(self, scale: float | Tensor = 1.0, progress: float = 1.0) -> dict[str, float]:
+        """The margin, and the bonus delta that it gives the target's logit."""
+        return super().scalars(scale, progress) | {"delta": 0.0 - number(scale) * self.margin_at(progress)}

@@ -100,6 +100,13 @@ def test_a_method_on_maps_is_refused(stored, monkeypatch):
     assert "METHOD.NAME is ProtoNet, which needs 'map' of images, but DATASET.TRAIN.NAME ImageNet-LowShot holds" in err
 
 
+@pytest.mark.parametrize(("name", "need"), [("MML", "parts"), ("DeepEMD", "map"), ("RelationNet", "map")])
+def test_a_method_that_decides_on_maps_when_it_is_built_is_refused(stored, name, need):
+    code, _, err = stored.trainer(config(stored, METHOD={"NAME": name}))
+    assert code == 2
+    assert f"METHOD.NAME is {name}, which needs {need!r} of images, but DATASET.TRAIN.NAME ImageNet-LowShot" in err
+
+
 def test_an_image_set_needs_a_network(space):
     code, _, err = space.trainer(space.config(BACKBONE={"NAME": "Features"}))
     assert code == 2

@@ -4,18 +4,24 @@ import pytest
 
 from core.config import Schemas, load
 from core.errors import UserError
+from core.registry import Arguments
 
 
 @pytest.fixture(scope="session")
 def schemas():
     made_up = Schemas(
         methods={
-            "ProtoNet": {"scale": 1.0, "normalise": False},
-            "DN4": {"k": 3, "scale": 1.0},
-            "Baseline": {"head": "linear", "sizes": (1, 2), "anything": None},
+            "ProtoNet": Arguments({"scale": 1.0, "normalise": False}),
+            "DN4": Arguments({"k": 3, "scale": 1.0}),
+            "Baseline": Arguments({"head": "linear", "sizes": (1, 2), "anything": None}),
+            "NegMargin": Arguments(
+                {"scale": 1.0, "metric": "cosine"},
+                choices={"metric": ("cosine", "softmax")},
+                renamed={"tau": "scale"},
+            ),
         },
-        backbones={"Conv4": {"width": 64}, "ResNet12": {"drop": 0.1}},
-        objectives={"ce": {}, "arcface": {"margin": 0.5}},
+        backbones={"Conv4": Arguments({"width": 64}), "ResNet12": Arguments({"drop": 0.1})},
+        objectives={"ce": Arguments({}), "arcface": Arguments({"margin": 0.5})},
     )
     return lambda: made_up
 

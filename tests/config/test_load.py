@@ -33,7 +33,7 @@ def test_loading_leaves_defaults_and_schemas_alone(read, schemas):
     first = read("METHOD: {ARGS: {scale: 7}}\nSTAGES: [a, b]").cfg
     assert first.STAGE.a.ARGS.scale == 7.0
     assert read().cfg.METHOD.ARGS.scale == 1.0
-    assert schemas().methods["ProtoNet"]["scale"] == 1.0
+    assert schemas().methods["ProtoNet"].defaults["scale"] == 1.0
 
 
 def test_overrides_mix_pairs_and_equals(read):
@@ -198,3 +198,23 @@ def test_overrides_of_a_saved_configuration_act_as_on_the_original(write, over, 
     original = write(TWO_STAGES)
     saved = write(load(original, [], schemas).full(), "saved.yaml")
     assert load(saved, over, schemas).cfg == load(original, over, schemas).cfg
+
+
+def test_a_former_name_of_an_argument_is_still_understood(read):
+    file = "METHOD: {NAME: NegMargin, ARGS: {tau: 3}}"
+    loaded = read(file)
+    assert loaded.cfg.METHOD.ARGS.scale == 3.0
+    assert loaded.notes == ["METHOD.ARGS.tau (leaf.yaml) is now called METHOD.ARGS.scale."]
+    assert read(file, "METHOD.ARGS.scale=5").cfg.METHOD.ARGS.scale == 5.0
+    loaded = read("METHOD: {NAME: NegMargin, ARGS: {scale: 3}}", "METHOD.ARGS.tau=5")
+    assert loaded.cfg.METHOD.ARGS.scale == 5.0
+    assert "METHOD.ARGS.tau (command line)" in loaded.notes[0]
+
+
+def test_a_former_name_beside_the_present_one_is_refused(refused):
+    said = refused("METHOD: {NAME: NegMargin, ARGS: {tau: 3, scale: 2}}")
+    assert said == "leaf.yaml: METHOD.ARGS.tau is the former name of METHOD.ARGS.scale, which is set too; remove it."
+
+
+def test_a_former_name_of_another_class_s_argument_is_unknown(refused):
+    assert "unknown key METHOD.ARGS.tau" in refused("METHOD: {NAME: ProtoNet, ARGS: {tau: 3}}")

@@ -40,7 +40,9 @@ def test_names_get_their_registered_spelling(read):
 )
 def test_unknown_method_lists_the_known_ones(text, key, refused):
     message = refused(text)
-    assert message == (f"leaf.yaml: {key} is 'DN5', which is not one of: Baseline, DN4, ProtoNet (did you mean DN4?).")
+    assert message == (
+        f"leaf.yaml: {key} is 'DN5', which is not one of: Baseline, DN4, NegMargin, ProtoNet (did you mean DN4?)."
+    )
 
 
 def test_unknown_backbone_and_objective(refused):

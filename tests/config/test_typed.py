@@ -112,3 +112,18 @@ def test_keys_may_be_dotted(read):
 
 def test_keys_that_are_no_text(refused):
     assert "unknown key 5" in refused("5: 1")
+
+
+def test_a_word_that_is_none_of_an_argument_s_choices(refused):
+    said = refused("METHOD: {NAME: NegMargin}\nSEED: one", "METHOD.ARGS.metric=euclidean")
+    assert "command line: METHOD.ARGS.metric is 'euclidean', which is not one of: cosine, softmax." in said
+    assert "leaf.yaml: SEED is 'one', which is not an integer." in said
+    said = refused("METHOD: {NAME: NegMargin, ARGS: {metric: cosin}}")
+    assert said == (
+        "leaf.yaml: METHOD.ARGS.metric is 'cosin', which is not one of: cosine, softmax (did you mean cosine?)."
+    )
+
+
+def test_choices_of_a_stage_s_own_method(refused):
+    stages = "STAGES: [base]\nSTAGE: {base: {METHOD: NegMargin, ARGS: {metric: %s}}}\nMETHOD: {NAME: NegMargin}"
+    assert "STAGE.base.ARGS.metric is 'dot', which is not one of: cosine, softmax." in refused(stages % "dot")

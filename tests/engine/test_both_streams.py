@@ -32,7 +32,7 @@ class WithClassifier(ProtoNet):
 
     def loss(self, item):
         loss = super().loss(item)
-        self.seen.append((type(item).__name__, float(loss.detach())))
+        self.seen.append((type(item).__name__, float(loss.value.detach())))
         return loss
 
 

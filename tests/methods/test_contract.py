@@ -16,6 +16,7 @@ from core.build.evaluation import build_evaluator
 from core.build.networks import build_method
 from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
+from core.engine.epoch_losses import EpochLosses
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
@@ -198,7 +199,7 @@ def test_the_loss_reaches_the_backbone_unless_it_is_frozen(case):
     stage = builder.cfg.STAGES[-1]
     method.train()
     for stream in build_streams(builder, stage, method):
-        method.loss(stream.at(0, 0.0).encoded(method.encode)).backward()
+        method.loss(stream.at(0, 0.0).encoded(method.encode)).value.backward()
     total = sum(float(p.grad.abs().sum()) for p in method.backbone.parameters() if p.grad is not None)
     assert (total == 0) if method.frozen_backbone else (total > 0)
 
@@ -230,7 +231,7 @@ def test_a_few_steps_lower_the_loss_and_beat_chance(case):
     method.train()
 
     def loss(step: int) -> Tensor:
-        return sum(method.loss(stream.at(step, 0.0).encoded(method.encode)) for stream in streams)
+        return sum(method.loss(stream.at(step, 0.0).encoded(method.encode)).value for stream in streams)
 
     def unseen() -> float:
         return sum(float(loss(step).detach()) for step in range(100, 104))
@@ -282,11 +283,11 @@ def test_a_killed_run_resumes_bit_for_bit(name, built, tmp_path, monkeypatch):
 
 def _die_in_the_second(epoch, trainer, stage, optimizer, progress, *rest):
     if progress.epoch == 1:
-        trainer._steps(stage, optimizer, 1, rest[-1])
+        trainer._steps(stage, optimizer, 1, rest[-1], EpochLosses(trainer._device))
         raise _Killed
     return epoch(trainer, stage, optimizer, progress, *rest)
 
 
 def test_what_may_be_other_at_test_is_an_argument():
     for name, arguments in schemas().methods.items():
-        assert set(registry.METHODS[name].test_arguments) <= set(arguments), name
+        assert set(registry.METHODS[name].test_arguments) <= set(arguments.defaults), name

@@ -147,7 +147,7 @@ def test_a_generation_learns_from_the_one_before():
         taught = teacher.batch_logits(Batch(teacher.encode({"image": images}), batch.labels))
     p, q = (x.div(4.0).softmax(1).double() for x in (taught, logits))
     expected = 0.5 * F.cross_entropy(logits, batch.labels) + 0.5 * 16 * (p * (p / q).log()).sum(1).mean()
-    assert math.isclose(third.loss(batch).item(), expected.item(), abs_tol=1e-5)
+    assert math.isclose(third.loss(batch).value.item(), expected.item(), abs_tol=1e-5)
 
 
 def test_meta_takes_backbone_and_pooling_of_the_classifier():

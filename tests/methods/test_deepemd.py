@@ -121,7 +121,7 @@ def test_weights_matter_to_the_gradient_unless_switched_off():
     for exact in (True, False):
         query = drawn(1, 4, 6, 3, 3, seed=1).requires_grad_()
         task = make_task({"map": drawn(1, 3, 6, 3, 3)}, {"map": query}, 3, 1)
-        deepemd(weight_grad=exact).loss(task).backward()
+        deepemd(weight_grad=exact).loss(task).value.backward()
         slopes.append(query.grad)
     assert 0.01 < (slopes[0] - slopes[1]).norm() / slopes[0].norm() < 1.5
 
@@ -129,7 +129,7 @@ def test_weights_matter_to_the_gradient_unless_switched_off():
 def test_gradients_at_the_features_are_exact():
     method = deepemd()
     support, query = drawn(1, 2, 6, 2, 2).requires_grad_(), drawn(1, 3, 6, 2, 2, seed=1).requires_grad_()
-    loss = lambda s, q: method.loss(make_task({"map": s}, {"map": q}, 2, 1))  # noqa: E731
+    loss = lambda s, q: method.loss(make_task({"map": s}, {"map": q}, 2, 1)).value  # noqa: E731
     assert torch.autograd.gradcheck(loss, [support, query], eps=1e-6, atol=1e-6, rtol=1e-4)
 
 

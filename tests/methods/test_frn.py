@@ -79,7 +79,7 @@ def test_batch_logits_reconstruct_from_the_matrices_of_the_base_classes(frn):
 
 def test_pretraining_leaves_alpha_and_beta(frn):
     method = frn()
-    method.loss(Batch({"map": drawn(3, WIDTH, SIDE, SIDE)}, torch.tensor([0, 1, 2]))).backward()
+    method.loss(Batch({"map": drawn(3, WIDTH, SIDE, SIDE)}, torch.tensor([0, 1, 2]))).value.backward()
     assert method.alpha.grad is None
     assert method.beta.grad is None
     assert method.gamma.grad.abs() > 0
@@ -97,7 +97,7 @@ def test_loss_adds_the_overlap_of_classes(frn):
         pairs = [(i, j) for i, j in np.ndindex(WAY, WAY) if i != j]
         overlaps.append(sum(((matrices[i] / norm @ (matrices[j] / norm).T) ** 2).sum() for i, j in pairs))
     plain = F.cross_entropy(method(task).flatten(0, 1), task.query_y.flatten()).item()
-    assert method.loss(task).item() == pytest.approx(plain + 0.2 * np.mean(overlaps), abs=1e-10)
+    assert method.loss(task).value.item() == pytest.approx(plain + 0.2 * np.mean(overlaps), abs=1e-10)
 
 
 def test_a_stage_takes_over_all_of_an_frn_and_the_backbone_of_others(frn):

@@ -133,7 +133,7 @@ def test_the_loss_is_the_weighted_sum_with_scaled_distances(distribution):
         weight * cross_entropy(naive(method, task, level) * scale, task.query_y)
         for level, weight, scale in zip(LEVELS, (1, 0.5, 0.5), (1, 1, 1 / 64), strict=True)
     ]
-    assert method.loss(task).item() == pytest.approx(sum(terms), abs=1e-9)
+    assert method.loss(task).value.item() == pytest.approx(sum(terms), abs=1e-9)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -141,7 +141,7 @@ def test_the_loss_is_the_weighted_sum_with_scaled_distances(distribution):
 def test_the_loss_reaches_the_graph_and_all_features(graph, fusion):
     method, task = made(graph=graph, fusion=fusion).train(), task_of()
     learned = [value.requires_grad_() for side in (task.support, task.query) for value in side.values()]
-    method.loss(task).backward()
+    method.loss(task).value.backward()
     assert all(value.grad.abs().sum() > 0 for value in learned)
     own = {name: p for name, p in method.named_parameters() if not name.startswith("backbone.")}
     assert all(p.grad.abs().sum() > 0 for p in own.values())
@@ -194,7 +194,7 @@ def test_learned_fusion_is_batch_norm_and_a_dilated_convolution(levels):
             column = (column - column.mean()) / (column.var(correction=0) + norm.eps).sqrt()
             expected[..., n] += weights[number] * (norm.weight[at] * column + norm.bias[at]).detach()
     torch.testing.assert_close(method(task).detach(), expected, rtol=0, atol=1e-10)
-    assert method.loss(task).item() == pytest.approx(
+    assert method.loss(task).value.item() == pytest.approx(
         F.cross_entropy(expected.flatten(0, 1), task.query_y.flatten()).item(), abs=1e-10
     )
     assert not method.class_symmetric

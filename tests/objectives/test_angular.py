@@ -34,26 +34,26 @@ def test_arcface_adds_the_margin_to_the_angle(margin):
         inside = a > -math.cos(margin)
         return math.cos(math.acos(a) + margin) if inside else a - margin * math.sin(margin)
 
-    found = ArcFace(margin=margin)(12 * cosines, labels, 12.0)
+    found = ArcFace(margin=margin)(12 * cosines, labels, 12.0).value
     assert found.item() == pytest.approx(naive(cosines, labels, 12, change), abs=1e-9)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.35])
 def test_cosface_takes_the_margin_from_the_cosine(margin):
     cosines, labels = drawn()
-    found = CosFace(margin=margin)(12 * cosines, labels, 12.0)
+    found = CosFace(margin=margin)(12 * cosines, labels, 12.0).value
     assert found.item() == pytest.approx(naive(cosines, labels, 12, lambda a: a - margin), abs=1e-9)
-    assert found == NegMarginLoss(margin=margin)(12 * cosines, labels, 12.0)
+    assert found == NegMarginLoss(margin=margin)(12 * cosines, labels, 12.0).value
 
 
 def test_arcface_has_finite_gradients_at_both_ends():
     cosines = torch.tensor([[1.0, 0.2], [-1.0, 0.3]], requires_grad=True)
-    ArcFace()(10 * cosines, torch.tensor([0, 0]), 10.0).backward()
+    ArcFace()(10 * cosines, torch.tensor([0, 0]), 10.0).value.backward()
     assert cosines.grad.isfinite().all()
 
 
 def test_no_margin_is_cross_entropy():
     cosines, labels = drawn()
     expected = F.cross_entropy(5 * cosines, labels)
-    torch.testing.assert_close(ArcFace(margin=0.0)(5 * cosines, labels, 5.0), expected)
-    torch.testing.assert_close(CosFace(margin=0.0)(5 * cosines, labels, 5.0), expected)
+    torch.testing.assert_close(ArcFace(margin=0.0)(5 * cosines, labels, 5.0).value, expected)
+    torch.testing.assert_close(CosFace(margin=0.0)(5 * cosines, labels, 5.0).value, expected)

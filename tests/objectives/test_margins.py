@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core.engine.epoch_losses import EpochLosses
 from core.errors import UserError
 from core.objectives.angular import ArcFace, CosFace
 from core.objectives.margins import (
@@ -94,14 +95,14 @@ def test_the_diagonal_goes_and_comes_back():
 def test_naml_is_equation_2(margin):
     z, y, words = case()
     table = [[[margin] * 5] * 5] * 3
-    assert NaiveMargin(margin=margin)(z, y).item() == pytest.approx(equation_1(z, y, table), abs=1e-11)
-    assert torch.equal(NaiveMargin(margin=margin)(z, y, 3.0, words), NaiveMargin(margin=margin)(z, y))
+    assert NaiveMargin(margin=margin)(z, y).value.item() == pytest.approx(equation_1(z, y, table), abs=1e-11)
+    assert torch.equal(NaiveMargin(margin=margin)(z, y, 3.0, words).value, NaiveMargin(margin=margin)(z, y).value)
 
 
 def test_craml_is_equation_3():
     z, y, words = case()
     table = [[[1.5 * s - 0.2 for s in row] for row in similarities(task)] for task in words.tolist()]
-    found = ClassRelevantMargin(alpha=1.5, beta=-0.2).double()(z, y, 1.0, words)
+    found = ClassRelevantMargin(alpha=1.5, beta=-0.2).double()(z, y, 1.0, words).value
     assert found.item() == pytest.approx(equation_1(z, y, table), abs=1e-7)  # alpha was a float32
 
 
@@ -113,26 +114,26 @@ def test_traml_is_equation_5(order):
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
         torch.nn.init.normal_(norm.bias, std=0.3)
     table = generated(loss.generator, [similarities(task) for task in words.tolist()], order)
-    assert loss(z, y, 1.0, words).item() == pytest.approx(equation_1(z, y, table), abs=1e-10)
+    assert loss(z, y, 1.0, words).value.item() == pytest.approx(equation_1(z, y, table), abs=1e-10)
 
 
 def test_no_margin_is_cross_entropy():
     z, y, words = case()
     expected = F.cross_entropy(z.flatten(0, 1), y.flatten())
     for loss in (NaiveMargin(margin=0.0), ClassRelevantMargin(alpha=0.0, beta=0.0), traml(alpha=0.0, beta=0.0)):
-        assert torch.equal(loss(z, y, 1.0, words), expected)
+        assert torch.equal(loss(z, y, 1.0, words).value, expected)
 
 
 def test_naml_takes_its_margin_from_the_target_and_is_cosface():
     z, y, _ = case()
     target = F.one_hot(y, 5).double()
     torch.testing.assert_close(
-        NaiveMargin(margin=0.6)(z, y), F.cross_entropy((z - 0.6 * target).flatten(0, 1), y.flatten()), **EXACT
+        NaiveMargin(margin=0.6)(z, y).value, F.cross_entropy((z - 0.6 * target).flatten(0, 1), y.flatten()), **EXACT
     )
     cosines = z.tanh()
-    naive = NaiveMargin(margin=12 * 0.15)(12 * cosines, y)
-    torch.testing.assert_close(CosFace(margin=0.15)(12 * cosines, y, 12.0), naive, **EXACT)
-    torch.testing.assert_close(NegMarginLoss(margin=0.15)(12 * cosines, y, 12.0), naive, **EXACT)
+    naive = NaiveMargin(margin=12 * 0.15)(12 * cosines, y).value
+    torch.testing.assert_close(CosFace(margin=0.15)(12 * cosines, y, 12.0).value, naive, **EXACT)
+    torch.testing.assert_close(NegMarginLoss(margin=0.15)(12 * cosines, y, 12.0).value, naive, **EXACT)
 
 
 @pytest.mark.parametrize("ways", [2, 5, 389])
@@ -140,7 +141,7 @@ def test_naml_takes_its_margin_from_the_target_and_is_cosface():
 def test_any_number_of_classes(ways, order):
     loss = traml(ways, order=order)
     z, y, words = case(1, 40, ways, 100)
-    found = loss(z, y, 1.0, words)
+    found = loss(z, y, 1.0, words).value
     found.backward()
     assert found.isfinite()
     assert found >= F.cross_entropy(z[0], y[0])  # margins are not negative
@@ -151,15 +152,15 @@ def test_any_number_of_classes(ways, order):
 def test_a_batch_is_a_task_without_its_axis(make):
     z, y, words = case(1, 40, 5)
     loss = make()
-    torch.testing.assert_close(loss(z[0], y[0], 1.0, words[0]), loss(z, y, 1.0, words), **EXACT)
+    torch.testing.assert_close(loss(z[0], y[0], 1.0, words[0]).value, loss(z, y, 1.0, words).value, **EXACT)
 
 
 @pytest.mark.parametrize("make", [NaiveMargin, lambda: ClassRelevantMargin().double(), lambda: traml().eval()])
 def test_tasks_at_once_are_the_mean_of_tasks_alone(make):
     z, y, words = case()
     loss = make()
-    alone = [loss(z[t : t + 1], y[t : t + 1], 1.0, words[t : t + 1]) for t in range(3)]
-    torch.testing.assert_close(loss(z, y, 1.0, words), torch.stack(alone).mean(), **EXACT)
+    alone = [loss(z[t : t + 1], y[t : t + 1], 1.0, words[t : t + 1]).value for t in range(3)]
+    torch.testing.assert_close(loss(z, y, 1.0, words).value, torch.stack(alone).mean(), **EXACT)
 
 
 def test_rows_of_all_tasks_pass_batch_norm_once_and_together():
@@ -180,20 +181,20 @@ def test_sorted_traml_is_equivariant_and_plain_traml_is_not(training):
     for name, same in (("sorted", True), ("class", False)):
         loss = traml(order=name).train(training)
         other = copy.deepcopy(loss)
-        found = other(z[..., order], label[y], 1.0, words[:, order])
-        assert torch.isclose(loss(z, y, 1.0, words), found, **EXACT) == same
+        found = other(z[..., order], label[y], 1.0, words[:, order]).value
+        assert torch.isclose(loss(z, y, 1.0, words).value, found, **EXACT) == same
 
 
 def test_margins_and_logits_have_slopes_of_the_known_sign():
     z, y, words = case()
     loss = ClassRelevantMargin(learn="joint").double()
-    loss(z, y, 1.0, words).backward()
+    loss(z, y, 1.0, words).value.backward()
     assert loss.line.grad[1] > 0  # beta: a step of descent lowers it
     last = traml(learn="joint", beta=1.0)
-    last(z, y, 1.0, words).backward()
+    last(z, y, 1.0, words).value.backward()
     assert (last.generator[4].bias.grad > 0).all()
     z.requires_grad_()
-    NaiveMargin(margin=1.0)(z, y).backward()
+    NaiveMargin(margin=1.0)(z, y).value.backward()
     slope = z.grad.gather(2, y[..., None])
     assert (slope < 0).all()
     assert (z.grad.sum() - slope.sum()) > 0
@@ -206,9 +207,9 @@ def test_gradients(order):
     z.requires_grad_()
     loss = traml(4, order=order, beta=1.0)  # away from the corner of the last ReLU
     loss.eval()
-    assert torch.autograd.gradcheck(lambda a, b: loss(a, y, 1.0, b), (z, words))
+    assert torch.autograd.gradcheck(lambda a, b: loss(a, y, 1.0, b).value, (z, words))
     line = ClassRelevantMargin(learn="joint").double()
-    assert torch.autograd.gradcheck(lambda a, b: line(a, y, 1.0, b), (z, words))
+    assert torch.autograd.gradcheck(lambda a, b: line(a, y, 1.0, b).value, (z, words))
 
 
 def test_what_learns():
@@ -216,7 +217,7 @@ def test_what_learns():
     counts = {}
     for learn in ("fixed", "joint"):
         craml, with_g = ClassRelevantMargin(learn=learn, rate=0.1), traml(learn=learn, rate=0.1)
-        with_g(z, y, 1.0, words).backward()
+        with_g(z, y, 1.0, words).value.backward()
         assert with_g.generator[0].weight.grad.abs().sum() > 0
         for loss in (craml, with_g):
             groups = loss.param_groups(0.5)
@@ -228,12 +229,13 @@ def test_what_learns():
     assert NaiveMargin().param_groups(1.0) == []
 
 
-def test_the_curves_show_the_margins_since_the_last_call():
+def test_the_curves_show_the_margins_of_an_epoch():
     z, y, words = case()
     loss = ClassRelevantMargin(alpha=2.0, beta=1.0).double()
     assert loss.scalars() == {"alpha": 2.0, "beta": 1.0}
-    loss(z, y, 1.0, words[:1].expand(3, -1, -1))
-    loss(z, y, 1.0, words[1:2].expand(3, -1, -1))
+    epoch = EpochLosses(torch.device("cpu"))
+    epoch.add(loss(z, y, 1.0, words[:1].expand(3, -1, -1)))
+    epoch.add(loss(z, y, 1.0, words[1:2].expand(3, -1, -1)))
     rivals = [
         2 * s + 1
         for t in (0, 1)
@@ -241,19 +243,18 @@ def test_the_curves_show_the_margins_since_the_last_call():
         for j, s in enumerate(row)
         if i != j
     ]
-    found = loss.scalars()
+    found = epoch.scalars()
     assert found["margin_mean"] == pytest.approx(sum(rivals) / len(rivals))
     assert (found["margin_min"], found["margin_max"]) == (pytest.approx(min(rivals)), pytest.approx(max(rivals)))
     assert "margin_mean" not in loss.scalars()
-    loss.eval()(z, y, 1.0, words)
-    assert "margin_mean" not in loss.scalars()
+    assert not EpochLosses(torch.device("cpu")).scalars()
 
 
 def test_a_zero_vector_is_like_no_other():
     z, y, words = case()
     words[:, 1:] = 0
     loss = ClassRelevantMargin(alpha=3.0, beta=0.5).double()
-    assert loss(z, y, 1.0, words) == NaiveMargin(margin=0.5)(z, y)
+    assert loss(z, y, 1.0, words).value == NaiveMargin(margin=0.5)(z, y).value
 
 
 @pytest.mark.parametrize("scale", [0.5, 10.0, 64.0])
@@ -261,7 +262,7 @@ def test_arcface_survives_any_scale_and_cosine(scale):
     cosines = torch.tensor([[1.0, -1.0, 0.3], [-1.0, 1.0, 1.0], [1.0000001, 0.0, -0.2]], requires_grad=True)
     learned = torch.tensor(scale, requires_grad=True)
     for loss in (ArcFace(margin=0.3), CosFace(margin=0.2)):
-        loss(learned * cosines, torch.tensor([0, 0, 0]), learned).backward()
+        loss(learned * cosines, torch.tensor([0, 0, 0]), learned).value.backward()
     assert cosines.grad.isfinite().all()
     assert learned.grad.isfinite()
 

@@ -22,7 +22,7 @@ def test_a_training_step_of_any_margin_on_any_episodic_method(glyphs, method, ob
     made = build_method(builder, stage).train()
     (stream,) = build_streams(builder, stage, made)
     task = stream.at(0, 0.0).encoded(made.encode)
-    loss = made.loss(task)
+    loss = made.loss(task).value
     loss.backward()
     assert loss.isfinite()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in made.backbone.parameters())

@@ -105,7 +105,7 @@ def heads():
     ("arguments", "says"),
     [
         (["--methods", "own,Learned"], "Learned, which has learned parameters outside the backbone (temperature)"),
-        (["--methods", "MetaBaseline"], "MetaBaseline, which has learned parameters outside the backbone (tau)"),
+        (["--methods", "MetaBaseline"], "MetaBaseline, which has learned parameters outside the backbone (scale)"),
         (["--methods", "Mapped"], "Mapped, which needs the feature 'map', but ProtoNet encodes vector"),
         (["--methods", "MAML", "BACKBONE.ARGS.norm=running"], "METHOD.NAME is MAML"),
         (["--methods", "ProtNet"], "did you mean ProtoNet?"),

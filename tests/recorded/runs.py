@@ -51,6 +51,10 @@ RUNS = {
     "MAML": ("MAML", EPISODES, []),
 }
 
+# What recordings made with earlier code lack: names that parameters have now, and curves that were added.
+RENAMED = {"MetaBaseline": {"tau": "scale"}}
+ADDED = {"MetaBaseline": {"scale"}}
+
 
 def commands(checkout: Path, folder: Path, data: Path, name: str) -> list[list[str]]:
     """The command lines of one run: training without its evaluation, then the evaluation."""
@@ -79,10 +83,13 @@ def content(file: Path):
 
     if file.suffix == ".pth":
         saved = torch.load(file, weights_only=True)
+        renamed = RENAMED.get(saved["meta"]["method"]["NAME"], {})
+        saved["method"] = {renamed.get(name, name): value for name, value in saved["method"].items()}
         return {name: saved[name] for name in ("method", "optimizer", "progress", "epoch", "val") if name in saved}
     if file.name == "metrics.jsonl":
         records = [json.loads(line) for line in file.read_text().splitlines()]
-        return [{key: value for key, value in r.items() if key != "steps_per_second"} for r in records]
+        skipped = {"steps_per_second", *ADDED.get(file.parent.name, ())}
+        return [{key: value for key, value in r.items() if key not in skipped} for r in records]
     if file.suffix == ".json":
         saved = json.loads(file.read_text())
         return {key: v for key, v in saved.items() if key not in ("seconds", "checkpoint_sha256", "device", "threads")}

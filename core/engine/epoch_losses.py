@@ -1,0 +1,41 @@
+"""The losses of an epoch, counted and reduced to the numbers of its record."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..objectives.loss import Loss
+
+REDUCED = {"mean": torch.mean, "min": torch.amin, "max": torch.amax, "last": lambda column: column[-1]}
+
+
+class EpochLosses:
+    """Adds up what the losses of the steps of an epoch say. Nothing is read from the device before the end."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._correct, self._answers = torch.zeros((), dtype=torch.long, device=device), 0
+        # Rows of measurements [calls, scalars], by the names of the scalars and how each is reduced.
+        self._rows: dict[tuple[tuple[str, str], ...], list[Tensor]] = {}
+
+    def add(self, loss: Loss) -> None:
+        """Count the right answers of a loss, and keep its measurements."""
+        if loss.logits is not None:
+            self._correct += (loss.logits.detach().argmax(-1) == loss.y).sum()
+            self._answers += loss.y.numel()
+        if loss.scalars:
+            columns = tuple((name, scalar.over) for name, scalar in loss.scalars.items())
+            row = torch.stack([scalar.value.detach().reshape(-1) for scalar in loss.scalars.values()], dim=1)
+            self._rows.setdefault(columns, []).append(row)
+
+    def train_accuracy(self) -> dict[str, float]:
+        """Percent of right answers in training; nothing where no loss had any."""
+        return {"train_accuracy": 100 * int(self._correct) / self._answers} if self._answers else {}
+
+    def scalars(self) -> dict[str, float]:
+        """Every measurement over all its calls in the epoch."""
+        return {
+            name: float(REDUCED[over](column))
+            for columns, rows in self._rows.items()
+            for (name, over), column in zip(columns, torch.cat(rows).unbind(1), strict=True)
+        }

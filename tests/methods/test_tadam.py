@@ -1,0 +1,101 @@
+"""TADAM against its equations, one image at a time."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from core.backbones.conv4 import Conv4
+from core.backbones.resnet12 import ResNet12
+from core.backbones.resnet12t import ResNet12T
+from core.episode import Batch, DataInfo
+from core.errors import UserError
+from core.methods.protonet import ProtoNet
+from core.methods.tadam import TADAM, SkipLayers
+from core.ops.groups import class_mean
+from tests.helpers import make_task
+from tests.methods.small import drawn
+
+INFO = DataInfo(n_base=6, image_size=16, way=3)
+
+
+def tadam(backbone=None, **options):
+    torch.manual_seed(0)
+    return TADAM(backbone or ResNet12T(16, "native", width=3), INFO, **options).double()
+
+
+def pixel_task(tasks=2, way=3, shot=2, queries=6):
+    support, query = drawn(tasks, way * shot, 3, 16, 16), drawn(tasks, queries, 3, 16, 16, seed=1)
+    return make_task({"image": support}, {"image": query}, way, shot)
+
+
+@pytest.mark.parametrize("network", [Conv4, ResNet12T])
+def test_tadam(network):
+    method = tadam(network(16, "native", width=3)).eval()
+    task = pixel_task()
+    nn.init.normal_(method.condition.multipliers)
+    found = method(task)
+    for t in range(2):
+        plain = method.backbone(task.support["image"][t])["vector"]
+        prototypes = torch.stack([plain[2 * n : 2 * n + 2].mean(0) for n in range(3)])
+        embedding = prototypes.mean(0)
+        film = []
+        for (gain, offset), (g0, b0) in zip(method.condition.networks, method.condition.multipliers, strict=True):
+            gamma, beta = (
+                (lambda h: (lambda k: k + net.last(k))(h + F.silu(net.middle(h))))(F.silu(net.project(embedding)))
+                for net in (gain, offset)
+            )
+            film.append((1 + g0 * gamma, b0 * beta))
+
+        def conditioned(image, film=film):
+            return method.backbone(image[None], [(g[None], b[None]) for g, b in film])["vector"][0]
+
+        shots = torch.stack([conditioned(image) for image in task.support["image"][t]])
+        for q, image in enumerate(task.query["image"][t]):
+            for n in range(3):
+                distance = (conditioned(image) - shots[2 * n : 2 * n + 2].mean(0)).norm()
+                assert found[t, q, n].item() == pytest.approx(-7.5 * distance.item(), abs=1e-8)
+
+
+def test_tadam_starts_as_a_scaled_protonet():
+    method, task = tadam(scale=3.0).eval(), pixel_task()
+    vectors = task.encoded(lambda pixels: {"vector": method._vectors(pixels["image"])})
+    expected = ProtoNet(method.backbone, INFO, metric="euclidean", scale=3.0)(vectors)
+    torch.testing.assert_close(method(task), expected)
+    assert class_mean(vectors, "vector").shape == (2, 3, 24)
+
+
+def test_tadam_in_blocks_of_tasks(monkeypatch):
+    method, task = tadam().eval(), pixel_task(tasks=5)
+    nn.init.normal_(method.condition.multipliers)
+    with torch.no_grad():
+        whole = method(task)
+        monkeypatch.setattr("core.methods.tadam.PIXELS_AT_ONCE", 16 * 16 * 12 * 2)
+        torch.testing.assert_close(method(task), whole)
+
+
+@pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.9), (0.049, 0.9), (0.05, 0.81), (0.99, 0.9**20)])
+def test_tadam_weighs_its_auxiliary_task(progress, weight):
+    method = tadam().eval()
+    batch = Batch({"image": drawn(4, 3, 16, 16)}, torch.tensor([0, 5, 2, 2]), progress)
+    logits = method.classifier(method.backbone(batch.inputs["image"])["vector"])
+    torch.testing.assert_close(method.loss(batch).value, weight * F.cross_entropy(logits, batch.labels))
+
+
+def test_tadam_learns_its_multipliers_under_a_decay_of_their_own():
+    method, task = tadam(multiplier_decay=0.3).train(), pixel_task()
+    rest, multipliers = method.param_groups(0.1)
+    assert [p is method.condition.multipliers for p in multipliers["params"]] == [True]
+    assert multipliers["weight_decay"] == 0.3
+    assert len(rest["params"]) == len(list(method.parameters())) - 1
+    method.loss(task).value.backward()
+    assert method.condition.multipliers.grad.abs().sum() > 0
+
+
+def test_tadam_refuses_a_backbone_that_no_task_conditions():
+    with pytest.raises(UserError, match=r"^METHOD\.NAME is TADAM, but no task can condition .* ResNet12; choose"):
+        tadam(ResNet12(16, "native"))
+
+
+def test_skip_layers_have_the_width_of_the_convolution():
+    assert SkipLayers(5, 3)(torch.zeros(2, 5)).shape == (2, 3)

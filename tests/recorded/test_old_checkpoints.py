@@ -1,0 +1,37 @@
+"""Checkpoints written before names changed still load, and give the answers that they gave then.
+
+Each file of old/ was trained for four steps on Glyphs at width 4; correct.json holds the right answers of its first 20
+test episodes, as the code that wrote it counted them.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from core.build.builder import Builder
+
+from core.engine import checkpoint
+from core.engine.selection import refuse_other_network
+from core.make import load_config
+
+OLD = Path(__file__).parent / "old"
+CORRECT = json.loads((OLD / "correct.json").read_text())
+ARGUMENTS = {
+    "AM3": ["METHOD.ARGS.hidden=16"],
+    "MetaBaseline": ["METHOD.ARGS.tau=10"],  # the former name of its scale
+    "NegMargin_learned": ["METHOD.ARGS.learn_scale=true"],
+    "ProtoNet_learned": ["METHOD.ARGS.learn_scale=true"],
+}
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_an_old_checkpoint_gives_its_recorded_answers(name, glyphs):
+    file = OLD / f"{name}.pth"
+    keys = [f"DATASET.ROOT={glyphs}", "BACKBONE.ARGS.width=4", *ARGUMENTS.get(name, [])]
+    cfg = load_config(f"configs/Glyphs/{name.removesuffix('_learned')}_N5K1_C4.yaml", keys).cfg
+    builder = Builder(cfg, torch.device("cpu"))
+    method, saved = builder.method(), checkpoint.load(file)
+    checkpoint.restore_for_test(method, saved["method"], file)
+    refuse_other_network(builder.meta(cfg.STAGES[-1]), saved["meta"], file)
+    assert builder.evaluator("test").run(method, 20).correct.tolist() == CORRECT[name]

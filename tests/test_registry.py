@@ -1,0 +1,93 @@
+"""Registered classes, their arguments, and the words that these may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from core.errors import UserError
+from core.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Side = Literal[3, 7]
+
+
+@pytest.fixture
+def registry():
+    return Registry("METHOD.NAME")
+
+
+class Head:
+    def __init__(
+        self, width: int, *, metric: Literal["squared", "cosine"] = "squared", file: Path | None = None
+    ) -> None:
+        self.width, self.metric, self.file = width, metric, file
+
+
+class Stem(Head):
+    def __init__(self, width: int, *, side: Side = 3, **more) -> None:
+        super().__init__(width, **more)
+        self.side = side
+
+
+class Fixed(Head):
+    """Its choices are its own; those of its parent are not its arguments."""
+
+    renamed = {"k": "scale", "old": "metric"}
+
+    def __init__(self, width: int, *, scale: float = 1.0) -> None:
+        super().__init__(width, metric="cosine")
+
+
+def test_arguments_are_the_keyword_only_ones_with_those_handed_to_the_parent(registry):
+    registry.register("Stem")(Stem)
+    arguments = registry.arguments("stem")
+    assert arguments.defaults == {"side": 3, "metric": "squared", "file": None}
+    assert arguments.choices == {"side": (3, 7), "metric": ("squared", "cosine")}
+
+
+def test_a_class_without_more_takes_no_arguments_of_its_parent(registry):
+    registry.register("Fixed")(Fixed)
+    arguments = registry.arguments("Fixed")
+    assert arguments.defaults == {"scale": 1.0}
+    assert arguments.choices == {}
+    assert arguments.renamed == {"k": "scale"}  # `metric` is no argument here
+    assert Fixed(3).metric == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"metric": "cosin"}, "METHOD.ARGS.metric is 'cosin', which is not one of: squared, cosine (did you mean cosi"),
+        ({"metric": "x"}, "METHOD.ARGS.metric is 'x', which is not one of: squared, cosine."),
+        ({"side": 5}, "METHOD.ARGS.side is 5, which is not one of: 3, 7."),
+    ],
+)
+def test_a_constructor_refuses_a_word_that_is_no_choice(registry, value, said):
+    made = registry.register("Made")(type("Made", (Stem,), {}))
+    assert made(4, side=7, metric="cosine").side == 7
+    with pytest.raises(UserError) as caught:
+        made(4, **value)
+    assert str(caught.value).startswith(said)
+
+
+def test_parents_and_signatures_stay_what_they_are(registry):
+    enter: Callable = registry.register("Made")
+    made = enter(type("Made", (Head,), {}))
+    assert made.name == "Made"
+    assert Head(4, metric="x").metric == "x"  # Head itself is not registered
+    with pytest.raises(TypeError):
+        made(4, unknown=1)
+
+
+def test_names_are_found_whatever_their_case_and_refused_with_the_nearest(registry):
+    registry.register("Fixed")(type("Fixed", (Head,), {}))
+    assert registry["fIXED"].name == "Fixed"
+    with pytest.raises(UserError, match=r"METHOD.NAME is 'Fixd', which is not one of: Fixed \(did you mean Fixed\?\)"):
+        registry["Fixd"]
+    with pytest.raises(ValueError, match="registered twice"):
+        registry.register("fixed")(type("Again", (Head,), {}))
