@@ -72,33 +72,33 @@ class _Progress:
 
 
 class Trainer:
-    """Runs the stages of a config in order; each starts from what the one before it selected.
+    """Runs the stages of a config in order; each starts from the checkpoint that the stage before it selected.
 
-    A stage other than the last is kept under checkpoint/pretrained/ by a name that hashes everything that shaped it,
-    and reused by every config that asks for the same one.
+    The checkpoint of a stage before the last is kept under checkpoint/pretrained/. Its name is a hash of everything
+    that shaped it, and every config with the same stage reuses it.
     """
 
     def __init__(self, stages: Sequence[Stage], run: RunFolder, device: torch.device) -> None:
         self._stages, self._run, self._device = stages, run, device
 
     def rehearse(self) -> None:
-        """Validate every stage on one episode: what cannot work is said before anything is written."""
+        """Validate every stage on one episode, so that what cannot work fails before anything is written."""
         with bars.hidden():
             for stage in self._stages:
                 stage.evaluator.run(stage.method, 1)
 
     def fit(self) -> Path:
         """Train what is not trained yet; returns the checkpoint that the last stage selected."""
-        held = checkpoint.load(self._run.last) if self._run.last.is_file() else None
-        records = held["progress"]["records"] if held is not None else 0
+        last = checkpoint.load(self._run.last) if self._run.last.is_file() else None
+        records = last["progress"]["records"] if last is not None else 0
         previous: Method | None = None
         for stage in self._stages:
             selected = stage.shared
             if selected is not None and selected.is_file():
                 log.info("stage %s: reusing %s", stage.name, selected)
             else:
-                here = held if held is not None and held["meta"]["stage"] == stage.name else None
-                records = self._train(stage, previous, here, records)
+                unfinished = last if last is not None and last["meta"]["stage"] == stage.name else None
+                records = self._train(stage, previous, unfinished, records)
                 selected = self._share(stage)
             checkpoint.restore(stage.method, checkpoint.load(selected)["method"], selected)
             previous = stage.method
@@ -111,8 +111,8 @@ class Trainer:
         stage.shared.parent.mkdir(parents=True, exist_ok=True)
         return stage.best.replace(stage.shared)
 
-    def _train(self, stage: Stage, previous: Method | None, held: dict[str, Any] | None, records: int) -> int:
-        """Run one stage from its start, or from the epoch that last.pth holds.
+    def _train(self, stage: Stage, previous: Method | None, unfinished: dict[str, Any] | None, records: int) -> int:
+        """Run one stage from its start, or from the epoch at which `unfinished`, the content of last.pth, was saved.
 
         `records` counts the lines of metrics.jsonl that earlier stages wrote; returns how many there are afterwards.
         """
@@ -124,10 +124,10 @@ class Trainer:
         method.to(self._device)
         optimizer = stage.recipe.optimizer(method.param_groups(stage.recipe.lr))
         progress = _Progress(records=records)
-        if held is not None:
-            checkpoint.restore(method, held["method"], self._run.last)
-            optimizer.load_state_dict(held["optimizer"])
-            progress = _Progress(**held["progress"])
+        if unfinished is not None:
+            checkpoint.restore(method, unfinished["method"], self._run.last)
+            optimizer.load_state_dict(unfinished["optimizer"])
+            progress = _Progress(**unfinished["progress"])
             log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
         scalars = Scalars(self._run, progress.records, progress.epoch * stage.steps)
         total = stage.epochs * stage.steps
@@ -175,7 +175,7 @@ class Trainer:
     def _steps(
         self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: tqdm, losses: EpochLosses
     ) -> float:
-        """The steps of one epoch; returns their mean loss."""
+        """Take the steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
         _train_mode(method, stage.frozen_bn, stage.dropout)
         total = torch.zeros((), device=self._device)
@@ -209,7 +209,7 @@ class Trainer:
 
 
 def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
-    """Training mode; the backbone's batch-norm keeps the statistics it came with, or it drops nothing, where asked."""
+    """Set training mode, but keep the backbone's batch-norm statistics if `frozen_bn`, and drop nothing unless `dropout`."""
     method.train()
     if frozen_bn:
         for module in method.backbone.modules():

@@ -31,10 +31,10 @@ class Method(nn.Module):
         cosine_logits    logits / scale are cosines, so that objectives on angles may be used
         base_from_means  `base_logits` reads the base classes' means, which are therefore computed
         loss_over_base   the loss of an episode is over all base classes, in their order
+        transductive     a query's logits depend on the other queries, which are therefore never split into parts
 
     Others are promises. They are reported and tested, and nothing depends on them:
 
-        transductive     a query's logits depend on the other queries
         class_symmetric  permuting the classes permutes the logits
         order_free       permuting the supports of a class changes nothing
         frozen_backbone  no gradient reaches the backbone

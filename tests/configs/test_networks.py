@@ -58,7 +58,7 @@ def train_and_evaluate(cfg):
     for stage in cfg.STAGES:
         method = make_method(cfg, stage, info(cfg, way=2))
         items = {"episodes": [task], "batches": [batch], "both": [task, batch]}[cfg.STAGE[stage].STREAM]
-        loss = sum(method.loss(item.encoded(method.encode)) for item in items)
+        loss = sum(method.loss(item.encoded(method.encode)).value for item in items)
         loss.backward()
         assert loss.isfinite()
         with torch.no_grad():
