@@ -209,7 +209,7 @@ class Trainer:
 
 
 def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
-    """Set training mode, but keep the backbone's batch-norm statistics if `frozen_bn`, and drop nothing unless `dropout`."""
+    """Set training mode; `frozen_bn` keeps the backbone's batch-norm statistics, without `dropout` it drops nothing."""
     method.train()
     if frozen_bn:
         for module in method.backbone.modules():

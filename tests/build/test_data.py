@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from core.build.data import Data
-from core.build.identity import stage_key
 from core.build.networks import build_method, data_info
 from core.errors import UserError
 from core.make import load_config
@@ -18,11 +17,6 @@ CPU = torch.device("cpu")
 
 def builder(cfg, *overrides):
     return Data(load_config(str(cfg), overrides).cfg, CPU)
-
-
-def key(data):
-    methods = {stage: build_method(data, stage) for stage in data.cfg.STAGES}
-    return stage_key(data, methods, "base")
 
 
 def test_word_vectors_come_from_the_file_when_they_are_read(space, tmp_path):
@@ -43,15 +37,8 @@ def test_word_vectors_come_from_the_file_when_they_are_read(space, tmp_path):
     assert (mapped == mapped[0]).all()
 
 
-def test_word_vectors_and_held_out_images_are_part_of_the_stage_key(space, tmp_path):
-    cfg = space.config(TWO_STAGES, "Two.yaml")
-    file = tmp_path / "vectors.txt"
-    file.write_text("".join(f"{split}{c} {c} 1\n" for split in ("train", "val", "test") for c in range(8)))
-    plain, held = builder(cfg), builder(cfg, "DATASET.BASE_HOLDOUT=4")
-    naming = [cfg, f"DATASET.SEMANTICS={file}", "STAGE.base.OBJECTIVE.NAME=traml"]
-    words, silent = builder(*naming), builder(*naming[:2])
-    assert len({key(data) for data in (plain, held, words)}) == 3
-    assert key(silent) == key(plain)  # no method reads them
+def test_held_out_images_are_base_images(space):
+    held = builder(space.config(TWO_STAGES, "Two.yaml"), "DATASET.BASE_HOLDOUT=4")
     assert held.split("train").counts.tolist() == [16] * 8
     assert held.split("test").counts.tolist() == [20] * 6
     assert len(held.pixels("train")) == 8 * 16

@@ -3,10 +3,6 @@
 import pytest
 import torch
 
-from core.build.data import Data
-from core.build.identity import stage_key
-from core.build.networks import build_method
-from core.make import load_config
 from tests.workspace import PROTONET, TWO_STAGES, best, interrupt_in, metrics, same_run
 
 
@@ -79,36 +75,6 @@ def test_reused_first_stage_gives_the_same_second(space):
     cfg = space.config(TWO_STAGES, "Two.yaml")
     first, second = (torch.load(best(space.train(cfg, tag=tag)), weights_only=True) for tag in ("a", "b"))
     assert all(torch.equal(first["method"][name], second["method"][name]) for name in first["method"])
-
-
-def name_of_base(cfg, *overrides):
-    data = Data(load_config(cfg, overrides).cfg, torch.device("cpu"))
-    methods = {stage: build_method(data, stage) for stage in data.cfg.STAGES}
-    return stage_key(data, methods, "base")
-
-
-@pytest.mark.parametrize(
-    ("override", "reused"),
-    [
-        ("STAGE.base.OPTIM.LR=0.01", False),
-        ("STAGE.base.AUGMENT=[]", False),
-        ("STAGE.base.ARGS.scale=5", False),
-        ("BACKBONE.ARGS.width=4", False),
-        ("SEED=1", False),
-        ("TASK.VAL.SHOT=2", False),
-        ("STAGE.base.VAL.SHOT=2", False),
-        ("STAGE.base.DROPOUT=false", False),
-        ("TASK.TRAIN.SHOT=2", True),
-        ("STAGE.meta.VAL.SHOT=2", True),
-        ("STAGE.meta.OPTIM.LR=0.01", True),
-        ("EVAL.EPISODES=30", True),
-        ("EVAL.BATCH=8", True),
-        ("TASK={TEST: {SHOT: 2}, VAL: {SHOT: 1}, TRAIN: {SHOT: 1}}", True),
-    ],
-)
-def test_everything_that_shapes_a_stage_and_nothing_else_names_it(space, override, reused):
-    cfg = space.config(TWO_STAGES, "Two.yaml")
-    assert (name_of_base(cfg, override) == name_of_base(cfg)) == reused
 
 
 def test_stages_with_validations_of_their_own_share_the_first_between_shots(space):

@@ -1,4 +1,4 @@
-"""A stage may draw a task and a batch each step, and add their losses."""
+"""The loop: a step may see a task and a batch, and a stage decides what its backbone drops."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import torch
 import yaml
 from torch import nn
 
+from core.backbones.resnet12 import DropBlock
 from core.build.data import Data
+from core.build.networks import build_method
 from core.build.training import build_trainer
+from core.engine.trainer import _train_mode
 from core.make import load_config, schemas
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
@@ -59,3 +62,19 @@ def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch):
     assert [name for name, _ in stage.method.seen] == ["Task", "Batch"] * 2
     recorded = json.loads((run.path / "metrics.jsonl").read_text())["loss"]
     assert recorded == pytest.approx(sum(loss for _, loss in stage.method.seen) / 2)
+
+
+@pytest.mark.parametrize("dropout", [True, False])
+def test_dropout_of_the_backbone_alone(tiny_root, dropout):
+    keys = ["BACKBONE.NAME=ResNet12", "BACKBONE.ARGS={drop_rate: 0.5}", f"STAGE.meta.DROPOUT={dropout}"]
+    keys += [f"DATASET.ROOT={tiny_root}", "DATASET.SIZE=16", "TASK.TEST.QUERY=3"]
+    built = Data(load_config("configs/Glyphs/MML_N5K1_C4.yaml", keys).cfg, torch.device("cpu"))
+    method = build_method(built, "meta")
+    _train_mode(method, frozen_bn=False, dropout=built.cfg.STAGE.meta.DROPOUT)
+    drops = [m for m in method.backbone.modules() if isinstance(m, nn.Dropout | DropBlock)]
+    assert [m.training for m in drops] == [dropout] * 4
+    assert method.graph.dropout.training
+    assert all(m.training for m in method.backbone.modules() if isinstance(m, nn.BatchNorm2d))
+    images = torch.randn(3, 3, 16, 16)
+    twice = [method.backbone(images)["vector"] for _ in range(2)]
+    assert torch.equal(*twice) is not dropout

@@ -11,7 +11,6 @@ from core.build.networks import build_method
 from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
-from core.errors import UserError
 from core.make import load_config
 from core.methods.base import Method
 from core.ops.distances import squared_euclidean
@@ -71,17 +70,3 @@ def test_cached_crops_equal_live_ones_and_repeat(glyphs):
         torch.testing.assert_close(cached.gather(ids)["parts"], UncachedFeatures(encoder).gather(ids)["parts"])
     first, second = (build_evaluator(built, "val").run(method, 8) for _ in range(2))
     assert (first.correct == second.correct).all()
-
-
-@pytest.mark.parametrize(
-    ("method", "views", "said"),
-    [
-        ("CropMeans", "[whole]", "compares crops"),
-        ("CropMeans", "[grid-2]", "add whole"),
-        ("ProtoNet", "[whole, grid-2]", "looks at no crops"),
-        ("ProtoNet", "[whole, gird-2]", "did you mean"),
-    ],
-)
-def test_views_that_do_not_fit_the_method_are_refused(glyphs, method, views, said):
-    with pytest.raises(UserError, match=said):
-        build_method(builder(glyphs, f"DATASET.VIEWS={views}", method=method))

@@ -1,0 +1,52 @@
+"""Evaluators and restored networks, as a configuration describes them."""
+
+import pytest
+import torch
+
+from core.build.data import Data
+from core.build.evaluation import Network, build_evaluator, feature_cache, restore
+from core.build.networks import build_method
+from core.errors import UserError
+from core.make import load_config
+from tests.workspace import best
+
+
+def data(root, config, *overrides):
+    keys = [f"DATASET.ROOT={root}", "DATASET.SIZE=16", *overrides]
+    return Data(load_config(config, keys).cfg, torch.device("cpu"))
+
+
+def test_validation_episodes_of_a_stage(tiny_root):
+    built = data(
+        tiny_root, "configs/Glyphs/MML_N5K1_C4.yaml", "TASK.TEST.QUERY=3", "STAGE.base.VAL.WAY=4", "TASK.VAL.SHOT=2"
+    )
+    shapes = [build_evaluator(built, "val", stage).sampler.shape for stage in ("base", "meta")]
+    assert [(shape.way, shape.shot, shape.n_query) for shape in shapes] == [(4, 1, 12), (5, 2, 15)]
+
+
+def test_a_checkpoint_comes_back_as_it_was(trained, tiny_root):
+    cfg, run = trained
+    network = restore(data(tiny_root, cfg), best(run))
+    saved = torch.load(best(run), weights_only=True)
+    assert all(torch.equal(value, saved["method"][name]) for name, value in network.method.state_dict().items())
+    assert (network.path, network.meta, network.at_test) == (best(run), saved["meta"], {})
+
+
+def test_the_first_of_two_errors_names_the_argument(trained, tiny_root):
+    cfg, run = trained
+    with pytest.raises(UserError, match="was trained with BACKBONE"):
+        restore(data(tiny_root, cfg, "BACKBONE.ARGS.width=4"), best(run))
+
+
+def test_features_are_kept_for_checkpoints_alone(trained, tiny_root):
+    built = data(tiny_root, trained[0])
+    test = built.split("test")
+    assert feature_cache(built, Network(build_method(built)), test) is None
+    network = restore(built, best(trained[1]))
+    kept = feature_cache(built, network, test).path
+    assert feature_cache(built, network, test).path == kept
+    half = data(tiny_root, trained[0], "EVAL.PRECISION=bf16")
+    assert feature_cache(half, network, test).path != kept
+    assert feature_cache(data(tiny_root, trained[0], "EVAL.CACHE=false"), network, test) is None
+    more = data(tiny_root, trained[0], "EVAL.EPISODES=7", "TASK.TEST.WAY=4")
+    assert feature_cache(more, network, test).path == kept

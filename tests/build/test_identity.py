@@ -1,0 +1,62 @@
+"""What names a shared stage: everything that shapes it, and nothing else."""
+
+import pytest
+import torch
+
+from core.build.data import Data
+from core.build.identity import describe, stage_key
+from core.build.networks import build_method
+from core.make import load_config
+from tests.workspace import TWO_STAGES
+
+
+def name_of_base(cfg, *overrides):
+    data = Data(load_config(cfg, overrides).cfg, torch.device("cpu"))
+    methods = {stage: build_method(data, stage) for stage in data.cfg.STAGES}
+    return stage_key(data, methods, "base")
+
+
+@pytest.mark.parametrize(
+    ("override", "reused"),
+    [
+        ("STAGE.base.OPTIM.LR=0.01", False),
+        ("STAGE.base.AUGMENT=[]", False),
+        ("STAGE.base.ARGS.scale=5", False),
+        ("BACKBONE.ARGS.width=4", False),
+        ("SEED=1", False),
+        ("TASK.VAL.SHOT=2", False),
+        ("STAGE.base.VAL.SHOT=2", False),
+        ("STAGE.base.DROPOUT=false", False),
+        ("TASK.TRAIN.SHOT=2", True),
+        ("STAGE.meta.VAL.SHOT=2", True),
+        ("STAGE.meta.OPTIM.LR=0.01", True),
+        ("EVAL.EPISODES=30", True),
+        ("EVAL.BATCH=8", True),
+        ("TASK={TEST: {SHOT: 2}, VAL: {SHOT: 1}, TRAIN: {SHOT: 1}}", True),
+    ],
+)
+def test_everything_that_shapes_a_stage_and_nothing_else_names_it(space, override, reused):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    assert (name_of_base(cfg, override) == name_of_base(cfg)) == reused
+
+
+def test_word_vectors_and_held_out_images_name_it_too(space, tmp_path):
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    file = tmp_path / "vectors.txt"
+    file.write_text("".join(f"{split}{c} {c} 1\n" for split in ("train", "val", "test") for c in range(8)))
+    semantics = f"DATASET.SEMANTICS={file}"
+    traml = "STAGE.base.OBJECTIVE.NAME=traml"
+    names = [name_of_base(cfg), name_of_base(cfg, "DATASET.BASE_HOLDOUT=4"), name_of_base(cfg, semantics, traml)]
+    assert len(set(names)) == 3
+    assert name_of_base(cfg, semantics) == names[0]  # no method reads the words
+    before = names[2]
+    file.write_text(file.read_text().replace(" 1\n", " 2\n"))
+    assert name_of_base(cfg, semantics, traml) != before
+
+
+def test_a_checkpoint_says_what_it_is(space):
+    data = Data(load_config(space.config(TWO_STAGES, "Two.yaml")).cfg, torch.device("cpu"))
+    base, last = describe(data, "base"), describe(data)
+    assert (base["stage"], base["final"], base["method"]["NAME"]) == ("base", False, "NegMargin")
+    assert (last["stage"], last["final"], last["method"]["NAME"]) == ("meta", True, "ProtoNet")
+    assert last["backbone"]["ARGS"]["width"] == 8
