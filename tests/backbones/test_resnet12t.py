@@ -52,6 +52,6 @@ def test_a_block_in_the_papers_order(conditioned):
             out = out * torch.sigmoid(out)
     out = out + conv_bn(x, block.shortcut, 0)
     expected = F.max_pool2d(F.pad(out * torch.sigmoid(out), (0, 1, 0, 1), value=-1e9), 2)
-    found = block(x, film if conditioned else None)
-    assert found.shape[-1] == 5
-    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+    output = block(x, film if conditioned else None)
+    assert output.shape[-1] == 5
+    assert torch.allclose(output, expected, rtol=0, atol=1e-5)
