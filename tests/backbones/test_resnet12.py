@@ -30,7 +30,7 @@ def test_fewer_pools_leave_larger_maps():
     with torch.no_grad():
         assert backbone(images(2, 32))["map"].shape == (2, 40, 4, 4)
     assert backbone.map_size == 4
-    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, but ResNet12 has four blocks; choose 0 to 4\.$"):
+    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, which is not one of: 0, 1, 2, 3, 4\.$"):
         ResNet12(32, "native", pools=5)
 
 

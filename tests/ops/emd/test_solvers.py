@@ -98,13 +98,11 @@ def test_numba_is_imported_only_when_it_is_used():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("simplx",), "solver is 'simplx'"),
-        (("qpth", "L3"), "form is 'L3'"),
         (("qpth", "L2", -1.0), "l2_strength is -1.0"),
         (("simplex", "L2", 1e-4), "solves the linear problem"),
         (("opencv", "QP"), "solves the linear problem"),
     ],
 )
-def test_wrong_names_are_refused(arguments, words):
+def test_quadratic_terms_that_no_solver_takes_are_refused(arguments, words):
     with pytest.raises(UserError, match=words):
         solver_named(*arguments)
