@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from ..errors import UserError
 
 # Gain and offset [n, C] for each conditioned convolution, in the order of `film_widths` (Perez et al., AAAI 2018).
 Film = Sequence[tuple[Tensor, Tensor]]
+
+Norm = Literal["running", "batch"]
+Pools = Literal[0, 1, 2, 3, 4]  # of a network with four blocks
 
 NORMS = {
     "running": lambda channels: nn.BatchNorm2d(channels),
@@ -40,12 +44,10 @@ class ConvBN(nn.Sequential):
         kernel: int,
         *,
         bias: bool,
-        norm: str,
+        norm: Norm,
         stride: int = 1,
         padding: int | None = None,
     ) -> None:
-        if norm not in NORMS:
-            raise UserError(f"BACKBONE.ARGS.norm is {norm!r}, which is not one of: {', '.join(NORMS)}.")
         padding = kernel // 2 if padding is None else padding
         conv = nn.Conv2d(in_channels, channels, kernel, stride, padding, bias=bias)
         super().__init__(conv, NORMS[norm](channels))

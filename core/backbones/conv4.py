@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..registry import BACKBONES
-from .blocks import Backbone, ConvBN, Film, modulate, size_after_pools
+from .blocks import Backbone, ConvBN, Film, Norm, Pools, modulate, size_after_pools
 
 
 @BACKBONES.register("Conv4")
@@ -36,13 +35,11 @@ class Conv4(Backbone):
         *,
         width: int = 64,
         widen: int = 1,
-        pools: int = 4,
+        pools: Pools = 4,
         last_relu: bool = True,
-        norm: str = "running",
+        norm: Norm = "running",
     ) -> None:
         super().__init__(vector)
-        if not 0 <= pools <= 4:
-            raise UserError(f"BACKBONE.ARGS.pools is {pools}, but Conv4 has four blocks; choose 0 to 4.")
         widths = (width, width, width * widen, width * widen)
         self.channels, self.map_size = widths[-1], size_after_pools(image_size, pools, "Conv4")
         layers: list[nn.Module] = []

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..registry import BACKBONES
-from .blocks import Backbone, ConvBN, size_after_pools
+from .blocks import Backbone, ConvBN, Norm, Pools, size_after_pools
 
 WIDTHS = (64, 160, 320, 640)
 
@@ -38,12 +37,10 @@ class ResNet12(Backbone):
         drop_rate: float = 0.0,
         drop_size: int = 5,
         drop_ramp: int = 40000,
-        pools: int = 4,
-        norm: str = "running",
+        pools: Pools = 4,
+        norm: Norm = "running",
     ) -> None:
         super().__init__(vector)
-        if not 0 <= pools <= 4:
-            raise UserError(f"BACKBONE.ARGS.pools is {pools}, but ResNet12 has four blocks; choose 0 to 4.")
         self.channels, self.map_size = WIDTHS[-1], size_after_pools(image_size, pools, "ResNet12")
         drops = [nn.Dropout(drop_rate), nn.Dropout(drop_rate)]
         drops += [DropBlock(drop_rate, drop_size, drop_ramp), DropBlock(drop_rate, drop_size, drop_ramp)]
@@ -69,7 +66,7 @@ class Residual(nn.Module):
     Differs from the authors' code: the pooling comes before the last LeakyReLU, with the same result.
     """
 
-    def __init__(self, in_channels: int, channels: int, drop: nn.Module, norm: str, pool: bool = True) -> None:
+    def __init__(self, in_channels: int, channels: int, drop: nn.Module, norm: Norm, pool: bool = True) -> None:
         super().__init__()
         activation = nn.LeakyReLU(0.1, inplace=True)
         self.body = nn.Sequential(

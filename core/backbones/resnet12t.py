@@ -7,9 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..registry import BACKBONES
-from .blocks import Backbone, ConvBN, Film, modulate, size_after_pools
+from .blocks import Backbone, ConvBN, Film, Norm, Pools, modulate, size_after_pools
 
 CONVOLUTIONS = 3  # of a block
 
@@ -32,10 +31,10 @@ class ResNet12T(Backbone):
 
     native_vector = "mean"
 
-    def __init__(self, image_size: int, vector: str, *, width: int = 64, pools: int = 3, norm: str = "running") -> None:
+    def __init__(
+        self, image_size: int, vector: str, *, width: int = 64, pools: Pools = 3, norm: Norm = "running"
+    ) -> None:
         super().__init__(vector)
-        if not 0 <= pools <= 4:
-            raise UserError(f"BACKBONE.ARGS.pools is {pools}, but ResNet12T has four blocks; choose 0 to 4.")
         widths = [width * 2**block for block in range(4)]
         size_after_pools(image_size, pools, "ResNet12T")
         self.channels, self.map_size = widths[-1], -(-image_size // 2**pools)
@@ -58,7 +57,7 @@ class ResNet12T(Backbone):
 class SwishResidual(nn.Module):
     """Three convolutions, swish after the first two, plus a 1x1 shortcut, swish, 2x2 max-pool."""
 
-    def __init__(self, in_channels: int, channels: int, pool: bool, norm: str) -> None:
+    def __init__(self, in_channels: int, channels: int, pool: bool, norm: Norm) -> None:
         super().__init__()
         inputs = (in_channels, *[channels] * (CONVOLUTIONS - 1))
         self.body = nn.ModuleList(ConvBN(i, channels, 3, bias=False, norm=norm) for i in inputs)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..registry import BACKBONES
-from .blocks import Backbone, ConvBN
+from .blocks import Backbone, ConvBN, Norm
 from .resnet12 import DropBlock
 
 WIDTHS = (64, 128, 256, 512)
@@ -30,15 +31,13 @@ class ResNet18(Backbone):
         image_size: int,
         vector: str,
         *,
-        stem: int = 7,
+        stem: Literal[3, 7] = 7,
         drop_rate: float = 0.0,
         drop_size: int = 5,
         drop_ramp: int = 40000,
-        norm: str = "running",
+        norm: Norm = "running",
     ) -> None:
         super().__init__(vector)
-        if stem not in (3, 7):
-            raise UserError(f"BACKBONE.ARGS.stem is {stem}, which is not one of: 3, 7.")
         self.channels, self.map_size = WIDTHS[-1], -(-image_size // (32 if stem == 7 else 8))
         activation = nn.ReLU(inplace=True)
         first = ConvBN(3, WIDTHS[0], stem, bias=False, norm=norm, stride=2 if stem == 7 else 1)
@@ -63,7 +62,7 @@ class ResNet18(Backbone):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions plus a shortcut (1x1 where the width changes), ReLU, dropout."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, drop: nn.Module, norm: str) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, drop: nn.Module, norm: Norm) -> None:
         super().__init__()
         activation = nn.ReLU(inplace=True)
         self.body = nn.Sequential(

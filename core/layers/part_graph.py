@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..ops.part_links import averaging_matrix, part_links
 
-GRAPHS = ("identity", "class", "image", "knn")
+Graph = Literal["identity", "class", "image", "knn"]
+GRAPHS: tuple[Graph, ...] = get_args(Graph)
 
 
 class PartGraph(nn.Module):
@@ -26,13 +28,11 @@ class PartGraph(nn.Module):
         dropout: of H, in training.
 
     Raises:
-        UserError: for another kind, or fewer than one neighbour.
+        UserError: for fewer than one neighbour.
     """
 
-    def __init__(self, width: int, kind: str, neighbours: int, dropout: float = 0.5) -> None:
+    def __init__(self, width: int, kind: Graph, neighbours: int, dropout: float = 0.5) -> None:
         super().__init__()
-        if kind not in GRAPHS:
-            raise UserError(f"METHOD.ARGS.graph is {kind!r}, which is not one of: {', '.join(GRAPHS)}.")
         if neighbours < 1:
             raise UserError(f"METHOD.ARGS.neighbours is {neighbours}; it must be at least 1.")
         self.kind, self.neighbours = kind, neighbours

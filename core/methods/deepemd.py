@@ -12,9 +12,9 @@ from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
 from ..ops.adapt import HeadSGD
+from ..ops.emd import solvers
 from ..ops.emd.distance import emd, emd_logits
 from ..ops.emd.node_similarity import node_similarity
-from ..ops.emd.solvers import solver_named
 from ..ops.emd.structured_layer import StructuredLayer
 from ..ops.groups import mean_by_class
 from ..ops.local_descriptors import descriptors, pyramid
@@ -63,8 +63,8 @@ class DeepEMD(Method):
         info: DataInfo,
         *,
         variant: Literal["fcn", "grid", "sampling"] = "fcn",
-        solver: Literal["simplex", "interior_point", "qpth", "opencv", "sinkhorn"] = "simplex",
-        form: Literal["L2", "QP"] = "L2",
+        solver: solvers.Name = "simplex",
+        form: solvers.Form = "L2",
         l2_strength: float = 0.0,
         feature_pyramid: Sequence[int] = (),
         sfc_lr: float = 0.1,
@@ -88,7 +88,7 @@ class DeepEMD(Method):
         self.needs = (VARIANTS[variant],)
         self.streams = ("episodes", "batches") if variant == "fcn" else ("episodes",)
         self.pyramid = tuple(feature_pyramid)
-        self.solve = solver_named(solver, form, l2_strength)
+        self.solve = solvers.solver_named(solver, form, l2_strength)
         self.centred, self.weight_grad = norm == "center", weight_grad
         self.scale = temperature
         self.sgd = HeadSGD(sfc_update_step, 0, sfc_bs, sfc_lr, weight_decay=sfc_wd)

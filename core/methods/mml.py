@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
-from ..layers.part_graph import PartGraph
+from ..layers.part_graph import Graph, PartGraph
 from ..objectives.loss import Loss, weighted_sum
 from ..ops.distances import squared_euclidean
 from ..ops.gaussians import gaussian, kl_divergence, wasserstein
@@ -60,7 +60,7 @@ class MML(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        graph: Literal["identity", "class", "image", "knn"] = "identity",
+        graph: Graph = "identity",
         neighbours: int = 5,
         distribution: Literal["prototype", "kl", "wasserstein"] = "prototype",
         fusion: Literal["fixed", "learned"] = "fixed",

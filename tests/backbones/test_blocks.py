@@ -42,8 +42,8 @@ def test_fold_of_a_network(network):
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
     with torch.no_grad():
-        found, expected = folded(images(3, 16))["vector"], backbone.eval()(images(3, 16))["vector"]
-    assert torch.allclose(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+        vectors, expected = folded(images(3, 16))["vector"], backbone.eval()(images(3, 16))["vector"]
+    assert torch.allclose(vectors, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
 def test_fold_leaves_batch_statistics_alone():

@@ -27,9 +27,9 @@ def test_widened_and_without_its_last_relu():
     assert (signed.channels, signed.map_size, signed.vector_dim) == (12, 5, 300)
     plain = Conv4(84, "native", width=4, widen=3).eval()
     plain.load_state_dict(signed.state_dict())
-    found, cut = signed(images(2, 84))["map"], plain(images(2, 84))["map"]
-    assert (found < 0).any()
-    assert torch.equal(found.relu(), cut)
+    maps, cut_maps = signed(images(2, 84))["map"], plain(images(2, 84))["map"]
+    assert (maps < 0).any()
+    assert torch.equal(maps.relu(), cut_maps)
 
 
 def test_fewer_pools_leave_larger_maps():
@@ -37,7 +37,7 @@ def test_fewer_pools_leave_larger_maps():
     with torch.no_grad():
         assert backbone(images(2, 32))["map"].shape == (2, 64, 4, 4)
     assert backbone.map_size == 4
-    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, but Conv4 has four blocks; choose 0 to 4\.$"):
+    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, which is not one of: 0, 1, 2, 3, 4\.$"):
         Conv4(32, "native", pools=5)
 
 

@@ -30,7 +30,7 @@ def test_fewer_pools_leave_larger_maps():
     with torch.no_grad():
         assert backbone(images(2, 32))["map"].shape == (2, 40, 4, 4)
     assert backbone.map_size == 4
-    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, but ResNet12 has four blocks; choose 0 to 4\.$"):
+    with pytest.raises(UserError, match=r"^BACKBONE\.ARGS\.pools is 5, which is not one of: 0, 1, 2, 3, 4\.$"):
         ResNet12(32, "native", pools=5)
 
 
@@ -94,10 +94,10 @@ def naive(x, rate, size):
 def test_equals_the_loop(size, side):
     x = torch.randn(4, 6, side, side, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(3)
-    found = ramped(0.3, size)(x)
+    output = ramped(0.3, size)(x)
     torch.manual_seed(3)
-    assert torch.allclose(found, naive(x, 0.3, size), rtol=0, atol=1e-6)
-    assert (found == 0).any()
+    assert torch.allclose(output, naive(x, 0.3, size), rtol=0, atol=1e-6)
+    assert (output == 0).any()
 
 
 def covering(row, size, side):
@@ -108,8 +108,8 @@ def covering(row, size, side):
 @pytest.mark.parametrize(("size", "side", "expected"), [(5, 5, 0.1), (2, 2, 0.1), (2, 4, None), (5, 10, None)])
 def test_share_of_kept_elements_at_full_rate(size, side, expected):
     torch.manual_seed(0)
-    found = ramped(0.1, size)(torch.ones(500, 64, side, side))
-    dropped = (found == 0).double().mean().item()
+    output = ramped(0.1, size)(torch.ones(500, 64, side, side))
+    dropped = (output == 0).double().mean().item()
     if expected is None:
         g = gamma(0.1, size, side)
         cells = itertools.product(range(side), repeat=2)
@@ -117,7 +117,7 @@ def test_share_of_kept_elements_at_full_rate(size, side, expected):
         expected = 1 - kept
         assert 0.05 < expected < 0.1
     assert dropped == pytest.approx(expected, abs=0.01)
-    assert found.mean().item() == pytest.approx(1, abs=1e-4)
+    assert output.mean().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_gamma_of_the_papers_maps():
@@ -128,8 +128,8 @@ def test_gamma_of_the_papers_maps():
 
 def test_channels_and_images_drop_for_themselves():
     torch.manual_seed(0)
-    found = ramped(0.5, 2)(torch.ones(20, 20, 2, 2))
-    dropped = (found == 0).flatten(2)
+    output = ramped(0.5, 2)(torch.ones(20, 20, 2, 2))
+    dropped = (output == 0).flatten(2)
     assert torch.equal(dropped.any(2), dropped.all(2))
     assert 120 < dropped.any(2).sum() < 280
     assert (dropped.any(2).sum(0) > 0).all()
@@ -149,9 +149,9 @@ def test_counter_is_saved_and_counts_training_calls_only():
         layer.train()(x)
         layer.eval()(x)
     assert layer.state_dict()["calls"] == 3
-    other = DropBlock(0.1, 2, 10)
-    other.load_state_dict(layer.state_dict())
-    assert other.calls == 3
+    restored = DropBlock(0.1, 2, 10)
+    restored.load_state_dict(layer.state_dict())
+    assert restored.calls == 3
     names = ResNet12(32, "native", drop_rate=0.1).state_dict().keys()
     assert sum(name.endswith(".calls") for name in names) == 2
 

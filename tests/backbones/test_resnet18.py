@@ -48,15 +48,15 @@ def test_basic_block_equals_the_papers_order_of_layers(width, stride):
 
 
 def test_weights_load_from_the_layout_of_torchvision():
-    theirs = torchvision.models.resnet18().eval()
-    ours = ResNet18(64, "native").eval()
-    values = [value for name, value in theirs.state_dict().items() if not name.startswith("fc.")]
-    names = [name for name in ours.state_dict() if not name.endswith("calls")]
-    ours.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
-    theirs.fc = nn.Identity()
+    published = torchvision.models.resnet18().eval()
+    backbone = ResNet18(64, "native").eval()
+    values = [value for name, value in published.state_dict().items() if not name.startswith("fc.")]
+    names = [name for name in backbone.state_dict() if not name.endswith("calls")]
+    backbone.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+    published.fc = nn.Identity()
     x = images(2, 64)
     with torch.no_grad():
-        torch.testing.assert_close(ours(x)["vector"], theirs(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(backbone(x)["vector"], published(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("narrow")

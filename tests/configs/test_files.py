@@ -81,5 +81,5 @@ def test_no_leaf_sets_what_it_inherits(dataset, tmp_path):
 @each_dataset
 def test_the_references_are_complete(dataset):
     references = {leaf: loaded(leaf).cfg.REFERENCE for leaf in leaves(dataset)}
-    given = {leaf: {bool(r.ACCURACY), bool(r.SOURCE), bool(r.STATUS)} for leaf, r in references.items()}
-    assert [leaf for leaf, parts in given.items() if len(parts) > 1] == []
+    parts_given = {leaf: {bool(r.ACCURACY), bool(r.SOURCE), bool(r.STATUS)} for leaf, r in references.items()}
+    assert [leaf for leaf, parts in parts_given.items() if len(parts) > 1] == []

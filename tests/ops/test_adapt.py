@@ -13,7 +13,7 @@ WIDTH = 12
 SHORT = HeadSGD(passes=12)
 
 
-def made(tasks, way, shot, dtype=torch.float64):
+def problem(tasks, way, shot, dtype=torch.float64):
     """Features of very different lengths, labels, first rows and seeds."""
     generator = torch.Generator().manual_seed(shot)
     support = torch.randn(tasks, way * shot, WIDTH, generator=generator, dtype=torch.float64)
@@ -46,12 +46,12 @@ def expected(support, labels, start, seed, scale, sgd):
 @pytest.mark.parametrize("shot", [1, 5])
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
 def test_equals_the_papers_recipe_step_by_step(shot, dtype, atol):
-    data = made(2, 5, shot, dtype)
+    data = problem(2, 5, shot, dtype)
     sgd = HeadSGD() if dtype == torch.float32 and shot == 1 else SHORT
-    found = fit_cosine_head(*data, 5.0, sgd).weight
-    assert found.dtype == dtype
-    assert torch.allclose(found.double(), expected(*data, 5.0, sgd), rtol=0, atol=atol)
-    assert (found - data[2]).abs().max() > 0.01
+    weight = fit_cosine_head(*data, 5.0, sgd).weight
+    assert weight.dtype == dtype
+    assert torch.allclose(weight.double(), expected(*data, 5.0, sgd), rtol=0, atol=atol)
+    assert (weight - data[2]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -69,31 +69,31 @@ def test_equals_the_papers_recipe_step_by_step(shot, dtype, atol):
 )
 def test_equals_torch_for_every_recipe(changes):
     sgd = dataclasses.replace(SHORT, passes=5, **changes)
-    data = made(2, 3, 3)
+    data = problem(2, 3, 3)
     assert torch.allclose(fit_cosine_head(*data, 7.0, sgd).weight, expected(*data, 7.0, sgd), rtol=0, atol=1e-9)
 
 
 def test_tasks_at_once_equal_tasks_alone():
-    data = made(4, 5, 1)
+    data = problem(4, 5, 1)
     together = fit_cosine_head(*data, 5.0, SHORT).weight
     alone = [fit_cosine_head(*(value[t : t + 1] for value in data), 5.0, SHORT).weight for t in range(4)]
     assert torch.allclose(together, torch.cat(alone), rtol=0, atol=1e-12)
 
 
 def test_lengths_of_supports_do_not_matter():
-    support, *rest = made(2, 5, 1)
-    found = fit_cosine_head(F.normalize(support, dim=-1), *rest, 5.0, SHORT).weight
-    assert torch.allclose(found, fit_cosine_head(support, *rest, 5.0, SHORT).weight, rtol=0, atol=1e-12)
+    support, *rest = problem(2, 5, 1)
+    weight = fit_cosine_head(F.normalize(support, dim=-1), *rest, 5.0, SHORT).weight
+    assert torch.allclose(weight, fit_cosine_head(support, *rest, 5.0, SHORT).weight, rtol=0, atol=1e-12)
 
 
 def test_no_pass_leaves_the_first_rows():
-    data = made(2, 5, 1)
+    data = problem(2, 5, 1)
     assert torch.equal(fit_cosine_head(*data, 5.0, dataclasses.replace(SHORT, passes=0)).weight, data[2])
 
 
 @pytest.mark.parametrize("steps", [1, 6, 7, 13])
 def test_steps_cut_the_last_pass_short(steps):
-    data = made(2, 5, 5)
+    data = problem(2, 5, 5)
     cut = dataclasses.replace(SHORT, steps=steps).batches(data[3], 25)
     whole = SHORT.batches(data[3], 25)
     assert len(cut) == steps
@@ -102,14 +102,14 @@ def test_steps_cut_the_last_pass_short(steps):
 
 
 def test_fitting_lowers_the_loss():
-    support, labels, start, seed = made(2, 5, 5)
-    found = fit_cosine_head(support, labels, start, seed, 5.0, HeadSGD(passes=20)).weight
+    support, labels, start, seed = problem(2, 5, 5)
+    weight = fit_cosine_head(support, labels, start, seed, 5.0, HeadSGD(passes=20)).weight
 
     def loss(weight):
         logits = 5 * F.normalize(support, dim=-1) @ F.normalize(weight, dim=-1).transpose(1, 2)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
-    assert loss(found) < 0.8 * loss(start)
+    assert loss(weight) < 0.8 * loss(start)
 
 
 class WeightNorm(torch.nn.Module):
@@ -154,7 +154,7 @@ def trained(head, support, labels, seed, sgd):
 
 
 def test_a_learned_norm_equals_weight_normalisation():
-    support, labels, start, seed = made(2, 5, 3)
+    support, labels, start, seed = problem(2, 5, 3)
     head = fit_cosine_head(support, labels, start, seed, 2.0, SHORT, learn_norm=True)
     query = torch.randn(2, 4, WIDTH, dtype=torch.float64)
     for t in range(2):
@@ -164,7 +164,7 @@ def test_a_learned_norm_equals_weight_normalisation():
 
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_a_linear_head_equals_torch(with_bias):
-    support, labels, start, seed = made(2, 5, 3)
+    support, labels, start, seed = problem(2, 5, 3)
     support = support / 30
     bias = torch.linspace(-0.3, 0.3, 10, dtype=torch.float64).view(2, 5) if with_bias else None
     head = fit_linear_head(support, labels, start, seed, 1.5, SHORT, bias)

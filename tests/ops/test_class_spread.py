@@ -23,8 +23,8 @@ def naive(vectors, labels):
 @pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2], [5, 0, 5, 5, 3, 0], [0, 1, 2, 3, 4, 5]])
 def test_equals_the_loop(labels):
     vectors = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = class_spread(vectors, torch.tensor(labels))
-    assert found == pytest.approx(naive(vectors.tolist(), labels), abs=1e-12)
+    spread = class_spread(vectors, torch.tensor(labels))
+    assert spread == pytest.approx(naive(vectors.tolist(), labels), abs=1e-12)
 
 
 def test_the_length_of_vectors_does_not_matter():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.ops.distances import cosine, squared_euclidean
 
 
-def made(tasks=2, queries=5, way=3, width=7, seed=0, dtype=torch.float64):
+def pair_of_sets(tasks=2, queries=5, way=3, width=7, seed=0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     query = torch.randn(tasks, queries, width, generator=generator, dtype=torch.float64)
     vectors = torch.randn(tasks, way, width, generator=generator, dtype=torch.float64)
@@ -40,30 +40,30 @@ def naive_cosine(query, vectors):
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-@pytest.mark.parametrize(("found", "naive"), [(squared_euclidean, naive_squared), (cosine, naive_cosine)])
+@pytest.mark.parametrize(("distance", "naive"), [(squared_euclidean, naive_squared), (cosine, naive_cosine)])
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
-def test_equals_the_loop(found, naive, dtype, atol, tasks, queries, way, width, seed):
-    pair = made(tasks, queries, way, width, seed, dtype)
-    assert np.allclose(found(*pair).numpy(), naive(*pair), rtol=0, atol=atol * 10)
+def test_equals_the_loop(distance, naive, dtype, atol, tasks, queries, way, width, seed):
+    pair = pair_of_sets(tasks, queries, way, width, seed, dtype)
+    assert np.allclose(distance(*pair).numpy(), naive(*pair), rtol=0, atol=atol * 10)
 
 
 @pytest.mark.parametrize("distance", [squared_euclidean, cosine])
 def test_gradients(distance):
-    query, vectors = made()
+    query, vectors = pair_of_sets()
     assert (squared_euclidean(query, vectors) > 0.1).all()
     assert torch.autograd.gradcheck(distance, (query.requires_grad_(), vectors.requires_grad_()))
     assert torch.autograd.gradgradcheck(distance, (query, vectors))
 
 
 def test_squared_distance_of_equal_vectors_is_never_negative():
-    query = made(1, 50, 1, 300, dtype=torch.float32)[0] * 100
-    own = squared_euclidean(query, query)[0].diagonal()
-    assert (own >= 0).all()
-    assert (own < 1e-5 * query.square().sum(-1)).all()
+    query = pair_of_sets(1, 50, 1, 300, dtype=torch.float32)[0] * 100
+    to_itself = squared_euclidean(query, query)[0].diagonal()
+    assert (to_itself >= 0).all()
+    assert (to_itself < 1e-5 * query.square().sum(-1)).all()
 
 
 def test_cosine_ignores_lengths():
-    query, vectors = made()
+    query, vectors = pair_of_sets()
     assert torch.allclose(cosine(query * 1e3, vectors * 1e-3), cosine(query, vectors), atol=1e-12)
     assert torch.allclose(cosine(query, query).diagonal(dim1=1, dim2=2), torch.ones(2, 5, dtype=torch.float64))
     assert (cosine(torch.zeros_like(query), vectors) == 0).all()

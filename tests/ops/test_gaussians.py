@@ -54,26 +54,26 @@ SHAPES = [(6, 4, [5, 9, 2, 6]), (3, 7, [3, 30, 8, 3]), (1, 3, [1, 1, 5, 2]), (9,
 )
 def test_distances_are_the_closed_forms(batched, of_a_pair, per_query, width, per_class):
     query, classes = sets(per_query, width, per_class)
-    found = batched(gaussian(query), [gaussian(of) for of in classes])
+    computed = batched(gaussian(query), [gaussian(of) for of in classes])
     expected = [[[of_a_pair(query[t, q], of[t]) for of in classes] for q in range(QUERIES)] for t in range(TASKS)]
-    assert found.shape == (TASKS, QUERIES, WAY)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10, atol=1e-10)
+    assert computed.shape == (TASKS, QUERIES, WAY)
+    np.testing.assert_allclose(computed.numpy(), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_the_covariance_is_that_of_the_samples():
     points = drawn(3, 8, 5)
-    found = gaussian(points)
+    computed = gaussian(points)
     for at in range(3):
         mean, covariance = moments(points[at].tolist())
-        np.testing.assert_allclose(found.mean[at].numpy(), mean, atol=1e-13)
-        np.testing.assert_allclose(found.covariance[at].numpy(), covariance, atol=1e-13)
+        np.testing.assert_allclose(computed.mean[at].numpy(), mean, atol=1e-13)
+        np.testing.assert_allclose(computed.covariance[at].numpy(), covariance, atol=1e-13)
 
 
 @pytest.mark.parametrize("distance", [kl_divergence, wasserstein])
 def test_the_distance_to_itself_is_zero(distance):
     same = drawn(2, 6, 4)
-    found = distance(gaussian(same[:, None]), [gaussian(same)])
-    np.testing.assert_allclose(found.numpy(), 0, atol=1e-12)
+    computed = distance(gaussian(same[:, None]), [gaussian(same)])
+    np.testing.assert_allclose(computed.numpy(), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("distance", [kl_divergence, wasserstein])

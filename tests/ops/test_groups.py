@@ -29,9 +29,9 @@ def random_features(*shape):
 def test_equal_shots(tail, tasks, way, shot):
     support = random_features(tasks, way * shot, *tail)
     task = make_task({"x": support}, {"x": support}, way, shot)
-    found = class_mean(task, "x")
-    assert found.shape == (tasks, way, *tail)
-    assert np.allclose(found.numpy(), naive(support.numpy(), task.support_y.numpy(), way), atol=1e-12)
+    mean = class_mean(task, "x")
+    assert mean.shape == (tasks, way, *tail)
+    assert np.allclose(mean.numpy(), naive(support.numpy(), task.support_y.numpy(), way), atol=1e-12)
 
 
 @pytest.mark.parametrize("tail", [(7,), (3, 2, 2)], ids=["vector", "map"])
@@ -40,9 +40,9 @@ def test_unequal_shots(tail, counts):
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))[None]
     support = random_features(1, sum(counts), *tail)
     task = make_task({"x": support}, {"x": support}, len(counts), None, labels)
-    found = class_mean(task, "x")
-    assert found.shape == (1, len(counts), *tail)
-    assert np.allclose(found.numpy(), naive(support.numpy(), labels.numpy(), len(counts)), atol=1e-12)
+    mean = class_mean(task, "x")
+    assert mean.shape == (1, len(counts), *tail)
+    assert np.allclose(mean.numpy(), naive(support.numpy(), labels.numpy(), len(counts)), atol=1e-12)
 
 
 def test_unequal_path_equals_equal_path():

@@ -25,7 +25,7 @@ def drawn(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def made(tasks=2, queries=3, way=3, shot=2, positions=(4, 5), width=6, counts=None, dtype=torch.float64):
+def problem(tasks=2, queries=3, way=3, shot=2, positions=(4, 5), width=6, counts=None, dtype=torch.float64):
     """Query and support descriptors and their task; `counts` gives each class its own number of shots."""
     supports = sum(counts) if counts else way * shot
     query = drawn(tasks, queries, positions[0], width, dtype=dtype)
@@ -44,8 +44,8 @@ def naive_scores(query, support, task, k):
     """Sum over a query's descriptors of the k largest cosines, one pair at a time."""
     scores = np.zeros((len(query), query.shape[1], task.way))
     for t, q, n in np.ndindex(scores.shape):
-        mine = [i for i in range(support.shape[1]) if task.support_y[t, i] == n]
-        pool = [y for i in mine for y in support[t, i].tolist()]
+        of_class = [i for i in range(support.shape[1]) if task.support_y[t, i] == n]
+        pool = [y for i in of_class for y in support[t, i].tolist()]
         for x in query[t, q].tolist():
             scores[t, q, n] += math.fsum(sorted((cosine(x, y) for y in pool), reverse=True)[:k])
     return scores
@@ -53,7 +53,7 @@ def naive_scores(query, support, task, k):
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(2, 4), st.integers(1, 3), st.integers(1, 4))
 def test_equals_the_loop(tasks, queries, way, shot, k):
-    query, support, task = made(tasks, queries, way, shot)
+    query, support, task = problem(tasks, queries, way, shot)
     expected = naive_scores(query, support, task, k)
     assert np.allclose(local_scores(query, support, task, k).numpy(), expected, rtol=0, atol=1e-12)
     single = local_scores(query.float(), support.float(), task, k)
@@ -63,26 +63,26 @@ def test_equals_the_loop(tasks, queries, way, shot, k):
 @pytest.mark.parametrize("k", [1, 3])
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=4))
 def test_unequal_shots(k, counts):
-    query, support, task = made(1, way=len(counts), counts=counts)
-    found = local_scores(query, support, task, k).numpy()
-    assert np.allclose(found, naive_scores(query, support, task, k), rtol=0, atol=1e-12)
+    query, support, task = problem(1, way=len(counts), counts=counts)
+    result = local_scores(query, support, task, k).numpy()
+    assert np.allclose(result, naive_scores(query, support, task, k), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("budget", [1, 60, 200, 10**6])
 @pytest.mark.parametrize("k", [1, 3])
 def test_blocks_change_nothing(monkeypatch, budget, k):
-    query, support, task = made(3)
+    query, support, task = problem(3)
     expected = naive_scores(query, support, task, k)
     monkeypatch.setattr(local_descriptors, "CPU_BLOCK", budget)
     query, support = query.requires_grad_(), support.requires_grad_()
-    found = local_scores(query, support, task, k)
-    assert np.allclose(found.detach().numpy(), expected, rtol=0, atol=1e-12)
-    gradients = torch.autograd.grad((found * drawn(*found.shape, seed=2)).sum(), (query, support))
+    result = local_scores(query, support, task, k)
+    assert np.allclose(result.detach().numpy(), expected, rtol=0, atol=1e-12)
+    gradients = torch.autograd.grad((result * drawn(*result.shape, seed=2)).sum(), (query, support))
     plain = torch.einsum("tqrc,tsc->tqrs", unit(query), unit(support).flatten(1, 2)).unflatten(3, (task.way, -1))
     plain = plain.topk(k, dim=4).values.sum((2, 4))
-    expected = torch.autograd.grad((plain * drawn(*found.shape, seed=2)).sum(), (query, support))
-    for mine, theirs in zip(gradients, expected, strict=True):
-        assert torch.allclose(mine, theirs, rtol=0, atol=1e-12)
+    expected = torch.autograd.grad((plain * drawn(*result.shape, seed=2)).sum(), (query, support))
+    for computed, reference in zip(gradients, expected, strict=True):
+        assert torch.allclose(computed, reference, rtol=0, atol=1e-12)
 
 
 def test_no_block_is_larger_than_the_budget(monkeypatch):
@@ -91,7 +91,7 @@ def test_no_block_is_larger_than_the_budget(monkeypatch):
     counted = lambda x, *rest: blocks.append(x.numel()) or largest(x, *rest)  # noqa: E731
     monkeypatch.setattr(local_descriptors, "_largest", counted)
     monkeypatch.setattr(local_descriptors, "CPU_BLOCK", 500)
-    query, support, task = made(4, queries=7, shot=3)  # 28 x 45 similarities a task
+    query, support, task = problem(4, queries=7, shot=3)  # 28 x 45 similarities a task
     local_scores(query, support, task)
     assert max(blocks) <= 500 < sum(blocks) == 4 * 28 * 45
 
@@ -99,7 +99,7 @@ def test_no_block_is_larger_than_the_budget(monkeypatch):
 @pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("counts", [None, [1, 3, 2]])
 def test_gradients(k, counts):
-    query, support, task = made(1, counts=counts)
+    query, support, task = problem(1, counts=counts)
     inputs = (query.requires_grad_(), support.requires_grad_())
     assert torch.autograd.gradcheck(lambda q, s: local_scores(q, s, task, k), inputs)
 
@@ -127,56 +127,56 @@ def test_equal_descriptors_each_count():
 
 
 def test_a_zero_descriptor_matches_nothing_and_has_a_finite_gradient():
-    query, support, task = made(1)
+    query, support, task = problem(1)
     query[0, 0, 0] = 0
     query, support = query.requires_grad_(), support.requires_grad_()
-    found = local_scores(query, support, task)
+    result = local_scores(query, support, task)
     expected = local_scores(query[:, :1, 1:], support, task)
-    assert torch.allclose(found[:, :1], expected, atol=1e-12)
-    found.sum().backward()
+    assert torch.allclose(result[:, :1], expected, atol=1e-12)
+    result.sum().backward()
     assert query.grad.abs().max() < 100
     assert (unit(torch.zeros(3)) == 0).all()
 
 
 def test_too_few_descriptors_is_one_sentence():
-    query, support, task = made(1, counts=[2, 1, 3])
+    query, support, task = problem(1, counts=[2, 1, 3])
     with pytest.raises(UserError, match=r"^METHOD\.ARGS\.k is 6, but a class of this task has 5 local descriptors; "):
         local_scores(query, support, task, 6)
 
 
 def test_descriptors_are_the_positions_row_by_row():
     maps = drawn(2, 3, 6, 4, 5)
-    found = descriptors(maps)
-    assert found.shape == (2, 3, 20, 6)
+    result = descriptors(maps)
+    assert result.shape == (2, 3, 20, 6)
     for row, column in np.ndindex(4, 5):
-        assert torch.equal(found[:, :, 5 * row + column], maps[..., row, column])
+        assert torch.equal(result[:, :, 5 * row + column], maps[..., row, column])
 
 
 def test_pyramid_averages_the_map():
     maps = drawn(2, 3, 6, 5, 5)
-    found = pyramid(maps, [5, 2, 1])
-    assert found.shape == (2, 3, 30, 6)
-    assert torch.allclose(found[:, :, :25], descriptors(maps))
+    result = pyramid(maps, [5, 2, 1])
+    assert result.shape == (2, 3, 30, 6)
+    assert torch.allclose(result[:, :, :25], descriptors(maps))
     spans = [(0, 3), (2, 5)]  # cells of an uneven division overlap
     for cell, ((top, bottom), (left, right)) in enumerate((a, b) for a in spans for b in spans):
         expected = maps[..., top:bottom, left:right].mean((-1, -2))
-        assert torch.allclose(found[:, :, 25 + cell], expected)
-    assert torch.allclose(found[:, :, 29], maps.mean((-1, -2)))
+        assert torch.allclose(result[:, :, 25 + cell], expected)
+    assert torch.allclose(result[:, :, 29], maps.mean((-1, -2)))
 
 
 @pytest.mark.parametrize("counts", [None, [1, 3, 2]])
 def test_class_moments_equal_numpys(counts):
-    _, support, task = made(1 if counts else 2, counts=counts)
+    _, support, task = problem(1 if counts else 2, counts=counts)
     mean, covariance = class_moments(support, task)
     for t, n in np.ndindex(*mean.shape[:2]):
-        mine = support[t, task.support_y[t] == n].flatten(0, 1).numpy()
-        assert np.allclose(mean[t, n].numpy(), mine.mean(0), atol=1e-12)
-        assert np.allclose(covariance[t, n].numpy(), np.cov(mine, rowvar=False), atol=1e-12)
+        of_class = support[t, task.support_y[t] == n].flatten(0, 1).numpy()
+        assert np.allclose(mean[t, n].numpy(), of_class.mean(0), atol=1e-12)
+        assert np.allclose(covariance[t, n].numpy(), np.cov(of_class, rowvar=False), atol=1e-12)
 
 
 def test_quadratic_forms():
     vectors, matrices = drawn(2, 3, 4), drawn(2, 5, 4, 4, seed=1)
-    found = quadratic_forms(vectors, matrices)
+    result = quadratic_forms(vectors, matrices)
     for t, n, r in np.ndindex(2, 5, 3):
         x = vectors[t, r]
-        assert torch.allclose(found[t, n, r], x @ matrices[t, n] @ x)
+        assert torch.allclose(result[t, n, r], x @ matrices[t, n] @ x)

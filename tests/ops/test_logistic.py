@@ -22,14 +22,14 @@ def by_scipy(support, labels, way, inverse_penalty):
         value = (weight**2).sum() / 2 - inverse_penalty * (target * log_p).sum()
         return value, np.concatenate([(error.T @ support + weight).ravel(), error.sum(0)])
 
-    found = minimize(
+    minimum = minimize(
         loss,
         np.zeros(way * (d + 1)),
         jac=True,
         method="L-BFGS-B",
         options={"gtol": 1e-10, "ftol": 1e-16, "maxiter": 5000},
     )
-    return found.x[: way * d].reshape(way, d), found.x[way * d :]
+    return minimum.x[: way * d].reshape(way, d), minimum.x[way * d :]
 
 
 @pytest.mark.parametrize("shot", [1, 5])
@@ -56,9 +56,9 @@ def test_equals_scikit_learn(inverse_penalty):
     labels = torch.arange(5).repeat_interleave(5).expand(3, -1)
     head = fit_logistic(support, labels, 5, inverse_penalty)
     for t in range(3):
-        theirs = linear_model.LogisticRegression(C=inverse_penalty, tol=1e-10, max_iter=10000)
-        theirs.fit(support[t].double().numpy(), labels[t].numpy())
-        expected = torch.from_numpy(theirs.predict_proba(query[t].double().numpy()))
+        scikit = linear_model.LogisticRegression(C=inverse_penalty, tol=1e-10, max_iter=10000)
+        scikit.fit(support[t].double().numpy(), labels[t].numpy())
+        expected = torch.from_numpy(scikit.predict_proba(query[t].double().numpy()))
         torch.testing.assert_close(head.logits(query)[t].softmax(-1).double(), expected, rtol=0, atol=2e-6)
         assert torch.equal(head.logits(query)[t].argmax(-1), expected.argmax(-1))
 

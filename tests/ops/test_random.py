@@ -126,8 +126,8 @@ def test_permutation_is_one(n, seed):
 
 
 def test_permutations_are_uniform():
-    found = random.permutation(seeds(24000), "p", 4)
-    codes = (found * torch.tensor([64, 16, 4, 1])).sum(1)
+    drawn = random.permutation(seeds(24000), "p", 4)
+    codes = (drawn * torch.tensor([64, 16, 4, 1])).sum(1)
     counts = codes.unique(return_counts=True)[1]
     assert len(counts) == 24
     assert stats.chisquare(counts.numpy()).pvalue > 1e-4
@@ -175,8 +175,8 @@ def test_subset_equals_a_fisher_yates_loop(pairs, k):
 @pytest.mark.parametrize("k", [random.MANY_STEPS, random.MANY_STEPS + 1, 90])
 def test_long_subsets_equal_a_fisher_yates_loop(k):
     sizes = [90, 130, 200, 90, 101, 95]
-    found = random.subset(seeds(6).view(2, 3), "s", torch.tensor(sizes).view(2, 3), k).flatten(0, 1)
-    assert found.tolist() == [fisher_yates(int(s), "s", n, k) for s, n in zip(seeds(6), sizes, strict=True)]
+    drawn = random.subset(seeds(6).view(2, 3), "s", torch.tensor(sizes).view(2, 3), k).flatten(0, 1)
+    assert drawn.tolist() == [fisher_yates(int(s), "s", n, k) for s, n in zip(seeds(6), sizes, strict=True)]
 
 
 @given(INT64, st.integers(1, 12))

@@ -20,25 +20,25 @@ def case(m, d):
 
 def naive(query, rows, penalty, scale):
     """Solve for the coefficients of each descriptor, one after the other."""
-    found = np.zeros((*query.shape[:2], rows.shape[1]))
-    for t, q, n in np.ndindex(found.shape):
+    errors = np.zeros((*query.shape[:2], rows.shape[1]))
+    for t, q, n in np.ndindex(errors.shape):
         s = rows[t, n].numpy()
         for x in query[t, q].numpy():
             coefficients = np.linalg.solve(s @ s.T + penalty[t, n].item() * np.eye(len(s)), s @ x)
-            found[t, q, n] += ((x - scale.item() * coefficients @ s) ** 2).sum() / query.shape[2]
-    return found
+            errors[t, q, n] += ((x - scale.item() * coefficients @ s) ** 2).sum() / query.shape[2]
+    return errors
 
 
 @pytest.mark.parametrize(("m", "d"), [(2, 7), (7, 7), (9, 3), (8, 7)])
 def test_both_sides_of_the_choice(m, d):
-    given = case(m, d)
-    assert np.allclose(reconstruction_error(*given), naive(*given), rtol=0, atol=1e-11)
+    problem = case(m, d)
+    assert np.allclose(reconstruction_error(*problem), naive(*problem), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(("m", "d"), [(2, 7), (9, 3), (5, 5)])
 def test_both_forms_of_the_inverse_agree(m, d):
-    given = case(m, d)
-    assert torch.allclose(ridge._by_rows(*given), ridge._by_channels(*given), rtol=0, atol=1e-11)
+    problem = case(m, d)
+    assert torch.allclose(ridge._by_rows(*problem), ridge._by_channels(*problem), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("d", [3, 20])
@@ -59,5 +59,5 @@ def test_float32_at_the_sizes_of_the_paper(m, d):
     query, rows, penalty, scale = case(m, d)
     query, rows = query / d**0.5, rows / d**0.5
     exact = reconstruction_error(query, rows, penalty, scale)
-    found = reconstruction_error(query.float(), rows.float(), penalty.float(), scale.float())
-    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-6)
+    errors = reconstruction_error(query.float(), rows.float(), penalty.float(), scale.float())
+    torch.testing.assert_close(errors.double(), exact, rtol=1e-4, atol=1e-6)

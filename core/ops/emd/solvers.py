@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ T = TypeVar("T")
 Solution = tuple[Tensor, Tensor, Tensor, Tensor | float]
 Solver = Callable[[Tensor, Tensor, Tensor], Solution]
 
-NAMES = ("simplex", "interior_point", "qpth", "opencv", "sinkhorn")
+Name = Literal["simplex", "interior_point", "qpth", "opencv", "sinkhorn"]
+Form = Literal["L2", "QP"]
+
 QPTH_STRENGTH = 1e-6  # what DeepEMD's code gives qpth
 FEWEST = 8  # problems that are worth a thread
 
 
-def solver_named(name: str, form: str = "L2", l2_strength: float = 0.0) -> Solver:
+def solver_named(name: Name, form: Form = "L2", l2_strength: float = 0.0) -> Solver:
     """A solver by its name in a YAML.
 
     Args:
@@ -39,12 +41,8 @@ def solver_named(name: str, form: str = "L2", l2_strength: float = 0.0) -> Solve
         l2_strength: 0 = the linear program; for `qpth` 0 = 1e-6.
 
     Raises:
-        UserError: for an unknown name, and for a quadratic term in a solver of linear programs.
+        UserError: for a negative strength, and for a quadratic term in a solver of linear programs.
     """
-    if name not in NAMES:
-        raise UserError(f"METHOD.ARGS.solver is {name!r}, which is not one of: {', '.join(NAMES)}.")
-    if form not in ("L2", "QP"):
-        raise UserError(f"METHOD.ARGS.form is {form!r}, which is not one of: L2, QP.")
     if not l2_strength >= 0:
         raise UserError(f"METHOD.ARGS.l2_strength is {l2_strength}; it must be at least 0.")
     if name in ("interior_point", "qpth"):

@@ -52,9 +52,9 @@ def test_logits_are_the_similarity_of_the_flow():
 
 def test_single_precision_stays_single():
     cost, a, b = (part.float() for part in problems(3, 25, 25))
-    found = emd(cost, a, b)
-    assert {part.dtype for part in found} == {torch.float32}
-    torch.testing.assert_close(found[0].double(), emd(cost.double(), a.double(), b.double())[0], rtol=1e-6, atol=1e-6)
+    optimum = emd(cost, a, b)
+    assert {part.dtype for part in optimum} == {torch.float32}
+    torch.testing.assert_close(optimum[0].double(), emd(cost.double(), a.double(), b.double())[0], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,6 @@ def test_the_layer_serves_a_gpu():
     problem = problems(30, 25, 25)
     on_gpu = [part.cuda() for part in problem]
     for solver in EXACT:
-        found = emd(*on_gpu, solver_named(solver))
-        for part, expected in zip(found, emd(*problem, solver_named(solver)), strict=True):
+        optimum = emd(*on_gpu, solver_named(solver))
+        for part, expected in zip(optimum, emd(*problem, solver_named(solver)), strict=True):
             torch.testing.assert_close(part.cpu(), expected, rtol=0, atol=1e-6)

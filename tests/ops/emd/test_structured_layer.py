@@ -10,9 +10,9 @@ from tests.ops.emd.layers import LAYER, SGD, by_torch, layer_input
 
 
 def test_what_is_given_stays_as_it_was():
-    given, before = layer_input(), layer_input()
-    LAYER.fine_tuned(*given)
-    assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
+    inputs, before = layer_input(), layer_input()
+    LAYER.fine_tuned(*inputs)
+    assert all(torch.equal(one, two) for one, two in zip(inputs, before, strict=True))
 
 
 @pytest.mark.parametrize("layer", [LAYER, by_torch(LAYER)])

@@ -15,15 +15,15 @@ from tests.ops.emd.layers import LAYER, by_torch, layer_input
 def test_both_ways_are_one(weight_grad, centred, pooled):
     pooling = torch.eye(5) + 0.1 * torch.arange(25.0).view(5, 5) / 25 if pooled else None
     layer = replace(LAYER, weight_grad=weight_grad, centred=centred, pooling=pooling)
-    found = layer.fine_tuned(*layer_input())
-    torch.testing.assert_close(found, by_torch(layer).fine_tuned(*layer_input()), rtol=0, atol=1e-10)
-    assert (found - layer_input()[0]).abs().max() > 1e-2
+    classes_after = layer.fine_tuned(*layer_input())
+    torch.testing.assert_close(classes_after, by_torch(layer).fine_tuned(*layer_input()), rtol=0, atol=1e-10)
+    assert (classes_after - layer_input()[0]).abs().max() > 1e-2
 
 
 def test_single_precision_stays_close():
     classes, support, *rest = layer_input()
-    exact, found = (LAYER.fine_tuned(classes.to(to), support.to(to), *rest) for to in (torch.float64, torch.float32))
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-3)
+    exact, single = (LAYER.fine_tuned(classes.to(to), support.to(to), *rest) for to in (torch.float64, torch.float32))
+    torch.testing.assert_close(single.double(), exact, rtol=0, atol=1e-3)
 
 
 def test_a_task_does_not_see_the_others():
