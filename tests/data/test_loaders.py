@@ -154,8 +154,10 @@ def test_order_changes_between_epochs_and_seeds():
 
 
 def test_pixels_of_features_are_as_stored():
-    split = replace(SPLIT, images=np.random.default_rng(0).normal(size=(len(SPLIT.names), 8)).astype(np.float32))
+    split = dataclasses.replace(
+        SPLIT, images=np.random.default_rng(0).normal(size=(len(SPLIT.names), 8)).astype(np.float32)
+    )
     gathered = Pixels(split, CPU).gather(torch.tensor([5, 0]))
     assert (gathered.numpy() == split.images[[5, 0]]).all()
-    half = replace(split, images=split.images.astype(np.float16))
+    half = dataclasses.replace(split, images=split.images.astype(np.float16))
     assert Pixels(half, CPU).gather(torch.tensor([1])).dtype == torch.float32

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.data.store import SPLITS
 from core.errors import UserError
 from tests.prepare.fake_cifar import CLASSES, LISTS, by_name, make_parts, write_pickles, write_pngs, write_tar
 
@@ -88,7 +89,7 @@ def test_pickle_of_something_else(tmp_path, parts, read_cifar):
 
 
 def test_counts_are_the_real_ones_by_default(tmp_path, parts, read_cifar):
-    with pytest.raises(UserError, match="3 images of .* instead of 600, and 99 other classes differ"):
+    with pytest.raises(UserError, match=r"3 images of .* instead of 600, and 99 other classes differ"):
         read_cifar(write_pickles(tmp_path, parts), per_class=600)
 
 

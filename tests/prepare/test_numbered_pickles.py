@@ -56,7 +56,7 @@ def test_numbers_are_never_guessed(tmp_path, read_cifar, change, message):
 
 def test_missing_parts_and_images(tmp_path, read_cifar):
     folder = write_numbered(tmp_path, "CIFAR_FS", LISTS)
-    with pytest.raises(UserError, match="3 images of .* instead of 4, and 99 other classes differ"):
+    with pytest.raises(UserError, match=r"3 images of .* instead of 4, and 99 other classes differ"):
         read_cifar(folder, per_class=4)
     (folder / "CIFAR_FS_val.pickle").unlink()
     with pytest.raises(UserError, match=r"lacks CIFAR_FS_val\.pickle; give the folder of all three"):
