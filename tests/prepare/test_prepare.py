@@ -112,17 +112,17 @@ def test_another_seed_is_refused_once_prepared(tmp_path):
 
 def test_check_finds_what_changed(tmp_path):
     photos = write_classes(tmp_path / "photos", names(6))
-    own = dataset(f"folder:{photos}")
+    photo_set = dataset(f"folder:{photos}")
     with pytest.raises(UserError, match="is not prepared"):
-        check_prepared(tmp_path / "data", own, 12)
+        check_prepared(tmp_path / "data", photo_set, 12)
     splits = prepared(photos, tmp_path / "data")
-    check_prepared(tmp_path / "data", own, 12)
+    check_prepared(tmp_path / "data", photo_set, 12)
     folder = tmp_path / "data" / splits[0].dataset / "12px" / "val"
     images = np.load(folder / "images.npy", mmap_mode="r+")
     images[0, 0, 0, 0] ^= 1
     images.flush()
     with pytest.raises(UserError, match="pixels_sha256 differ"):
-        check_prepared(tmp_path / "data", own, 12)
+        check_prepared(tmp_path / "data", photo_set, 12)
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
