@@ -1,4 +1,4 @@
-"""Queries of base classes, which make an episode generalized."""
+"""Queries of base classes: with them an episode is generalized."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ class BaseQueries:
         self._counts = torch.from_numpy(split.counts)
         self._offsets = torch.from_numpy(np.cumsum(split.counts) - split.counts)
 
-    def draw(self, seed: Tensor, but: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Rows of the split and their classes, both [T, Q_b], for seeds [T] of classes other than `but` [T, N]."""
-        taken = 0 if but is None else but.shape[1]
+    def draw(self, seed: Tensor, excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Queries for episodes of seeds [T]: image ids and their classes, both [T, Q_b].
+
+        `excluded` [T, N] are distinct classes that are not drawn.
+        """
+        n_excluded = 0 if excluded is None else excluded.shape[1]
         chance = random.uniform(seed, "base queries", (2, self.count)).double()
-        classes = (chance[:, 0] * (len(self._counts) - taken)).long()
-        if but is not None:  # the r-th of the classes that are left: r + the taken ones at or before it
-            before = but.sort(dim=1).values - torch.arange(taken)
+        classes = (chance[:, 0] * (len(self._counts) - n_excluded)).long()
+        if excluded is not None:  # the r-th of the classes that remain is r + the excluded ones at or before it
+            before = excluded.sort(dim=1).values - torch.arange(n_excluded)
             classes = classes + torch.searchsorted(before, classes, right=True)
         return self._offsets[classes] + (chance[:, 1] * self._counts[classes]).long(), classes

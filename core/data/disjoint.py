@@ -1,8 +1,8 @@
-"""Tasks that share no image: a split dealt out like a pack of cards, several times over.
+"""Tasks that share no image: the images of a split are dealt out like a pack of cards, several times over.
 
-Ordinary episodes are drawn with replacement from a fixed set of images, so more of them say more and more about that
-set alone. Disjoint tasks use every image once at most, so the spread among them also says how much the images matter
-("Oops, I Sampled it Again", TMLR 2024, https://arxiv.org/abs/2409.02850).
+Ordinary episodes are drawn with replacement from a fixed set of images, so the more there are, the more they describe
+that set alone. Disjoint tasks use an image at most once, so their spread also shows how much the choice of images
+matters ("Oops, I Sampled it Again", TMLR 2024, https://arxiv.org/abs/2409.02850).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Episodes: a pure function of (split, way, shot, query, seed, index).
 
 Neither the method, the image size, the machine, the number of processes nor anything drawn before enters, so every
-method is trained and tested on the same episodes, and a resumed run continues with the ones it would have seen.
+method is trained and tested on the same episodes, and a resumed run continues with the episodes that an uninterrupted
+one draws.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from .store import Split
 
 @dataclass(frozen=True)
 class Shape:
-    """What an episode looks like: N way, K shot, and queries per class.
+    """The shape of an episode: N way, K shot, and queries per class.
 
-    `shots` gives each class a number of its own (the class drawn first has shots[0] supports), and `shot` is then the
-    largest. `queries` is a number for all classes together, which are then represented unevenly, by chance; `query`
-    is the number per class otherwise.
+    Where `shots` is given, the class drawn n-th has shots[n] supports, and `shot` is the largest of them. Where
+    `queries` is given, it is the number of queries of all classes together, which chance divides unevenly among the
+    classes; else each class has `query` queries.
     """
 
     way: int
@@ -34,12 +35,12 @@ class Shape:
 
     @property
     def even(self) -> bool:
-        """Whether all classes have the same numbers."""
+        """Whether all classes have the same numbers of supports and of queries."""
         return not self.shots and not self.queries
 
     @property
     def supports(self) -> tuple[int, ...]:
-        """Supports of each class."""
+        """The number of supports of each class."""
         return self.shots or (self.shot,) * self.way
 
     @property
@@ -49,12 +50,12 @@ class Shape:
 
     @property
     def shot_name(self) -> int | str:
-        """For result files: 5, or 1+2+3+1+2."""
+        """The shots in result files: 5, or 1+2+3+1+2."""
         return "+".join(map(str, self.shots)) or self.shot
 
     @property
     def query_name(self) -> int | str:
-        """For result files: 15, or 75all."""
+        """The queries in result files: 15, or 75all."""
         return f"{self.queries}all" if self.queries else self.query
 
     def __str__(self) -> str:
@@ -72,9 +73,9 @@ class Episodes:
     seed: Tensor  # [T] int64, for randomness inside a method
 
     def part(self, first: int, last: int) -> Episodes:
-        """Episodes first .. last - 1 of these."""
-        here = slice(first, last)
-        return Episodes(self.classes[here], self.support[here], self.query[here], self.query_y[here], self.seed[here])
+        """Episodes number first .. last - 1."""
+        rows = slice(first, last)
+        return Episodes(self.classes[rows], self.support[rows], self.query[rows], self.query_y[rows], self.seed[rows])
 
 
 class EpisodeSampler:
@@ -85,13 +86,13 @@ class EpisodeSampler:
     """
 
     def __init__(self, split: Split, shape: Shape, seed: int, key: str = "TASK.TEST") -> None:
-        _check(split, shape, key)
+        _refuse_too_few(split, shape, key)
         self.shape = shape
         self._counts = torch.from_numpy(split.counts)
         self._offsets = torch.from_numpy(np.cumsum(split.counts) - split.counts)
         uneven = () if shape.even else (shape.shot_name, shape.query_name)
         self._key = random.key("episode", split.fingerprint, shape.way, shape.shot, shape.query, seed, *uneven)
-        # Images of a class among which its queries are: with a total, as many as could all be of one class.
+        # Images of a class from which its queries are taken: with a total, all queries could be of one class.
         self._spare = min(shape.queries, split.counts.min() - shape.shot) if shape.queries else shape.query
 
     def draw(self, index: Tensor) -> Episodes:
@@ -117,7 +118,8 @@ class EpisodeSampler:
         return slots // self._spare, slots % self._spare
 
 
-def _check(split: Split, shape: Shape, key: str) -> None:
+def _refuse_too_few(split: Split, shape: Shape, key: str) -> None:
+    """Refuse a shape for which the split has too few classes or images."""
     if shape.way > len(split.classes):
         raise UserError(
             f"{key}.WAY is {shape.way}, but the {split.name} split of {split.dataset} has {len(split.classes)} "
@@ -127,9 +129,9 @@ def _check(split: Split, shape: Shape, key: str) -> None:
     have, name = int(split.counts[smallest]), split.classes[smallest]
     where = f"of the {split.name} split of {split.dataset}"
     if shape.shot + shape.query > have or (shape.queries and shape.shot >= have):
-        asked = "SHOT + 1 query" if shape.queries else f"SHOT + {key}.QUERY"
+        sum_of = "SHOT + 1 query" if shape.queries else f"SHOT + {key}.QUERY"
         need = f"{shape.shot} + {1 if shape.queries else shape.query} = {shape.shot + max(1, shape.query)}"
-        raise UserError(f"{key}.{asked} is {need}, but class {name!r} {where} has {have} images; lower one of them.")
+        raise UserError(f"{key}.{sum_of} is {need}, but class {name!r} {where} has {have} images; lower one of them.")
     if shape.queries > shape.way * (have - shape.shot):
         raise UserError(
             f"{key}.QUERIES is {shape.queries}, but {shape.way} classes {where} may have no more than "

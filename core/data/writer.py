@@ -1,4 +1,4 @@
-"""Write a split block by block: memory does not grow with the number of images, and half a split is never seen."""
+"""Write a split block by block: memory does not grow with the number of images, and no half of a split ever appears."""
 
 from __future__ import annotations
 

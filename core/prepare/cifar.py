@@ -81,7 +81,7 @@ def _pickled(source: Path, list_name: str, lists: dict[str, list[str]], origin: 
 
 
 def _preparation(size: int) -> dict[str, Any]:
-    """What the manifest says about the resizing, where there is any."""
+    """The manifest's entry on resizing; {} at the native size."""
     return {} if size == SIDE else {"preparation": {"size": size, "filter": FILTER}}
 
 
@@ -128,7 +128,7 @@ def _unique_names(names: list[str], pixels: Callable[[int], bytes]) -> list[str]
 
 
 def _pickle_files(source: Path) -> dict[str, Path]:
-    """The paths of meta, train and test in a folder or in one of its folders; {} where none of them is there."""
+    """The paths of meta, train and test in a folder or in one of its folders; {} where no folder holds any."""
     for folder in (source, *folders_in(source)):
         files = {name: folder / name for name in PICKLES if (folder / name).is_file()}
         missing = [name for name in PICKLES if name not in files]
@@ -198,7 +198,7 @@ def _strings(value: object) -> list[str] | None:
 
 
 def _cut(everything: ImageArray, names: list[str], origin: str) -> ImageArray:
-    """The images of those of the named classes that are there."""
+    """The images of the named classes; a class without images is left out."""
     classes = [name for name in names if name in everything.classes]
     label_of = np.full(len(everything.classes), -1)
     label_of[[everything.classes.index(name) for name in classes]] = np.arange(len(classes))

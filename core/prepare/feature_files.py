@@ -2,7 +2,7 @@
 
     all_features | features | vector    [N, D] float16, float32 or float64
     all_labels   | labels   | label     [N] whole numbers
-    count                               rows that are filled, where there are more (optional)
+    count                               how many rows are filled, if not all are (optional)
     classes      | class                names of the classes that the labels index (optional)
 
 A file is copied block by block to a raw one on disk, from which any rows are then read: the features are never in

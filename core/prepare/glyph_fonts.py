@@ -113,14 +113,14 @@ def differing_ink(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.abs(first - second).sum(-1) / np.maximum((first + second).sum(-1), 1e-6)
 
 
-def difference(shape: LetterShape, others: list[LetterShape]) -> float:
+def difference(shape: LetterShape, shapes: list[LetterShape]) -> float:
     """How much a shape differs from the most similar of some others, 0 to 1.
 
     Shapes of similar proportions are also compared after both are stretched to a square: a wider Q is a Q.
     """
-    fitted = differing_ink(shape.fitted, np.stack([other.fitted for other in others]))
-    stretched = differing_ink(shape.stretched, np.stack([other.stretched for other in others]))
-    ratio = np.array([other.aspect for other in others]) / shape.aspect
+    fitted = differing_ink(shape.fitted, np.stack([s.fitted for s in shapes]))
+    stretched = differing_ink(shape.stretched, np.stack([s.stretched for s in shapes]))
+    ratio = np.array([s.aspect for s in shapes]) / shape.aspect
     comparable = np.maximum(ratio, 1 / ratio) < SAME_ASPECT
     return float(np.where(comparable, np.minimum(fitted, stretched), fitted).min())
 

@@ -136,6 +136,11 @@ def word_vectors(names: list[str]) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
+def class_names() -> dict[str, list[str]]:
+    """The Unicode names of the letters of each split."""
+    return {split: [unicodedata.name(char) for char in chars] for split, chars in alphabets().items()}
+
+
 def render_glyphs(root: Path, size: int) -> None:
     """Draw and pack the splits that are not on disk yet."""
     if size < SMALLEST:
@@ -146,7 +151,7 @@ def render_glyphs(root: Path, size: int) -> None:
         if prepared([folder]):
             continue
         chars = alphabets()[split]
-        names = [unicodedata.name(char) for char in chars]
+        names = class_names()[split]
         write_split(
             folder,
             NAME,

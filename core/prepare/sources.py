@@ -11,8 +11,7 @@ from ..data.datasets import DATASETS, Dataset, dataset
 from . import catalogue, cifar, lowshot, remotes
 from .collect import Collected, Options, Published, collect_folder
 from .download import Remote
-from .glyph_fonts import alphabets
-from .glyphs import IMAGES, render_glyphs
+from .glyphs import IMAGES, class_names, render_glyphs
 
 CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CIFAR_TERMS = "no licence stated; cite Krizhevsky 2009"
@@ -39,11 +38,10 @@ class Source:
 
 def _glyphs() -> Source:
     """Glyphs, whose classes are the letters that matplotlib's fonts hold."""
-    drawn = replace(DATASETS["Glyphs"], classes=alphabets)
     return Source(
-        drawn,
+        replace(DATASETS["Glyphs"], classes=class_names),
         make=render_glyphs,
-        images=lambda: IMAGES * sum(map(len, alphabets().values())),
+        images=lambda: IMAGES * sum(map(len, class_names().values())),
         where="drawn on the spot",
     )
 

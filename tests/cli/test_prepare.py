@@ -33,8 +33,8 @@ def test_script_prints_one_sentence(tmp_path):
 
 def test_script_prepares_checks_and_lists(tmp_path):
     photos = write_classes(tmp_path / "photos", names(6))
-    asked = (f"folder:{photos}", "--root", tmp_path / "data", "--size", "12")
-    first, second, check = (run_script(*asked, *more, cwd=tmp_path) for more in ((), (), ("--check",)))
+    arguments = (f"folder:{photos}", "--root", tmp_path / "data", "--size", "12")
+    first, second, check = (run_script(*arguments, *more, cwd=tmp_path) for more in ((), (), ("--check",)))
     assert [run.returncode for run in (first, second, check)] == [0, 0, 0], first.stderr + second.stderr + check.stderr
     assert "images/s" in first.stdout
     assert "nothing was read or written" in second.stdout
@@ -56,22 +56,26 @@ def test_two_at_once_agree(tmp_path, photos):
     runs = [start(photos, tmp_path / "data") for _ in range(2)]
     printed = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], printed
-    own = dataset(f"folder:{photos}")
-    check_prepared(tmp_path / "data", own, 12)
-    assert sorted(path.name for path in (tmp_path / "data" / own.name / "12px").iterdir()) == ["test", "train", "val"]
+    photo_set = dataset(f"folder:{photos}")
+    check_prepared(tmp_path / "data", photo_set, 12)
+    assert sorted(path.name for path in (tmp_path / "data" / photo_set.name / "12px").iterdir()) == [
+        "test",
+        "train",
+        "val",
+    ]
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     photos = write_classes(tmp_path / "photos", names(6), images=100)
-    root, own = tmp_path / "data", source(f"folder:{photos}")
+    root, photo_set = tmp_path / "data", source(f"folder:{photos}")
     run = start(photos, root)
     while run.poll() is None and not list(root.glob("*/12px/.train-*/images.npy")):
         time.sleep(0.002)
     run.send_signal(signal.SIGKILL)
     run.communicate()
-    assert not (root / own.dataset.name / "12px" / "val").exists()
-    prepare(root, own, Options(size=12, workers=1))
-    check_prepared(root, own.dataset, 12)
+    assert not (root / photo_set.dataset.name / "12px" / "val").exists()
+    prepare(root, photo_set, Options(size=12, workers=1))
+    check_prepared(root, photo_set.dataset, 12)
 
 
 def test_script_lists_what_there_is(tmp_path):

@@ -14,7 +14,7 @@ ALL = [Crop(2), Flip(), ResizedCrop(0.2), Jitter(0.4)]
 IDS = ["crop", "flip", "resized", "jitter"]
 
 
-def made(n=12, height=8, width=8):
+def random_pixels(n=12, height=8, width=8):
     pixels = torch.rand(n, height, width, 3, generator=torch.Generator().manual_seed(n))
     return pixels, random.hashes(torch.tensor(n), "test", n)
 
@@ -31,7 +31,7 @@ def test_crop_is_pad_and_slice(padding):
         padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
         return padded[top : top + image.shape[0], left : left + image.shape[1]]
 
-    pixels, seed = made(height=7)
+    pixels, seed = random_pixels(height=7)
     expected = one_by_one(pixels, random.uniform(seed, "crop", (2,)), crop)
     assert np.array_equal(Crop(padding)(pixels, seed).numpy(), expected)
 
@@ -39,13 +39,13 @@ def test_crop_is_pad_and_slice(padding):
 def test_crop_reaches_every_place_equally_often():
     marked = torch.zeros(3000, 3, 3, 3)
     marked[:, 1, 1] = 1
-    found = Crop(1)(marked, random.hashes(torch.tensor(0), "places", 3000))[..., 0].flatten(1).argmax(1)
-    counts = found.bincount(minlength=9)
+    corner = Crop(1)(marked, random.hashes(torch.tensor(0), "places", 3000))[..., 0].flatten(1).argmax(1)
+    counts = corner.bincount(minlength=9)
     assert (counts - 3000 / 9).abs().max() < 5 * math.sqrt(3000 / 9)
 
 
 def test_flip_mirrors_half_of_the_images():
-    pixels, seed = made(400, 3, 5)
+    pixels, seed = random_pixels(400, 3, 5)
     mirrored = random.uniform(seed, "flip") < 0.5
     expected = one_by_one(pixels, mirrored, lambda image, flip: image[:, ::-1] if flip else image)
     assert np.array_equal(Flip()(pixels, seed).numpy(), expected)
@@ -90,7 +90,7 @@ def test_resized_is_crop_and_bilinear_enlargement(smallest):
             ]
         )
 
-    pixels, seed = made(height=6)
+    pixels, seed = random_pixels(height=6)
     expected = one_by_one(pixels, random.uniform(seed, "resized", (4,)), resize)
     assert np.allclose(ResizedCrop(smallest)(pixels, seed).numpy(), expected, rtol=0, atol=2e-5)
 
@@ -99,9 +99,9 @@ def test_resized_is_crop_and_bilinear_enlargement(smallest):
 def test_resized_area_and_aspect_ratio(smallest):
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     ramp = torch.stack([rows, columns, rows], 2).expand(500, -1, -1, -1)
-    found = ResizedCrop(smallest)(ramp, random.hashes(torch.tensor(0), "ramp", 500))
-    high = (found[:, 17, 16, 0] - found[:, 15, 16, 0]) / 2
-    wide = (found[:, 16, 17, 1] - found[:, 16, 15, 1]) / 2
+    crop = ResizedCrop(smallest)(ramp, random.hashes(torch.tensor(0), "ramp", 500))
+    high = (crop[:, 17, 16, 0] - crop[:, 15, 16, 0]) / 2
+    wide = (crop[:, 16, 17, 1] - crop[:, 16, 15, 1]) / 2
     slack = 1e-3
     assert ((high <= 1 + slack) & (wide <= 1 + slack)).all()
     assert ((high * wide >= min(smallest, 3 / 4) - slack) & (high * wide <= 1 + slack)).all()
@@ -112,7 +112,7 @@ def test_resized_area_and_aspect_ratio(smallest):
 
 
 def test_resized_of_the_whole_square_is_the_identity(monkeypatch):
-    pixels, seed = made()
+    pixels, seed = random_pixels()
     half = torch.full((len(pixels), 4), 0.5)
     monkeypatch.setattr(random, "uniform", lambda *_: half)
     assert torch.allclose(ResizedCrop(1.0)(pixels, seed), pixels, rtol=0, atol=1e-6)
@@ -128,14 +128,14 @@ def test_jitter_formula():
         image = np.clip(contrast * image + (1 - contrast) * grey(image).mean(), 0, 1)
         return np.clip(saturation * image + (1 - saturation) * grey(image), 0, 1)
 
-    pixels, seed = made()
+    pixels, seed = random_pixels()
     expected = one_by_one(pixels, random.uniform(seed, "jitter", (3,)), jitter)
     assert np.allclose(Jitter(0.4)(pixels, seed).numpy(), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("transform", ALL, ids=IDS)
 def test_each_image_depends_on_its_own_seed_alone(transform):
-    pixels, seed = made()
+    pixels, seed = random_pixels()
     together = transform(pixels, seed)
     order = torch.randperm(len(seed), generator=torch.Generator().manual_seed(0))
     assert torch.allclose(transform(pixels[order], seed[order]), together[order], rtol=0, atol=1e-6)
@@ -145,25 +145,25 @@ def test_each_image_depends_on_its_own_seed_alone(transform):
 
 @pytest.mark.parametrize("transform", ALL, ids=IDS)
 def test_images_of_a_batch_differ_in_what_they_undergo(transform):
-    pixels, seed = made(1)
+    pixels, seed = random_pixels(1)
     many = transform(pixels.expand(40, -1, -1, -1), random.hashes(seed[0], "many", 40))
     assert len({tuple(image.flatten().tolist()) for image in many}) > (1 if isinstance(transform, Flip) else 10)
 
 
 @pytest.mark.parametrize("transform", ALL, ids=IDS)
 def test_shape_range_and_input_are_kept(transform):
-    pixels, seed = made(5, 6, 9)
+    pixels, seed = random_pixels(5, 6, 9)
     before = pixels.clone()
-    found = transform(pixels, seed)
-    assert found.shape == pixels.shape
-    assert found.min() >= 0
-    assert found.max() <= 1
+    changed = transform(pixels, seed)
+    assert changed.shape == pixels.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 1
     assert torch.equal(pixels, before)
 
 
 @pytest.mark.parametrize("transform", [Crop(0), Jitter(0.0)], ids=["crop-0", "jitter-0"])
 def test_nothing_asked_nothing_done(transform):
-    pixels, seed = made()
+    pixels, seed = random_pixels()
     assert torch.allclose(transform(pixels, seed), pixels, rtol=0, atol=1e-6)
 
 

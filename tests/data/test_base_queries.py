@@ -51,8 +51,8 @@ def test_a_training_task_carries_images_of_the_other_classes():
     assert not (task.base_query_y[:, :, None] == task.class_ids[:, None]).any()
     images = pixels.gather(torch.arange(50)).flatten(1).tolist()
     of_class = dict(zip(map(tuple, images), LABELS.tolist(), strict=True))
-    found = [of_class[tuple(image.flatten().tolist())] for image in task.base_query["image"].flatten(0, 1)]
-    assert found == task.base_query_y.flatten().tolist()
+    classes_of_images = [of_class[tuple(image.flatten().tolist())] for image in task.base_query["image"].flatten(0, 1)]
+    assert classes_of_images == task.base_query_y.flatten().tolist()
 
 
 def test_all_queries_pass_the_encoder_and_stand_in_order():

@@ -6,7 +6,7 @@ from core.errors import UserError
 
 def test_names_ignore_case():
     assert dataset("cifar-fs").name == "CIFAR-FS"
-    with pytest.raises(UserError, match="DATASET.NAME is 'CIFARFS', which is not one of.*did you mean CIFAR-FS"):
+    with pytest.raises(UserError, match=r"DATASET.NAME is 'CIFARFS', which is not one of.*did you mean CIFAR-FS"):
         dataset("CIFARFS")
 
 

@@ -11,14 +11,14 @@ SPLIT = make_split(4, 7, size=8)
 
 
 def test_the_last_images_of_each_class_are_held_out():
-    kept, held = hold_out(SPLIT, 3)
+    kept, rest = hold_out(SPLIT, 3)
     assert kept.counts.tolist() == [4] * 4
-    assert held.counts.tolist() == [3] * 4
+    assert rest.counts.tolist() == [3] * 4
     both = [
-        (label, name) for part in (kept, held) for label, name in zip(part.labels.tolist(), part.names, strict=True)
+        (label, name) for part in (kept, rest) for label, name in zip(part.labels.tolist(), part.names, strict=True)
     ]
     assert sorted(both) == sorted(zip(SPLIT.labels.tolist(), SPLIT.names, strict=True))
-    assert len({SPLIT.fingerprint, kept.fingerprint, held.fingerprint}) == 3
+    assert len({SPLIT.fingerprint, kept.fingerprint, rest.fingerprint}) == 3
 
 
 def test_more_held_out_contains_what_was():
@@ -27,9 +27,9 @@ def test_more_held_out_contains_what_was():
 
 
 def test_pixels_are_those_of_the_rows():
-    kept, held = hold_out(SPLIT, 3)
+    kept, rest = hold_out(SPLIT, 3)
     whole, cpu = Pixels(SPLIT, torch.device("cpu")), torch.device("cpu")
-    for part in (kept, held):
+    for part in (kept, rest):
         pixels = Pixels(part, cpu)
         assert len(pixels) == len(part.names)
         ids = torch.arange(len(part.names))

@@ -42,11 +42,11 @@ def same(one, other):
 def test_gather_normalises():
     pixels = Pixels(SPLIT, CPU)
     ids = torch.tensor([3, 50, 3, 0])
-    found = pixels.gather(ids)
+    gathered = pixels.gather(ids)
     assert len(pixels) == 54
-    assert found.dtype == torch.float32
-    assert np.allclose(found.numpy(), normalised(ids.tolist()), rtol=0, atol=1e-5)
-    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert gathered.dtype == torch.float32
+    assert np.allclose(gathered.numpy(), normalised(ids.tolist()), rtol=0, atol=1e-5)
+    assert gathered.is_contiguous(memory_format=torch.channels_last)
     everything = pixels.gather(torch.arange(54))
     assert torch.allclose(everything.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(everything.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
@@ -59,8 +59,8 @@ def test_gather_applies_transforms_in_order_before_normalising():
     for transform in AUGMENTED.transforms:
         expected = transform(expected, seed)
     mean, std = (torch.tensor(SPLIT.manifest[name]) for name in ("mean", "std"))
-    found = Pixels(SPLIT, CPU).gather(ids, seed, AUGMENTED.transforms)
-    assert torch.allclose(found, ((expected - mean) / std).permute(0, 3, 1, 2), rtol=0, atol=1e-5)
+    gathered = Pixels(SPLIT, CPU).gather(ids, seed, AUGMENTED.transforms)
+    assert torch.allclose(gathered, ((expected - mean) / std).permute(0, 3, 1, 2), rtol=0, atol=1e-5)
 
 
 def test_seeds_differ_between_images_steps_and_runs():
@@ -77,8 +77,8 @@ def test_streams_are_pure_functions_of_the_step(make, augmentation):
     stream = make(4, augmentation)
     steps = [0, 1, 15, 16, 30, 3, 0]
     first = [images(stream.at(step, 0.0)) for step in steps]
-    for step, found in zip(steps, first, strict=True):
-        assert torch.equal(images(make(4, augmentation).at(step, 0.7)), found)
+    for step, before in zip(steps, first, strict=True):
+        assert torch.equal(images(make(4, augmentation).at(step, 0.7)), before)
     assert torch.equal(first[0], first[-1])
     assert not torch.equal(first[0], first[1])
 
@@ -135,11 +135,11 @@ def test_an_epoch_covers_every_image_once(size, sizes):
     stream = batches(size, split=split)
     assert len(stream) == len(sizes)
     for epoch in range(3):
-        found = [stream.at(epoch * len(sizes) + position, 0.0) for position in range(len(sizes))]
-        assert [len(batch.labels) for batch in found] == sizes
-        ids = torch.cat([ids_of(batch, split) for batch in found])
+        epoch_batches = [stream.at(epoch * len(sizes) + position, 0.0) for position in range(len(sizes))]
+        assert [len(batch.labels) for batch in epoch_batches] == sizes
+        ids = torch.cat([ids_of(batch, split) for batch in epoch_batches])
         assert ids.sort().values.tolist() == list(range(30))
-        assert torch.equal(torch.cat([batch.labels for batch in found]), torch.from_numpy(split.labels)[ids])
+        assert torch.equal(torch.cat([batch.labels for batch in epoch_batches]), torch.from_numpy(split.labels)[ids])
 
 
 def test_order_changes_between_epochs_and_seeds():
@@ -154,8 +154,10 @@ def test_order_changes_between_epochs_and_seeds():
 
 
 def test_pixels_of_features_are_as_stored():
-    split = replace(SPLIT, images=np.random.default_rng(0).normal(size=(len(SPLIT.names), 8)).astype(np.float32))
+    split = dataclasses.replace(
+        SPLIT, images=np.random.default_rng(0).normal(size=(len(SPLIT.names), 8)).astype(np.float32)
+    )
     gathered = Pixels(split, CPU).gather(torch.tensor([5, 0]))
     assert (gathered.numpy() == split.images[[5, 0]]).all()
-    half = replace(split, images=split.images.astype(np.float16))
+    half = dataclasses.replace(split, images=split.images.astype(np.float16))
     assert Pixels(half, CPU).gather(torch.tensor([1])).dtype == torch.float32

@@ -81,7 +81,8 @@ def test_a_subset_of_images():
     assert part.manifest["why"] == "a test"
     assert part.fingerprint != SPLIT.fingerprint
     assert (part.vectors == SPLIT.vectors).all()
-    assert (part.images is SPLIT.images) and (part.rows == ids).all()
+    assert part.images is SPLIT.images
+    assert (part.rows == ids).all()
     assert part.subset(np.array([1, 3])).rows.tolist() == [3, 12]
 
 

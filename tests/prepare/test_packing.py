@@ -73,12 +73,12 @@ def photos(tmp_path):
 
 def test_a_full_disk_leaves_what_was_there(mounted, photos):
     root = mounted("size=512k")
-    own = source(f"folder:{photos}")
-    prepare(root, own, Options(size=12, workers=1))
+    photo_set = source(f"folder:{photos}")
+    prepare(root, photo_set, Options(size=12, workers=1))
     with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); make room"):
-        prepare(root, own, Options(size=84, workers=1))
-    assert [path.name for path in (root / own.dataset.name).iterdir()] == ["12px"]
-    check_prepared(root, own.dataset, 12)
+        prepare(root, photo_set, Options(size=84, workers=1))
+    assert [path.name for path in (root / photo_set.dataset.name).iterdir()] == ["12px"]
+    check_prepared(root, photo_set.dataset, 12)
 
 
 def test_a_read_only_root(mounted, photos):

@@ -44,9 +44,9 @@ def test_items_of_every_protocol(tmp_path, protocol, kind):
     }[kind]
     if kind == "bytearray" and protocol < 5:
         pytest.skip("old protocols call bytearray")
-    found = index_pickle(written(tmp_path, pickle.dumps([make(item) for item in ITEMS], protocol)))
-    assert list(found) == ITEMS
-    assert list(found.select([3, 1])) == [ITEMS[3], ITEMS[1]]
+    contents = index_pickle(written(tmp_path, pickle.dumps([make(item) for item in ITEMS], protocol)))
+    assert list(contents) == ITEMS
+    assert list(contents.select([3, 1])) == [ITEMS[3], ITEMS[1]]
 
 
 def test_arrays_of_python_2(tmp_path):
@@ -58,10 +58,10 @@ def test_arrays_of_python_2(tmp_path):
 
 
 def test_long_items_stay_in_the_file(tmp_path):
-    found = index_pickle(written(tmp_path, pickle.dumps(ITEMS)))
-    kept = [item for item in vars(found)["_items"] if isinstance(item, bytes)]
+    contents = index_pickle(written(tmp_path, pickle.dumps(ITEMS)))
+    kept = [item for item in vars(contents)["_items"] if isinstance(item, bytes)]
     assert [len(item) for item in kept] == [1, 67, LONG - 1]
-    assert isinstance(found, Contents)
+    assert isinstance(contents, Contents)
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])

@@ -76,7 +76,7 @@ def test_mini_without_names_is_refused(tmp_path):
 
 
 def tiered(folder, flat, names=True):
-    tiered_pickles(folder, small)
+    tiered_pickles(folder, flat)
     for split in SPLITS:
         paths = [path for name in LISTS[split] for path in sorted((flat / name).iterdir())]
         (folder / f"{split}_images_png.pkl").unlink()

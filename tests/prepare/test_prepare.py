@@ -8,8 +8,11 @@ import pytest
 
 from core.build.data import open_split
 from core.data.datasets import dataset, is_prepared, split_folders
+from core.data.store import SPLITS
 from core.errors import UserError
+from core.prepare import glyphs
 from core.prepare.collect import Options
+from core.prepare.glyph_fonts import alphabets
 from core.prepare.prepare import check_prepared, prepare
 from core.prepare.sources import SOURCES, source
 from tests.prepare.fake_cifar import PER_CLASS, small_cifar, write_pickles, write_pngs
@@ -109,17 +112,17 @@ def test_another_seed_is_refused_once_prepared(tmp_path):
 
 def test_check_finds_what_changed(tmp_path):
     photos = write_classes(tmp_path / "photos", names(6))
-    own = dataset(f"folder:{photos}")
+    photo_set = dataset(f"folder:{photos}")
     with pytest.raises(UserError, match="is not prepared"):
-        check_prepared(tmp_path / "data", own, 12)
+        check_prepared(tmp_path / "data", photo_set, 12)
     splits = prepared(photos, tmp_path / "data")
-    check_prepared(tmp_path / "data", own, 12)
+    check_prepared(tmp_path / "data", photo_set, 12)
     folder = tmp_path / "data" / splits[0].dataset / "12px" / "val"
     images = np.load(folder / "images.npy", mmap_mode="r+")
     images[0, 0, 0, 0] ^= 1
     images.flush()
     with pytest.raises(UserError, match="pixels_sha256 differ"):
-        check_prepared(tmp_path / "data", own, 12)
+        check_prepared(tmp_path / "data", photo_set, 12)
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
@@ -142,3 +145,12 @@ def test_splits_of_two_kinds_are_not_mixed(tmp_path):
     shutil.rmtree(tmp_path / "data" / splits[0].dataset / "12px" / "val")
     with pytest.raises(UserError, match="prepared in another way"):
         prepared(photos, tmp_path / "data", Options(size=12, seed=5, workers=1))
+
+
+def test_glyphs_are_drawn_and_checked_whatever_letters_the_fonts_held(tmp_path, monkeypatch):
+    few = {split: chars[:2] for split, chars in alphabets().items()}
+    monkeypatch.setattr(glyphs, "alphabets", lambda: few)
+    splits = prepare(tmp_path, source("Glyphs"), Options(size=16))
+    assert [split.classes for split in splits] == [sorted(glyphs.class_names()[split]) for split in SPLITS]
+    monkeypatch.undo()
+    check_prepared(tmp_path, source("Glyphs").dataset, 16)

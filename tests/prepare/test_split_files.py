@@ -67,9 +67,9 @@ def test_any_bytes_give_rows_or_one_sentence(content):
 @given(CLASSES)
 def test_class_lists_come_back(classes):
     lists = {"train": classes[4:], "val": classes[2:4], "test": {"classes": classes[:2], "superclasses": []}}
-    found = read(read_class_lists, json.dumps(lists))
-    assert [name for name, split in found.items() if split == "test"] == classes[:2]
-    assert found.keys() == set(classes)
+    split_of = read(read_class_lists, json.dumps(lists))
+    assert [name for name, split in split_of.items() if split == "test"] == classes[:2]
+    assert split_of.keys() == set(classes)
 
 
 @pytest.mark.parametrize(

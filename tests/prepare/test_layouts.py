@@ -1,0 +1,89 @@
+"""Classes and images in the folders that people have."""
+
+import pytest
+
+from core.data.store import SPLITS
+from core.errors import UserError
+from core.prepare.layouts import find_images, images_below
+
+
+def touch(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    return folder
+
+
+def names(image_set):
+    return {name: sorted(images) for name, images in image_set.images.items()}
+
+
+def test_hidden_files_and_files_of_other_kinds_are_left_out(tmp_path):
+    touch(tmp_path, "a.jpg", "deep/er/b.PNG", ".c.png", "__MACOSX/d.png", "e.txt", "one/two/three/f.png")
+    assert sorted(images_below(tmp_path, 2)) == ["a.jpg", "deep/er/b.PNG"]
+    touch(tmp_path, "two\nlines.png")
+    with pytest.raises(UserError, match=r"an image named 'two\\nlines.png'; rename it"):
+        images_below(tmp_path, 2)
+
+
+@pytest.mark.parametrize("above", ["", "set", "set/more", "set/images"])
+def test_class_folders_below_folders_that_hold_nothing_else(tmp_path, above):
+    touch(tmp_path / above, "cat/1.png", "cat/kittens/2.png", "dog/1.png")
+    image_set = find_images([tmp_path])
+    assert names(image_set) == {"cat": ["1.png", "kittens/2.png"], "dog": ["1.png"]}
+    assert image_set.split_of == {}
+
+
+def test_folders_of_splits_name_the_split(tmp_path):
+    touch(tmp_path, "base/cat/1.png", "validation/dog/1.png", "novel/cow/1.png")
+    assert find_images([tmp_path]).split_of == {"cat": "train", "dog": "val", "cow": "test"}
+    touch(tmp_path, "novel/cat/2.png")
+    with pytest.raises(UserError, match=r"is a class of .* too; a class has one split"):
+        find_images([tmp_path])
+
+
+def test_a_train_folder_alone_is_no_split(tmp_path):
+    image_set = find_images([touch(tmp_path, "train/cat/1.png", "train/dog/1.png")])
+    assert (names(image_set), image_set.split_of) == ({"cat": ["1.png"], "dog": ["1.png"]}, {})
+
+
+def test_several_folders_are_one_set(tmp_path):
+    first, second = touch(tmp_path / "a", "cat/1.png", "dog/1.png"), touch(tmp_path / "b", "cat/2.png", "cow/1.png")
+    assert names(find_images([first, second])) == {"cat": ["1.png", "2.png"], "dog": ["1.png"], "cow": ["1.png"]}
+    touch(second, "cat/1.png")
+    with pytest.raises(UserError, match=r"whose cat/1.png another of the folders holds too"):
+        find_images([first, second])
+
+
+def test_a_class_in_two_splits_of_two_folders(tmp_path):
+    first = touch(tmp_path / "a", "train/cat/1.png", "test/dog/1.png")
+    second = touch(tmp_path / "b", "train/cow/1.png", "test/cat/2.png")
+    with pytest.raises(UserError, match="where class 'cat' is in another split than before"):
+        find_images([first, second])
+
+
+def test_csv_lines_name_a_path_a_file_of_the_class_or_a_unique_file(tmp_path):
+    touch(tmp_path / "images", "deep/1.png", "cat/2.png", "dog/2.png")
+    lines = {"train": "deep\\1.png,cat", "val": "2.png,dog", "test": "1.png,cow"}
+    for split in SPLITS:
+        (tmp_path / f"{split}.csv").write_text(f"filename,label\n{lines[split]}\n")
+    image_set = find_images([tmp_path])
+    paths = {name: next(iter(images.values())) for name, images in image_set.images.items()}
+    folder = tmp_path / "images"
+    assert paths == {"cat": folder / "deep/1.png", "dog": folder / "dog/2.png", "cow": folder / "deep/1.png"}
+    assert image_set.split_of == {"cat": "train", "dog": "val", "cow": "test"}
+    (tmp_path / "val.csv").write_text("filename,label\n2.png,pig\n")
+    with pytest.raises(UserError, match=r"1 of 3 images of the CSV files are not in .*, such as '2.png'"):
+        find_images([tmp_path])
+
+
+def test_sources_without_images(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for source, message in (
+        ("nothing", "does not exist"),
+        ("file", "neither a folder nor an archive"),
+        ("empty", "no class folders"),
+    ):
+        with pytest.raises(UserError, match=message):
+            find_images([tmp_path / source])
