@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := -n auto --dist worksteal
 DEMO := configs/Glyphs/ProtoNet_N5K1_C4.yaml
 
 .PHONY: help demo test test-all lint format
@@ -12,16 +13,17 @@ demo: $(VENV)/.run         ## train and evaluate a few-shot model on images draw
 	$(BIN)/python experiments/run_evaluator.py --cfg $(DEMO) --untrained
 	$(BIN)/python experiments/run_trainer.py --cfg $(DEMO) --tag demo --overwrite
 
-test: lint                 ## linters and the fast tests
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+test: lint                 ## linters and the fast tests, a process for each core
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"
 
 test-all: lint             ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(VENV)/.dev       ## sort imports and reformat
 	$(BIN)/ruff check --fix-only .

@@ -1,5 +1,9 @@
 """One thread, so that runs repeat bit for bit and tests share a machine, and a data set of a few kilobytes."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when NumPy and PyTorch are imported; also by subprocesses
+
 import numpy as np
 import pytest
 import torch

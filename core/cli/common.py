@@ -30,7 +30,7 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def command_parser(name: str, description: str, epilog: str) -> argparse.ArgumentParser:
+def command_parser(name: str, description: str | None, epilog: str) -> argparse.ArgumentParser:
     """A parser without arguments; `{command}` in the epilog stands for the way this command is called.
 
     `name` is one of `paths.SCRIPTS`.
@@ -44,7 +44,7 @@ def command_parser(name: str, description: str, epilog: str) -> argparse.Argumen
     )
 
 
-def config_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+def config_parser(name: str, description: str | None, examples: str) -> argparse.ArgumentParser:
     """A parser whose help ends with worked examples, with the arguments that all commands on a config share."""
     parser = command_parser(name, description, f"examples:\n{examples}")
     parser.add_argument(
