@@ -34,6 +34,7 @@ COMMANDS = {
     "fiveway evaluate": evaluate,
 }
 COMMAND = re.compile(rf"(^|&& )(\S*python )?(\S*/)?({'|'.join(COMMANDS)}) ")
+SOURCE = re.compile(r"(?<![\w/])(?:core|tests|benchmarks|experiments|data|docs)/[\w/-]+\.(?:py|md|json|tsv)")
 CONFIG = re.compile(r"configs/[\w./<>\[\]*+-]+\.yaml")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 KEY = re.compile(r"[A-Z]+(\.\w+)+(=|$)")
@@ -74,6 +75,14 @@ def test_every_yaml_that_the_documents_name_exists():
         for name in CONFIG.findall(document.read_text()):
             is_pattern, is_to_be_written = "<" in name, "NearestShot" in name or document.stem == "add_a_method"
             assert is_pattern or is_to_be_written or list(ROOT.glob(name)), f"{document.name} names {name}"
+
+
+def test_every_file_of_the_project_that_the_documents_name_exists():
+    examples = ("core/x/y.py", "tests/x/test_y.py", "core/methods/nearest_shot.py")
+    for document in DOCUMENTS:
+        if document.stem != "add_a_method":  # it teaches to write some
+            for name in SOURCE.findall(document.read_text()):
+                assert name in examples or (ROOT / name).exists(), f"{document.name} names {name}"
 
 
 def test_every_option_that_the_documents_name_exists(capsys):
