@@ -20,6 +20,12 @@ settings.load_profile("repeatable")
 torch.set_num_threads(1)  # for the fixtures that are made before `one_thread`
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--contract", action="append", metavar="YAML", help="put the method of this config through the contract, alone"
+    )
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
