@@ -29,7 +29,7 @@ class Baseline(FineTuned):
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base), **head)
 
     def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
-        """A linear head whose bias starts at random too, as torch's layers do."""
+        """A linear head; its bias starts at random too, as in torch's layers."""
         bias = self.uniform(task, "bias", (task.way,), support)
         return fit_linear_head(support, task.support_y, start, task.seed, 1.0, sgd, bias)
 

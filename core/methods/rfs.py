@@ -23,8 +23,8 @@ class RFS(Distilled):
 
     Args:
         inverse_penalty: C of the logistic regression.
-        augmented: the supports of an episode are their augmented copies (DATASET.VIEWS: [whole, aug-5]) in place of
-            the images themselves, as for the authors' published numbers; queries stay as they are.
+        augmented: replace the supports of an episode by augmented copies (DATASET.VIEWS: [whole, aug-5]), as for the
+            authors' published numbers; queries stay as they are.
         distill, temperature: of a distillation stage.
 
     Differs from the authors' code: Newton's method over all tasks at once in place of scikit-learn's L-BFGS task by
