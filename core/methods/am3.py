@@ -6,7 +6,7 @@ https://arxiv.org/abs/1902.07104
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class AM3(Prototypical):
         drop_rate: float = 0.7,
         use_bn: bool = False,
         word_decay: float = 1e-3,
-        **scaling,
+        **scaling: Any,
     ) -> None:
         super().__init__(backbone, info, metric=metric, **scaling)
         self.inputs = inputs.split("+")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,7 @@ class STLDeepBDC(Distilled):
         dropout: float = 0.5,
         scale_factor: float = 0.02,
         inverse_penalty: float = 0.1,
-        **distillation,
+        **distillation: Any,
     ) -> None:
         pooling = BDCPooling(backbone, reduce)
         classifier = nn.Linear(pooling.width, info.n_base)

@@ -5,6 +5,8 @@ https://arxiv.org/abs/2003.11539
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -42,7 +44,7 @@ class RFS(Distilled):
         *,
         inverse_penalty: float = 1.0,
         augmented: bool = False,
-        **distillation,
+        **distillation: Any,
     ) -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base), **distillation)
         self.inverse_penalty = inverse_penalty

@@ -5,7 +5,7 @@ https://arxiv.org/abs/1805.10123
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +58,7 @@ class TADAM(Prototypical):
         scale: float = 7.5,
         auxiliary: float = 0.9,
         multiplier_decay: float = 0.01,
-        **scaling,
+        **scaling: Any,
     ) -> None:
         super().__init__(backbone, info, metric=metric, scale=scale, **scaling)
         if not backbone.film_widths:

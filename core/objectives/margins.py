@@ -9,7 +9,7 @@ that is learned by this loss therefore falls, as far as the form of M allows; se
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -107,7 +107,7 @@ class ClassRelevantMargin(SemanticMargin):
         rate: see `SemanticMargin`.
     """
 
-    def __init__(self, *, alpha: float = 1.0, beta: float = 0.5, **more) -> None:
+    def __init__(self, *, alpha: float = 1.0, beta: float = 0.5, **more: Any) -> None:
         super().__init__(**more)
         self.line = nn.Parameter(torch.tensor([alpha, beta]), requires_grad=self.joint)
 
@@ -149,7 +149,7 @@ class TaskRelevantMargin(SemanticMargin):
         beta: float = 0.0,
         hidden: int = 32,
         order: Literal["class", "sorted"] = "class",
-        **more,
+        **more: Any,
     ) -> None:
         super().__init__(**more)
         self.alpha, self.beta, self.hidden, self.sorted = alpha, beta, hidden, order == "sorted"
