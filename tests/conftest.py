@@ -1,6 +1,8 @@
 """One thread, so that runs repeat bit for bit and tests share a machine, and a data set of a few kilobytes."""
 
+import hashlib
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when NumPy and PyTorch are imported; also by subprocesses
 
@@ -12,12 +14,19 @@ from hypothesis import settings
 from core.data.store import split_dir, write_split
 
 pytest_plugins = ["tests.command_fixtures"]
+ROOT = Path(__file__).parents[1]
 SIZE = 16
 TINY = {"train": (8, 20), "val": (6, 20), "test": (6, 20)}  # classes, images of a class
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 torch.set_num_threads(1)  # for the fixtures that are made before `one_thread`
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--contract", action="append", metavar="YAML", help="put the method of this config through the contract, alone"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +46,10 @@ def tiny_root(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def glyphs(tmp_path_factory) -> str:
-    """Root of the embedded data set, rendered once."""
-    return str(tmp_path_factory.mktemp("data"))
+def glyphs() -> str:
+    """Root of the embedded data set, drawn once for all sessions: until the code that draws it changes."""
+    drawn_by = b"".join((ROOT / "core/prepare" / name).read_bytes() for name in ("glyphs.py", "glyph_fonts.py"))
+    return str(ROOT / ".pytest_cache" / f"glyphs-{hashlib.sha256(drawn_by).hexdigest()[:12]}")
 
 
 def write_tiny_split(root, split, n_classes, per_class, seed=0, dataset="Glyphs"):

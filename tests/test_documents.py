@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from core.backbones.conv4 import Conv4
 from core.config.defaults import DEFAULTS, STAGE
 from core.config.provenance import flatten
-from core.episode import DataInfo, Task
 from core.make import schemas
-from core.methods.base import Method
-from core.ops.distances import squared_euclidean
-from core.registry import Registry
-from tests.helpers import make_task
 
 ROOT = Path(__file__).parents[1]
 
 
+def blocks(document: str, language: str) -> list[str]:
+    """The code blocks of a document."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
 @pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
-def test_the_method_that_a_document_shows_works(document):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
-    methods = Registry("METHOD.NAME")
-    names = {"METHODS": methods, "Method": Method, "Task": Task, "Tensor": torch.Tensor}
-    exec(compile(code, document, "exec"), names | {"squared_euclidean": squared_euclidean})
-    method = methods["NearestShot"](Conv4(16, "native", width=4), DataInfo(8, 16)).eval()
-    task = make_task({"vector": torch.randn(2, 6, 5)}, {"vector": torch.randn(2, 12, 5)}, way=3, shot=2)
-    expected = -torch.cdist(task.query["vector"].double(), task.support["vector"].double()).square()
-    expected = expected.view(2, 12, 3, 2).amax(3)
-    torch.testing.assert_close(method(task).double(), expected, rtol=1e-4, atol=1e-4)
+def test_the_example_of_a_method_is_the_same_everywhere(document):
+    assert blocks(document, "python") == blocks("docs/add_a_method.md", "python")[:1]
+
+
+@pytest.mark.timeout(300)
+def test_what_is_added_by_the_book_passes_the_contract(tmp_path, glyphs):
+    """Each example is written to the file that the document names, and its YAML goes through every contract test."""
+    document = (ROOT / "docs/add_a_method.md").read_text()
+    files = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", document, re.DOTALL))
+    assert list(files) == ["nearest_shot.py", "smoothed.py", "two_blocks.py"]
+    for name, code in files.items():
+        (tmp_path / name).write_text(code)
+    configs = []
+    for text, name in zip(
+        blocks("docs/add_a_method.md", "yaml"), ("NearestShot", "smoothed", "TwoBlocks"), strict=True
+    ):
+        assert f"NAME: {name}" in text
+        configs += ["--contract", str(tmp_path / f"{name}_N5K1_C4.yaml")]
+        Path(configs[-1]).write_text(text)
+    contract = ["tests/methods/test_contract.py", "-p", "no:cacheprovider", "-vv"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *contract, *configs],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    for name in ("NearestShot", "smoothed", "TwoBlocks"):
+        assert f"test_unequal_shots_work[{name}] PASSED" in run.stdout
+
+
+def test_a_method_is_used_from_python_as_the_document_shows():
+    names = {}
+    exec(compile(blocks("docs/add_a_method.md", "python")[1], "add_a_method.md", "exec"), names)
+    assert names["logits"].shape == (2, 75, 5)
 
 
 def test_every_file_that_the_documents_link_to_exists():

@@ -105,7 +105,7 @@ def _arguments(settings: Settings, schemas: Schemas) -> dict[str, Arguments]:
 def _class_arguments(key: str, name: str, schemas: Schemas) -> Arguments:
     """The arguments of the class that a key names; none where it names none."""
     classes = schemas.named_by(key)
-    return classes[_registered_name(key, name, classes, "default")] if name else Arguments({})
+    return classes[_registered_name(key, name, classes, "default")] if name and classes else Arguments({})
 
 
 def inherit(tree: dict[str, Any]) -> dict[str, Any]:

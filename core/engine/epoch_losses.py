@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..objectives.loss import Loss
 
-REDUCED = {"mean": torch.mean, "min": torch.amin, "max": torch.amax, "last": lambda column: column[-1]}
+REDUCED: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": torch.mean,
+    "min": torch.amin,
+    "max": torch.amax,
+    "last": lambda column: column[-1],
+}
 
 
 class EpochLosses:
@@ -20,7 +27,7 @@ class EpochLosses:
 
     def add(self, loss: Loss) -> None:
         """Count the right answers of a loss, and keep its measurements."""
-        if loss.logits is not None:
+        if loss.logits is not None and loss.y is not None:
             self._correct += (loss.logits.detach().argmax(-1) == loss.y).sum()
             self._answers += loss.y.numel()
         if loss.scalars:

@@ -1,1 +1,1 @@
-"""One file a paper, or a tight family of papers."""
+"""Few-shot methods: one file for each paper, or for a family of papers."""

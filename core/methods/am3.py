@@ -6,7 +6,7 @@ https://arxiv.org/abs/1902.07104
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class AM3(Prototypical):
     Args:
         metric: euclidean in the authors' code; the paper's text has the squared distance.
         scale, learn_scale: see `Prototypical`.
-        inputs: what h looks at: word, the transformed g(e) (the authors' commands), proto, query, or several, such as
+        inputs: what h reads: word, the transformed g(e) (the authors' commands), proto, query, or several, such as
             word+proto; with query every query weighs the classes anew.
         hidden: width of the hidden layers; 0 = none, g and h are linear.
         drop_rate: of the hidden units' dropout in training; the authors drop 0.7.
@@ -58,7 +58,7 @@ class AM3(Prototypical):
         drop_rate: float = 0.7,
         use_bn: bool = False,
         word_decay: float = 1e-3,
-        **scaling,
+        **scaling: Any,
     ) -> None:
         super().__init__(backbone, info, metric=metric, **scaling)
         self.inputs = inputs.split("+")
@@ -103,7 +103,7 @@ class AM3(Prototypical):
         return super().base_logits(replace(task, semantics=self.base_words.expand(task.tasks, -1, -1)))
 
     def _mix(self, word: Tensor, proto: Tensor, query: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Prototypes [T, N, C] of both kinds, and query vectors [T, 1, C], to their mixture, and its weights."""
+        """Mix prototypes [T, N, C] of words and images; returns the mixture and the weights of the images."""
         vectors = {"word": word, "proto": proto, "query": None if query is None else query.expand_as(proto)}
         weight = self._rows(self.weigh, torch.cat([vectors[name] for name in self.inputs], dim=-1)).sigmoid()
         return weight * proto + (1 - weight) * word, weight
@@ -114,13 +114,13 @@ class AM3(Prototypical):
         return network(values.flatten(0, -2)).unflatten(0, values.shape[:-1])
 
     def special_groups(self, lr: float) -> list[dict]:
-        """g and h with a weight decay of their own."""
+        """g and h have their own weight decay."""
         words = [*self.transform.parameters(), *self.weigh.parameters()]
         return [{"params": words, "lr": lr, "weight_decay": self.word_decay}]
 
 
 def _mlp(inputs: int, hidden: int, outputs: int, drop_rate: float, use_bn: bool) -> nn.Sequential:
-    """[n, inputs] to [n, outputs]; the statistics of batch-norm are those of the authors' TensorFlow."""
+    """A network from [n, inputs] to [n, outputs]; batch-norm has the constants of the authors' TensorFlow code."""
 
     def layer(start: int, end: int) -> list[nn.Module]:
         norm = [nn.BatchNorm1d(end, eps=1e-3, momentum=0.05)] if use_bn else []

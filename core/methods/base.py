@@ -1,4 +1,4 @@
-"""The contract every method fulfils; nothing outside `core/methods` knows more than this."""
+"""The contract of a method: all that code outside `core/methods` may rely on."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class Method(nn.Module):
             self.scale = 1.0
 
     def needed(self, training: bool) -> tuple[str, ...]:
-        """What `encode` gives: `needs`, or `train_needs` in training where they differ."""
+        """Names of the features that `encode` returns: `needs`, or in training `train_needs` where it is set."""
         return self.needs if not training or self.train_needs is None else self.train_needs
 
     def encode(self, pixels: Features) -> Features:
-        """What is needed, from `image` [..., 3, H, W] and `crops`; in eval mode a pure function of each image."""
+        """The features that `needed` names, from `image` [..., 3, H, W] and `crops`; in eval mode, image by image."""
         needs = self.needed(self.training)
         features = {"image": pixels["image"]} if "image" in needs else {}
         if "vector" in needs or "map" in needs:
@@ -115,7 +115,7 @@ class Method(nn.Module):
         return self.judge(self(item), item.query_y, item)
 
     def judge(self, logits: Tensor, y: Tensor, item: Task | Batch) -> Loss:
-        """The objective on logits [..., N] for right classes y [...], in the course of a stage that the item tells."""
+        """The objective on logits [..., N] for right classes y [...]; the item tells word vectors and progress."""
         return self.objective(logits, y, self.scale, item.semantics, item.progress)
 
     def start_from(self, previous: nn.Module) -> str:
@@ -123,11 +123,11 @@ class Method(nn.Module):
         return load_matching(self.backbone, previous.backbone.state_dict(), "the previous stage's backbone")
 
     def special_groups(self, lr: float) -> list[dict]:
-        """What learns with a rate or a weight decay of its own (default: nothing)."""
+        """Optimiser groups with another learning rate or weight decay than the rest (default: none)."""
         return []
 
     def param_groups(self, lr: float) -> list[dict]:
-        """Groups for the optimiser: what learns at `lr`, then the special ones, then the objective's as it says."""
+        """All optimiser groups: parameters at `lr`, then `special_groups`, then the groups of the objective."""
         groups = [*self.special_groups(lr), *self.objective.param_groups(lr)]
         grouped = {id(p) for group in groups for p in group["params"]}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in grouped]
@@ -154,11 +154,11 @@ def load_matching(module: nn.Module, state: dict[str, Tensor], source: str) -> s
     Raises:
         UserError: where no weight fits.
     """
-    own = module.state_dict()
-    matched = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    counts = f"{len(matched)} matched, {len(own) - len(matched)} missing, {len(state) - len(matched)} unexpected"
-    if own and not any(value.dim() for value in matched.values()):  # counters of batch-norm fit every network
+    entries = module.state_dict()
+    matched = {name: v for name, v in state.items() if name in entries and entries[name].shape == v.shape}
+    counts = f"{len(matched)} matched, {len(entries) - len(matched)} missing, {len(state) - len(matched)} unexpected"
+    if entries and not any(value.dim() for value in matched.values()):  # counters of batch-norm fit every network
         raise UserError(f"{source} does not fit this backbone ({counts}); use the BACKBONE it was trained with.")
     with torch.no_grad():
-        module.load_state_dict(own | matched)
+        module.load_state_dict(entries | matched)
     return f"{source}: {counts}"

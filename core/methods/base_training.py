@@ -1,4 +1,4 @@
-"""What methods share that train a classifier over the base classes and only adapt a head at test."""
+"""Shared by methods that train a classifier over the base classes and adapt only a head at test time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BaseTrained(Method):
         self.classifier = classifier
 
     def base_logits(self, task: Task) -> Tensor:
-        """Those of the classifier, [T, Q, n_base]."""
+        """The classifier's logits, [T, Q, n_base]."""
         return self.classifier(task.query["vector"])
 
     def batch_logits(self, batch: Batch) -> Tensor:
@@ -104,16 +104,16 @@ class FineTuned(BaseTrained):
         if not self.steps:
             return self.sgd
         if task.shot not in self.steps:
-            asked = "unequal" if task.shot is None else task.shot
+            shots = "unequal" if task.shot is None else task.shot
             raise UserError(
-                f"METHOD.ARGS.head_steps has no steps for {asked} shots, only for {', '.join(map(str, self.steps))}; "
+                f"METHOD.ARGS.head_steps has no steps for {shots} shots, only for {', '.join(map(str, self.steps))}; "
                 "add a pair of shot and steps, or empty it to train for METHOD.ARGS.head_passes."
             )
         return replace(self.sgd, steps=self.steps[task.shot])
 
     @staticmethod
     def uniform(task: Task, tag: str, shape: tuple[int, ...], support: Tensor) -> Tensor:
-        """Initial values as torch's layers draw them, uniform in +-1/sqrt(d), from the episodes' seeds."""
+        """Initial values uniform in +-1/sqrt(d), as torch's layers have, drawn from the episodes' seeds."""
         drawn = random.uniform(task.seed, tag, shape) * 2 - 1
         return (drawn / math.sqrt(support.shape[-1])).to(support.dtype)
 
@@ -130,7 +130,7 @@ def _steps_by_shot(pairs: Sequence[Sequence[int]]) -> dict[int, int]:
             f"METHOD.ARGS.head_steps is {list(pairs)}, which must be pairs of a shot and a number of steps, each 1 or "
             "more, e.g. [[1, 150], [5, 600]]."
         )
-    found = dict(numbers)
-    if len(found) < len(pairs):
+    steps = dict(numbers)
+    if len(steps) < len(pairs):
         raise UserError(f"METHOD.ARGS.head_steps is {list(pairs)}, which names a shot twice; give it one pair.")
-    return found
+    return steps

@@ -5,6 +5,8 @@ https://arxiv.org/abs/1904.04232
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
@@ -25,11 +27,11 @@ class Baseline(FineTuned):
     miniImageNet, Conv4, 5-way: 42.11 +- 0.71 at 1 shot, 62.53 +- 0.69 at 5 shots.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, **head) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, **head: Any) -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base), **head)
 
     def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
-        """A linear head whose bias starts at random too, as torch's layers do."""
+        """A linear head; its bias starts at random too, as in torch's layers."""
         bias = self.uniform(task, "bias", (task.way,), support)
         return fit_linear_head(support, task.support_y, start, task.seed, 1.0, sgd, bias)
 

@@ -19,7 +19,7 @@ from .base import Method
 
 @METHODS.register("CovaMNet")
 class CovaMNet(Method):
-    """A class is the covariance of its local descriptors, and a query is asked how well its own lie along it.
+    """A class is the covariance of its local descriptors; a query scores by how well its descriptors lie along it.
 
     Sigma_n = 1 / (M - 1) sum_i (y_i - mean)(y_i - mean)^T over the M = K * h * w descriptors of class n, and
     logit(q, n) = sum_p w_p LeakyReLU_0.2(x_qp^T Sigma_n x_qp) with one learned weight a position, shared by the

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +58,7 @@ class BDCPooling(nn.Module):
 class STLDeepBDC(Distilled):
     """A linear classifier over the base classes on BDC vectors; logistic regression on normalised ones in each episode.
 
-    Stages of it after each other are born-again generations, see `Distilled`; the authors take three.
+    Several such stages in a row are born-again generations, see `Distilled`; the authors train three.
 
     Args:
         reduce: channels of the map before the matrix; 0 leaves them. 128 in the paper.
@@ -83,7 +84,7 @@ class STLDeepBDC(Distilled):
         dropout: float = 0.5,
         scale_factor: float = 0.02,
         inverse_penalty: float = 0.1,
-        **distillation,
+        **distillation: Any,
     ) -> None:
         pooling = BDCPooling(backbone, reduce)
         classifier = nn.Linear(pooling.width, info.n_base)
@@ -93,7 +94,7 @@ class STLDeepBDC(Distilled):
         self.scale_factor, self.inverse_penalty = scale_factor, inverse_penalty
 
     def encode(self, pixels: Features) -> Features:
-        """Reduced maps: what is cached is d h w numbers an image, not d (d + 1) / 2."""
+        """Reduced maps, so that an image is cached as d h w numbers and not as d (d + 1) / 2."""
         features = super().encode(pixels)
         return features | {"map": self.pooling.reduced(features["map"])}
 
@@ -102,7 +103,7 @@ class STLDeepBDC(Distilled):
         return self.classifier(self.dropout(self.pooling(batch.inputs["map"])))
 
     def base_logits(self, task: Task) -> Tensor:
-        """Those of the classifier, [T, Q, n_base]."""
+        """The classifier's logits, [T, Q, n_base]."""
         parts = _parts(task, self.pooling.width)
         return torch.cat([self.classifier(self.pooling(part.query["map"])) for part in parts])
 
@@ -115,7 +116,7 @@ class STLDeepBDC(Distilled):
         return fit_logistic(support, task.support_y, task.way, self.inverse_penalty).logits(query)
 
     def special_groups(self, lr: float) -> list[dict]:
-        """t at `scale_factor` times the rate of the rest."""
+        """t learns at `scale_factor` times the rate of the rest."""
         return [{"params": [self.pooling.log_scale], "lr": self.scale_factor * lr}]
 
 
@@ -123,7 +124,7 @@ class STLDeepBDC(Distilled):
 class MetaDeepBDC(Method):
     """BDC vectors against their class means: the inner product at 1 shot, -|.|^2 at more.
 
-    The stage before it trains a classifier on BDC vectors (METHOD: STLDeepBDC with the same `reduce`) and gives it the
+    The stage before it trains a classifier on BDC vectors (METHOD: STLDeepBDC with the same `reduce`) and passes on the
     backbone, the reduction and t.
 
     Args:
@@ -164,7 +165,7 @@ class MetaDeepBDC(Method):
         return query @ means.transpose(1, 2) if one_shot else -squared_euclidean(query, means)
 
     def start_from(self, previous: nn.Module) -> str:
-        """The backbone, and the pooling where the previous stage has one like it."""
+        """Take the backbone, and the pooling where the previous stage has one of the same width."""
         line = super().start_from(previous)
         if not isinstance(previous, STLDeepBDC):
             return line
@@ -178,7 +179,7 @@ class MetaDeepBDC(Method):
 
 
 def _parts(task: Task, width: int) -> Iterator[Task]:
-    """The task in parts of fewer episodes, whose vectors of `width` numbers fit into a bounded memory."""
+    """Split a task into parts of fewer episodes, so that their vectors of `width` numbers fit into bounded memory."""
     images = task.support_y.shape[1] + task.query["map"].shape[1]
     size = max(1, AT_ONCE // (images * width))
     for first in range(0, task.tasks, size):

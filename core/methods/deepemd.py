@@ -42,7 +42,7 @@ class DeepEMD(Method):
         solver, form, l2_strength: see `core.ops.emd.solvers.solver_named`.
         feature_pyramid: side lengths of pooled maps whose positions are nodes too, e.g. [2, 1]; fcn only.
         sfc_lr, sfc_wd, sfc_update_step, sfc_bs: the SFC's SGD: rate, decay, passes over the supports, mini-batch;
-            may be others at test than in training.
+            may be changed at test time.
         temperature: multiplies the similarity, at most 1.
         norm: center, or none for a plain cosine.
         weight_grad: the exact gradient towards the nodes' weights; false leaves it out, as the authors' OpenCV path.
@@ -113,7 +113,7 @@ class DeepEMD(Method):
         return torch.cat([self.logits(*part) for part in parts])
 
     def flow(self, task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        """The optimal flow between the nodes of each query and class, and both sides' weights, scaled to n in total."""
+        """The optimal flow between the nodes of each query and class, and the weights of both, which sum to n."""
         support, query = (features[self.needs[0]] for features in (task.support, task.query))
         if self.needs != ("map",) or self.pyramid or support.shape[1] > task.way:
             raise UserError(
@@ -130,7 +130,7 @@ class DeepEMD(Method):
         return emd_logits(similarity, weights, self.scale, self.solve, self.weight_grad)
 
     def _layer(self, support: Tensor) -> StructuredLayer:
-        """The fine-tuning of class nodes; with a pyramid, positions of the map are what is learned."""
+        """What fine-tunes class nodes; with a pyramid, it learns the map that the nodes are pooled from."""
         pooling = None
         if self.pyramid:
             positions = support.shape[3:].numel()
@@ -139,7 +139,7 @@ class DeepEMD(Method):
         return StructuredLayer(self.sgd, self.scale, self.solve, self.weight_grad, self.centred, pooling)
 
     def _nodes(self, features: Tensor) -> Tensor:
-        """Maps [T, n, C, h, w], with their pyramid, or parts [T, n, V, C] to nodes [T, n, P, C]."""
+        """Nodes [T, n, P, C] of maps [T, n, C, h, w], with their pyramid, or of parts [T, n, V, C]."""
         if features.dim() == 4:
             return features
         return pyramid(features, [*self.pyramid, features.shape[-1]]) if self.pyramid else descriptors(features)

@@ -1,4 +1,4 @@
-"""What methods share that are trained in generations, each taught by the one before it."""
+"""Shared by methods that are trained in generations, each taught by the one before it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Distilled(BaseTrained):
     ) -> None:
         super().__init__(backbone, info, classifier)
         self.distill, self.temperature = distill, temperature
-        self._teacher: list[Distilled] = []  # in a list, so that it is no part of this network's state
+        self._teacher: list[Distilled] = []  # in a list, so that the state of this network does not contain it
 
     def start_from(self, previous: nn.Module) -> str:
-        """Keep one of the same class as teacher and start anew; take the backbone of anything else."""
+        """Keep a network of the same class as teacher and start anew; of any other take the backbone."""
         if not isinstance(previous, type(self)):
             return super().start_from(previous)
         teacher = copy.deepcopy(previous).eval().requires_grad_(False)
@@ -50,7 +50,7 @@ class Distilled(BaseTrained):
         return "a new initialisation, with the previous stage as its teacher"
 
     def encode(self, pixels: Features) -> Features:
-        """What `needs` names, and in a distillation stage the pixels that the teacher looks at."""
+        """The features in `needs`, and in a distillation stage the pixels that the teacher encodes."""
         features = super().encode(pixels)
         return features | {"image": pixels["image"]} if self.training and self._teacher else features
 
@@ -59,8 +59,10 @@ class Distilled(BaseTrained):
         loss = super().loss(item)
         for teacher in self._teacher:
             with torch.no_grad():
-                taught = teacher.batch_logits(replace(item, inputs=teacher.encode(item.inputs)))
-            soft = [F.log_softmax(logits / self.temperature, dim=1) for logits in (self.batch_logits(item), taught)]
+                teacher_logits = teacher.batch_logits(replace(item, inputs=teacher.encode(item.inputs)))
+            soft = [
+                F.log_softmax(logits / self.temperature, dim=1) for logits in (self.batch_logits(item), teacher_logits)
+            ]
             divergence = F.kl_div(*soft, reduction="batchmean", log_target=True)
             value = (1 - self.distill) * loss.value + self.distill * self.temperature**2 * divergence
             loss = replace(loss, value=value)

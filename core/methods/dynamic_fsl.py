@@ -24,7 +24,7 @@ from .base import Method
 
 @METHODS.register("DynamicFSL")
 class DynamicFSL(Method):
-    """Cosine classifiers for base and novel classes alike; the weights of a novel class are made from its supports.
+    """Cosine classifiers for base and novel classes; the weights of a novel class are generated from its supports.
 
     Two stages (section 3). With `generator` none, network and base weights w_b are trained as a classifier, logits
     s * cos(z, w_b) with a learned s, and a novel class has the mean of its normalised supports for weights. In a
@@ -74,7 +74,7 @@ class DynamicFSL(Method):
         self.backbone.requires_grad_(not self.frozen_backbone)
 
     def train(self, mode: bool = True) -> DynamicFSL:
-        """Training mode; a frozen network stays in eval mode, and where there is none, features keep their dropout."""
+        """Training mode; a frozen network stays in eval mode. Stored features, without a network, keep dropout."""
         super().train(mode)
         if self.frozen_backbone and any(True for _ in self.backbone.parameters()):
             self.backbone.eval()
@@ -82,13 +82,13 @@ class DynamicFSL(Method):
 
     def start_from(self, previous: nn.Module) -> str:
         """Take the network, and from another stage of this method the base weights and s."""
-        taken = super().start_from(previous)
+        line = super().start_from(previous)
         if not isinstance(previous, DynamicFSL):
-            return taken
+            return line
         with torch.no_grad():
             self.weight.copy_(previous.weight)
             self.scale.copy_(previous.scale)
-        return f"{taken}, with its base weights and scale"
+        return f"{line}, with its base weights and scale"
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
@@ -105,7 +105,7 @@ class DynamicFSL(Method):
         return F.normalize(weights, dim=-1)
 
     def base_logits(self, task: Task) -> Tensor:
-        """Those of the classifier, [T, Q, n_base]."""
+        """The classifier's logits, [T, Q, n_base]."""
         return self._classify(task.query["vector"])
 
     def batch_logits(self, batch: Batch) -> Tensor:
@@ -113,7 +113,7 @@ class DynamicFSL(Method):
         return self._classify(batch.inputs["vector"])
 
     def loss(self, item: Task | Batch) -> Loss:
-        """The objective over all base classes, of which a task's own have generated weights."""
+        """The objective over all base classes; those of the task have generated weights."""
         if isinstance(item, Batch):
             return super().loss(item)
         if item.way >= len(self.weight):
@@ -144,7 +144,7 @@ class DynamicFSL(Method):
 
 
 class Attention(nn.Module):
-    """The second term of eq. 7: what novel classes take over from the weights of similar base classes."""
+    """The second term of eq. 7: the part of a novel class's weights that comes from similar base classes."""
 
     def __init__(self, width: int, n_base: int, gamma: float) -> None:
         super().__init__()
@@ -161,9 +161,9 @@ class Attention(nn.Module):
         return self.phi_att * (mean_by_class(self.attend(support, task), task) @ weights)
 
     def attend(self, support: Tensor, task: Task) -> Tensor:
-        """How much each support looks at each base class, [T, n_s, n_base]; nothing at the task's own."""
+        """Attention of each support to each base class, [T, n_s, n_base]; 0 for classes of the task."""
         cosine = F.linear(F.normalize(self.query(support), dim=-1), F.normalize(self.keys, dim=-1))
         n_base = len(self.keys)
         ids = task.class_ids.where((task.class_ids >= 0) & (task.class_ids < n_base), n_base)
-        own = F.one_hot(ids, n_base + 1)[..., :n_base].any(1)
-        return (self.gamma * cosine).masked_fill(own[:, None], -math.inf).softmax(-1)
+        in_task = F.one_hot(ids, n_base + 1)[..., :n_base].any(1)
+        return (self.gamma * cosine).masked_fill(in_task[:, None], -math.inf).softmax(-1)

@@ -80,7 +80,7 @@ class FEAT(Method):
         return F.cross_entropy(logits.flatten(0, 1), labels.repeat(task.tasks))
 
     def special_groups(self, lr: float) -> list[dict]:
-        """The attention at `head_factor` times the backbone's rate."""
+        """The attention learns at `head_factor` times the backbone's rate."""
         return [{"params": list(self.attention.parameters()), "lr": self.head_factor * lr}]
 
 
@@ -96,7 +96,7 @@ class SetAttention(nn.Module):
             nn.init.xavier_normal_(layer.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sets [B, n, d] to the same shape."""
+        """Adapt the members of sets [B, n, d]; returns the same shape."""
         scores = self.query(x) @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[-1])
         mixed = self.drop_weights(scores.softmax(-1)) @ self.value(x)
         return self.norm(x + self.drop_out(self.out(mixed)))

@@ -30,16 +30,16 @@ class FRN(Method):
     |Q - Q'|^2. alpha, beta and gamma are learned.
 
     On batches this is the authors' pretraining: each base class has a learned matrix [r, d] in place of supports, and
-    alpha and beta rest. A stage of FRN after one on batches takes over everything. One model, trained at 5 shots,
-    serves both shots.
+    alpha and beta are not trained. A stage of FRN after such a one takes over everything. One model, trained at
+    5 shots, serves both shots.
 
     Args:
         shrink: divide features by sqrt(d), as the authors do for ResNet-12.
         aux_weight: of sum over classes i != j of |S_i S_j^T|^2, with supports whose norm over the task is 1.
 
-    Differs from the paper: supports of the auxiliary term are normalised together, as in the authors' code, not row by
-    row; the weight 0.03 belongs to that. The code counts each pair once, and the first class with itself for the other
-    half of the pairs; we count i, j and j, i.
+    Differs from the paper: the supports in the auxiliary term are normalised together, as in the authors' code, not row
+    by row; the weight 0.03 belongs to this form. Where we count both (i, j) and (j, i), the code counts each pair
+    once, and the pair of the first class with itself in place of the other.
 
     miniImageNet, ResNet-12, 5-way: 66.45 +- 0.19 at 1 shot, 82.83 +- 0.13 at 5 shots.
     """
@@ -56,7 +56,7 @@ class FRN(Method):
 
     @property
     def scale(self) -> Tensor:
-        """Gamma."""
+        """gamma."""
         return self.gamma
 
     def forward(self, task: Task) -> Tensor:
@@ -89,7 +89,7 @@ class FRN(Method):
         return (grams.sum(1).square().sum((1, 2)) - grams.square().sum((1, 2, 3))).mean()
 
     def start_from(self, previous: nn.Module) -> str:
-        """All of an FRN; the backbone of anything else."""
+        """Take over all of an FRN, or the backbone of any other method."""
         if not isinstance(previous, FRN):
             return super().start_from(previous)
         return load_matching(self, previous.state_dict(), "the previous stage")

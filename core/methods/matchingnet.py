@@ -60,12 +60,12 @@ class MatchingNet(Method):
         return similarity[:, :, None].masked_fill(~member[:, None], -float("inf")).logsumexp(3)
 
     def _supports_in_context(self, support: Tensor) -> Tensor:
-        """g of [T, n_s, D], to the same shape."""
+        """g of supports [T, n_s, D], in the same shape."""
         forward, backward = self.over_supports(support)[0].chunk(2, dim=2)
         return support + forward + backward
 
     def _queries_in_context(self, query: Tensor, support: Tensor) -> Tensor:
-        """f of [T, Q, D] among the supports [T, n_s, D], to the same shape."""
+        """f of queries [T, Q, D] given supports [T, n_s, D], in the shape of the queries."""
         plain = query.flatten(0, 1)
         hidden, cell = plain, plain.new_zeros(plain.shape)
         for _ in range(self.steps):

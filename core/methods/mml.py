@@ -50,7 +50,7 @@ class MML(Method):
 
     `class_symmetric` is false for a learned fusion, whose batch-norm has a parameter for each class.
     Differs from the authors' code, which cannot run as released (its head asks for full images and crops, its data
-    has crops alone): both are there. A level's pool of a class is all its supports', shots unequal or not.
+    has crops alone): here it gets both. A level's pool of a class is all its supports', shots unequal or not.
 
     miniImagenet, ResNet-12, 5-way: 67.58 +- 0.23 at 1 shot, 81.41 +- 0.20 at 5 shots (quoted in a secondary source).
     """
@@ -86,12 +86,12 @@ class MML(Method):
         self.class_symmetric = not learned
 
     def _features(self) -> tuple[str, ...]:
-        """What the levels that count look at."""
+        """The features that the levels in use compare."""
         of = {"part": "parts", "pixel": "map", "distribution": "vector" if self.distribution == "prototype" else "map"}
         return tuple(dict.fromkeys(of[level] for level in self.weights))
 
     def scores(self, task: Task) -> dict[str, Tensor]:
-        """The raw scores [T, Q, N] of each level that counts."""
+        """The raw scores [T, Q, N] of each level in use."""
         compute = {"part": self._parts, "pixel": self._pixels, "distribution": self._distribution}
         return {level: compute[level](task) for level in self.weights}
 
@@ -114,9 +114,9 @@ class MML(Method):
         )
 
     def loss(self, item: Task) -> Loss:
-        """The weighted sum of the levels' losses; with a learned fusion, the loss of what it gives.
+        """The weighted sum of the levels' losses; with a learned fusion, the loss of the fused logits.
 
-        The training accuracy of the fixed fusion is the mean of the levels' own.
+        With fixed fusion, the training accuracy is the mean over the levels.
         """
         if self.fusion is not None:
             return super().loss(item)
@@ -167,7 +167,7 @@ class LearnedFusion(nn.Module):
         self.mix.weight.data.copy_(torch.tensor(weights).view(1, 1, -1))
 
     def forward(self, scores: list[Tensor]) -> Tensor:
-        """One [T, Q, N] a level to [T, Q, N]."""
+        """Fuse the scores of the levels, each [T, Q, N], to one [T, Q, N]."""
         tasks, queries, way = scores[0].shape
         if way != self.way:
             raise UserError(
@@ -179,7 +179,7 @@ class LearnedFusion(nn.Module):
 
 
 def _levels(**weights: float) -> dict[str, float]:
-    """The levels that count."""
+    """The levels in use: those of positive weight."""
     for level, weight in weights.items():
         if not weight >= 0:
             raise UserError(f"METHOD.ARGS.{level}_weight is {weight}; it must be 0 or more.")

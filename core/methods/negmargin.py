@@ -5,7 +5,7 @@ https://arxiv.org/abs/2003.12060
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -45,7 +45,7 @@ class NegMargin(FineTuned):
         scale: float = 10.0,
         learn_scale: bool = False,
         head_scale: float = 5.0,
-        **head,
+        **head: Any,
     ) -> None:
         kind = {"cosine": CosineClassifier, "softmax": DotClassifier}[metric]
         classifier = kind(backbone.vector_dim, info.n_base, scale, learn_scale=learn_scale)

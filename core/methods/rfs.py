@@ -5,6 +5,8 @@ https://arxiv.org/abs/2003.11539
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,8 +25,8 @@ class RFS(Distilled):
 
     Args:
         inverse_penalty: C of the logistic regression.
-        augmented: the supports of an episode are their augmented copies (DATASET.VIEWS: [whole, aug-5]) in place of
-            the images themselves, as for the authors' published numbers; queries stay as they are.
+        augmented: replace the supports of an episode by augmented copies (DATASET.VIEWS: [whole, aug-5]), as for the
+            authors' published numbers; queries stay as they are.
         distill, temperature: of a distillation stage.
 
     Differs from the authors' code: Newton's method over all tasks at once in place of scikit-learn's L-BFGS task by
@@ -42,7 +44,7 @@ class RFS(Distilled):
         *,
         inverse_penalty: float = 1.0,
         augmented: bool = False,
-        **distillation,
+        **distillation: Any,
     ) -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base), **distillation)
         self.inverse_penalty = inverse_penalty

@@ -5,7 +5,7 @@ https://arxiv.org/abs/1805.10123
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +58,7 @@ class TADAM(Prototypical):
         scale: float = 7.5,
         auxiliary: float = 0.9,
         multiplier_decay: float = 0.01,
-        **scaling,
+        **scaling: Any,
     ) -> None:
         super().__init__(backbone, info, metric=metric, scale=scale, **scaling)
         if not backbone.film_widths:
@@ -79,14 +79,14 @@ class TADAM(Prototypical):
         return self.scale * self.similarity(query, mean_by_class(support, task))
 
     def _vectors(self, images: Tensor, film: Film | None = None) -> Tensor:
-        """Vectors [T, n, D] of images [T, n, 3, H, W] under each task's film; at test, blocks of tasks in turn."""
+        """Vectors [T, n, D] of images [T, n, 3, H, W] under each task's film; at test time, in blocks of tasks."""
         tasks, n, _, *size = images.shape
         block = tasks if torch.is_grad_enabled() else max(1, PIXELS_AT_ONCE // (n * size[0] * size[1]))
         parts = []
         for start in range(0, tasks, block):
-            here = slice(start, start + block)
-            of_images = film and [tuple(part[here].repeat_interleave(n, 0) for part in pair) for pair in film]
-            parts.append(self.backbone(images[here].flatten(0, 1), of_images)["vector"])
+            in_block = slice(start, start + block)
+            of_images = film and [tuple(part[in_block].repeat_interleave(n, 0) for part in pair) for pair in film]
+            parts.append(self.backbone(images[in_block].flatten(0, 1), of_images)["vector"])
         return torch.cat(parts).unflatten(0, (tasks, n))
 
     def batch_logits(self, batch: Batch) -> Tensor:
@@ -101,7 +101,7 @@ class TADAM(Prototypical):
         return Loss(weight * F.cross_entropy(self.batch_logits(item), item.labels))
 
     def special_groups(self, lr: float) -> list[dict]:
-        """The multipliers with a weight decay of their own."""
+        """The multipliers have their own weight decay."""
         return [{"params": [self.condition.multipliers], "lr": lr, "weight_decay": self.multiplier_decay}]
 
 

@@ -1,1 +1,1 @@
-"""Losses with their own parameters, handed to any method."""
+"""Losses that any method can be trained with; they may have parameters."""

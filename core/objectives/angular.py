@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ class CosFace(NegMarginLoss):
 
     needs_cosine = True
 
-    def __init__(self, *, margin: float = 0.35, **more) -> None:
+    def __init__(self, *, margin: float = 0.35, **more: Any) -> None:
         super().__init__(margin=margin, **more)
 
 
@@ -35,7 +36,7 @@ class ArcFace(Margin):
 
     needs_cosine = True
 
-    def __init__(self, *, margin: float = 0.5, **more) -> None:
+    def __init__(self, *, margin: float = 0.5, **more: Any) -> None:
         super().__init__(margin=margin, **more)
 
     def forward(

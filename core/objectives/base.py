@@ -1,4 +1,4 @@
-"""The contract of an objective, plain cross-entropy, and what margins share."""
+"""The contract of an objective, cross-entropy, and the base class of margins on the target."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def prepare(self, classes: int) -> None:
-        """Make what depends on the number of classes that the logits of a training step have."""
+        """Build what depends on the number of classes in the logits of a training step."""
 
     def refuse(self, scale: float | Tensor) -> None:
         """Raise a UserError where the hyper-parameters cannot work with logits of this scale."""
@@ -104,7 +104,7 @@ class Margin(Objective):
     def refuse(self, scale: float | Tensor) -> None:
         """A margin must leave the exponential of the target's logit within float32."""
         if isinstance(scale, Tensor) and scale.is_meta:
-            return  # a network without memory: its real twin is asked
+            return  # built on the meta device, where a scale has no value
         factor = number(scale)
         moved = abs(factor * self.margin)
         if not moved <= LARGEST_EXPONENT:  # `not <=` also refuses nan

@@ -44,7 +44,7 @@ def weighted_sum(losses: Sequence[Loss], weights: Sequence[float]) -> Loss:
     }
     return Loss(
         torch.stack([weight * loss.value for weight, loss in zip(weights, losses, strict=True)]).sum(),
-        torch.stack([loss.logits for loss in losses]),
-        torch.stack([loss.y for loss in losses]),
+        torch.stack([loss.logits for loss in losses if loss.logits is not None]),
+        torch.stack([loss.y for loss in losses if loss.y is not None]),
         scalars,
     )

@@ -3,13 +3,13 @@
 All are one cross-entropy, CE(z + M[y], y): the margin M[y, k] is added to the logit z_k of each wrong class k of a
 query of class y (eq. 1), in units of the logits, whatever scale is in them. Training alone has margins.
 
-Only the loss sees the margins, and its slope in each is positive: dL/dM[y, k] is the probability of k. Whoever learns
-M by this loss therefore lowers it, as far as M's form allows; see docs/margins.md.
+Only the loss sees the margins, and its slope in each is positive: dL/dM[y, k] is the probability of k. A margin
+that is learned by this loss therefore falls, as far as the form of M allows; see docs/margins.md.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +65,7 @@ class NaiveMargin(MarginLoss):
         self.margin = margin
 
     def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
-        """A constant."""
+        """The same margin everywhere."""
         return torch.full((ways, ways - 1), self.margin, dtype=torch.float64)
 
 
@@ -73,8 +73,8 @@ class SemanticMargin(MarginLoss):
     """A margin from the similarity of class names, the cosine of their word vectors.
 
     Args:
-        learn: of alpha and beta: fixed, as given, or joint, learned by the margin loss itself.
-        rate: learning rate of what is learned here, as a multiple of the stage's.
+        learn: whether alpha and beta are fixed, or learned jointly with the network (joint), by the margin loss.
+        rate: learning rate of the objective's parameters, as a multiple of the stage's.
     """
 
     needs_semantics = True
@@ -84,16 +84,16 @@ class SemanticMargin(MarginLoss):
         self.joint, self.rate = learn == "joint", rate
 
     def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
-        """From the similarities to the other classes."""
+        """Margins from the similarities of each class to the others."""
         unit = F.normalize(class_vectors, dim=-1)
         return self.from_similarities(without_diagonal(unit @ unit.transpose(-1, -2)))
 
     def from_similarities(self, rows: Tensor) -> Tensor:
-        """Similarities to the other classes [..., N, N - 1] to margins of the same shape."""
+        """Margins [..., N, N - 1] from similarities to the other classes, of the same shape."""
         raise NotImplementedError
 
     def param_groups(self, lr: float) -> list[dict]:
-        """No weight decay, and a rate of their own."""
+        """No weight decay, and `rate` times the learning rate of the stage."""
         return super().param_groups(lr * self.rate)
 
 
@@ -107,12 +107,12 @@ class ClassRelevantMargin(SemanticMargin):
         rate: see `SemanticMargin`.
     """
 
-    def __init__(self, *, alpha: float = 1.0, beta: float = 0.5, **more) -> None:
+    def __init__(self, *, alpha: float = 1.0, beta: float = 0.5, **more: Any) -> None:
         super().__init__(**more)
         self.line = nn.Parameter(torch.tensor([alpha, beta]), requires_grad=self.joint)
 
     def from_similarities(self, rows: Tensor) -> Tensor:
-        """The line."""
+        """alpha * similarity + beta."""
         alpha, beta = self.line
         return alpha * rows + beta
 
@@ -149,7 +149,7 @@ class TaskRelevantMargin(SemanticMargin):
         beta: float = 0.0,
         hidden: int = 32,
         order: Literal["class", "sorted"] = "class",
-        **more,
+        **more: Any,
     ) -> None:
         super().__init__(**more)
         self.alpha, self.beta, self.hidden, self.sorted = alpha, beta, hidden, order == "sorted"
@@ -191,14 +191,14 @@ class TaskRelevantMargin(SemanticMargin):
 
 
 def without_diagonal(square: Tensor) -> Tensor:
-    """[..., N, N] to [..., N, N - 1]: of each row what is off the diagonal, in order."""
+    """Leave out the diagonal: [..., N, N] to [..., N, N - 1], each row in order."""
     ways = square.shape[-1]
     flat = square.flatten(-2)[..., 1:].unflatten(-1, (ways - 1, ways + 1))
     return flat[..., :-1].flatten(-2).unflatten(-1, (ways, ways - 1))
 
 
 def with_diagonal(rivals: Tensor) -> Tensor:
-    """[..., N, N - 1] to [..., N, N] with a diagonal of zeros; the inverse of `without_diagonal`."""
+    """Put a diagonal of zeros in: [..., N, N - 1] to [..., N, N], the inverse of `without_diagonal`."""
     ways = rivals.shape[-2]
     flat = F.pad(rivals.flatten(-2).unflatten(-1, (ways - 1, ways)), (0, 1))
     return F.pad(flat.flatten(-2), (1, 0)).unflatten(-1, (ways, ways))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,7 +21,7 @@ class NegMarginLoss(Margin):
     CosFace. Delta is what compares margins across scales: every epoch notes it.
     """
 
-    def __init__(self, *, margin: float = -0.02, **more) -> None:
+    def __init__(self, *, margin: float = -0.02, **more: Any) -> None:
         super().__init__(margin=margin, **more)
 
     def forward(

@@ -20,10 +20,9 @@ SMALL = ["BACKBONE.ARGS.width=16", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "TA
 
 @pytest.fixture(scope="session")
 def built(glyphs):
-    """Builders of methods by name and overrides; the config is the method's own for Glyphs."""
+    """The data of a method's own config for Glyphs, with overrides."""
 
-    def build(name: str, *overrides: str) -> Data:
-        config = f"configs/Glyphs/{name}_N5K1_C4.yaml"
+    def build(config: str, *overrides: str) -> Data:
         cfg = load_config(config, [f"DATASET.ROOT={glyphs}", *SMALL, *overrides]).cfg
         return Data(cfg, torch.device("cpu"))
 
@@ -35,7 +34,7 @@ def crops_for(builder: Data, method: Method) -> Views | None:
     return builder.views if "parts" in method.needs else None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def task_of():
     """T encoded val tasks of a builder, as the evaluator makes them."""
 

@@ -22,7 +22,7 @@ from tests.methods.small import (
     vector_task,
 )
 
-INFO = DataInfo(n_base=6, image_size=16, way=3, semantics=WORDS)
+INFO = DataInfo(n_base=6, image_size=16, way=3, words=lambda: WORDS)
 
 
 def am3(**options):

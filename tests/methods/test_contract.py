@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,18 +27,32 @@ from core.objectives.base import CrossEntropy
 from core.report.run import RunFolder
 from core.report.stats import t_interval
 
-METHODS = sorted(schemas().methods)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
-LEARNED_HEADS = ("Baseline", "Baseline++", "CovaMNet", "RelationNet", "STLDeepBDC")
-STEPS = dict.fromkeys(LEARNED_HEADS, 60)  # heads learned from nothing; elsewhere 12 steps are enough
+MOST_STEPS = 60  # within which a method must beat chance; those without a head that starts from nothing need 12
 
 
-@pytest.fixture(params=METHODS)
-def case(request, built, task_of):
-    """A builder, its method in eval mode, and three encoded tasks."""
-    builder = built(request.param)
+def pytest_generate_tests(metafunc):
+    """Every registered method by its config for Glyphs, or those of `--contract`."""
+    if "config" in metafunc.fixturenames:
+        own = metafunc.config.getoption("--contract")
+        configs = own or [f"configs/Glyphs/{name}_N5K1_C4.yaml" for name in sorted(schemas().methods)]
+        ids = [Path(config).stem.split("_")[0] for config in configs]
+        metafunc.parametrize("config", configs, ids=ids, scope="module")
+
+
+@pytest.fixture(scope="module")
+def untouched(config, built, task_of):
+    """The data of a config, its method in eval mode, and three encoded tasks; made once for all tests of a method."""
+    builder = built(config)
     method = build_method(builder)
     return builder, method, task_of(builder, method)
+
+
+@pytest.fixture
+def case(untouched):
+    """As `untouched`, with a copy of the method, which a test may train."""
+    builder, method, task = untouched
+    return builder, copy.deepcopy(method), task
 
 
 def logits(method, task: Task) -> Tensor:
@@ -87,9 +102,8 @@ def test_inductive_logits_do_not_depend_on_the_other_queries(case):
     assert unmoved is not method.transductive
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_the_order_of_supports_inside_a_class_does_not_matter(name, built, task_of):
-    builder = built(name, "TASK.TEST.SHOT=3")
+def test_the_order_of_supports_inside_a_class_does_not_matter(config, built, task_of):
+    builder = built(config, "TASK.TEST.SHOT=3")
     method = build_method(builder)
     order = torch.arange(15).view(5, 3).flip(1).flatten()
     if method.order_free:
@@ -167,10 +181,9 @@ def test_evaluation_repeats_itself_and_changes_nothing(case):
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
 
 
-@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(("way", "shot"), [(3, 1), (7, 2), (5, 5)])
-def test_other_ways_and_shots_work_or_say_why_not(name, built, task_of, way, shot):
-    builder = built(name, f"TASK.TEST.WAY={way}", f"TASK.TEST.SHOT={shot}", "TASK.TRAIN.SHOT=1")
+def test_other_ways_and_shots_work_or_say_why_not(config, built, task_of, way, shot):
+    builder = built(config, f"TASK.TEST.WAY={way}", f"TASK.TEST.SHOT={shot}", "TASK.TRAIN.SHOT=1")
     method = build_method(builder)
     task = task_of(builder, method)
     try:
@@ -183,10 +196,9 @@ def test_other_ways_and_shots_work_or_say_why_not(name, built, task_of, way, sho
     assert not sentence or (way != 5 and f"WAY is {way}" in sentence)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_unequal_shots_work(name, built, task_of):
+def test_unequal_shots_work(config, built, task_of):
     counts = torch.tensor([1, 2, 3, 1, 2])
-    builder = built(name, "TASK.TEST.SHOT=3")
+    builder = built(config, "TASK.TEST.SHOT=3")
     method = build_method(builder)
     task = one(task_of(builder, method), 0)
     kept = (torch.arange(3) < counts[:, None]).flatten().nonzero()[:, 0]
@@ -212,9 +224,8 @@ class _Learned(CrossEntropy):
         self.margin = torch.nn.Parameter(torch.zeros(()))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_all_that_learns_is_optimised_once_and_the_objective_as_it_says(name, built):
-    method = build_method(built(name))
+def test_all_that_learns_is_optimised_once_and_the_objective_as_it_says(config, built):
+    method = build_method(built(config))
     method.objective = _Learned()
     groups = method.param_groups(0.1)
     found = sorted(id(p) for group in groups for p in group["params"])
@@ -236,30 +247,36 @@ def test_a_few_steps_lower_the_loss_and_beat_chance(case):
     def unseen() -> float:
         return sum(float(loss(step).detach()) for step in range(100, 104))
 
-    before = unseen()
-    for step in range(STEPS.get(method.name, 12)):
-        optimizer.zero_grad()
-        loss(step).backward()
-        optimizer.step()
-    assert unseen() < before
-    found = build_evaluator(builder, "val").run(method, 60).interval
-    assert found.mean - found.ci95 > 20
+    before, step = unseen(), 0
+    for rehearsal in (12, 24, MOST_STEPS):
+        method.train()
+        while step < rehearsal:
+            optimizer.zero_grad()
+            loss(step).backward()
+            optimizer.step()
+            step += 1
+        lowered = unseen() < before
+        accuracy = build_evaluator(builder, "val").run(method, 60).interval
+        if lowered and accuracy.mean - accuracy.ci95 > 20:
+            return
+    raise AssertionError(
+        f"{method.name}: {accuracy.mean} +- {accuracy.ci95} % after {step} steps, loss lowered: {lowered}"
+    )
 
 
 class _Killed(Exception):
     """Stands for whatever ends a process."""
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_killed_run_resumes_bit_for_bit(name, built, tmp_path, monkeypatch):
-    stages = built(name).cfg.STAGES
+def test_a_killed_run_resumes_bit_for_bit(config, built, tmp_path, monkeypatch):
+    stages = built(config).cfg.STAGES
     keys = ("EPOCHS=2", "STEPS=2", "OPTIM.SCHEDULE=constant", "VAL.EPISODES=4", "VAL.EVERY=1")
     short = [f"STAGE.{stage}.{key}" for stage in stages for key in keys]
 
     def trainer(folder: str) -> tuple[Trainer, RunFolder]:
         run = RunFolder(tmp_path / folder)
         run.path.mkdir(exist_ok=True)
-        return build_trainer(built(name, *short), run, "stem", tmp_path / "pretrained"), run
+        return build_trainer(built(config, *short), run, "stem", tmp_path / "pretrained"), run
 
     whole, run = trainer("whole")
     whole.fit()

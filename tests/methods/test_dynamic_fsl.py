@@ -36,7 +36,8 @@ def drawn(*shape, seed=0):
 def method(generator="attention", words=None):
     """In float64, with parameters that are not at their initial values."""
     torch.manual_seed(1)
-    made = DynamicFSL(Vectors(), DataInfo(N_BASE, 16, way=WAY, semantics=words), generator=generator).double()
+    info = DataInfo(N_BASE, 16, way=WAY, words=None if words is None else lambda: words)
+    made = DynamicFSL(Vectors(), info, generator=generator).double()
     for p in made.parameters():
         p.data += 0.3 * torch.randn_like(p)
     return made.eval()

@@ -249,7 +249,7 @@ def test_flattened_vectors_are_refused():
     ],
 )
 def test_tasks_at_once_equal_tasks_alone_in_every_form(override, built, task_of):
-    builder = built("MML", override)
+    builder = built("configs/Glyphs/MML_N5K1_C4.yaml", override)
     method = build_method(builder)
     together, alone = task_of(builder, method, 3), [task_of(builder, method, 1)]
     with torch.no_grad():

@@ -12,7 +12,7 @@ from core.methods.protonet import ProtoNet
 from tests.helpers import make_task
 from tests.methods.small import WORDS, conv4, drawn, similarity, vector_task
 
-INFO = DataInfo(n_base=6, image_size=16, way=3, semantics=WORDS)
+INFO = DataInfo(n_base=6, image_size=16, way=3, words=lambda: WORDS)
 
 
 def prototype_logits(support, labels, query, way, scale):

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from core.build.builder import Builder
 
-from core.engine import checkpoint
-from core.engine.selection import refuse_other_network
+from core.build.data import Data
+from core.build.evaluation import build_evaluator, restore
 from core.make import load_config
 
 OLD = Path(__file__).parent / "old"
@@ -27,11 +26,8 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("name", CORRECT)
 def test_an_old_checkpoint_gives_its_recorded_answers(name, glyphs):
-    file = OLD / f"{name}.pth"
     keys = [f"DATASET.ROOT={glyphs}", "BACKBONE.ARGS.width=4", *ARGUMENTS.get(name, [])]
     cfg = load_config(f"configs/Glyphs/{name.removesuffix('_learned')}_N5K1_C4.yaml", keys).cfg
-    builder = Builder(cfg, torch.device("cpu"))
-    method, saved = builder.method(), checkpoint.load(file)
-    checkpoint.restore_for_test(method, saved["method"], file)
-    refuse_other_network(builder.meta(cfg.STAGES[-1]), saved["meta"], file)
-    assert builder.evaluator("test").run(method, 20).correct.tolist() == CORRECT[name]
+    data = Data(cfg, torch.device("cpu"))
+    method = restore(data, OLD / f"{name}.pth").method
+    assert build_evaluator(data, "test").run(method, 20).correct.tolist() == CORRECT[name]
