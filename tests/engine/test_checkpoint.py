@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from core.backbones.conv4 import Conv4
 from core.engine import checkpoint
 from core.episode import DataInfo
 from core.errors import UserError
+from core.methods.meta_baseline import MetaBaseline
 from core.methods.negmargin import NegMargin
 from core.methods.protonet import ProtoNet
 
@@ -194,3 +196,13 @@ def test_legacy_format_is_refused(tmp_path):
     torch.save({"method": {}, "meta": {}}, buffer, _use_new_zipfile_serialization=False)
     (tmp_path / "a.pth").write_bytes(buffer.getvalue())
     assert_refused(tmp_path / "a.pth")
+
+
+def test_a_parameter_under_its_former_name_is_restored():
+    source, target = (MetaBaseline(Conv4(16, "native", width=4), DataInfo(6, 16), scale=s) for s in (7.0, 10.0))
+    state = source.state_dict()
+    state["tau"] = state.pop("scale")
+    checkpoint.restore(target, state, Path("old.pth"))
+    assert target.scale == 7.0
+    with pytest.raises(UserError, match="1 missing, 1 unexpected"):
+        checkpoint.restore(target, {("temperature" if n == "tau" else n): v for n, v in state.items()}, Path("old.pth"))

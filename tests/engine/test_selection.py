@@ -1,10 +1,15 @@
 """`-c` takes what a shell makes of a glob; options may follow it."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from core.cli.common import split_options
+from core.engine.selection import refuse_different_network
+from core.errors import UserError
+from core.make import schemas
+from core.registry import BACKBONES
 from tests.workspace import PROTONET, Workspace, best
 
 MAML = {"NAME": "MAML", "ARGS": {"steps": 1, "test_steps": 1}}
@@ -135,3 +140,15 @@ def test_a_file_called_like_a_key_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "SEED").touch()
     assert split_options(["SEED", "A.pth", "EVAL.SEED", "1"]) == (["SEED", "A.pth"], ["EVAL.SEED", "1"])
+
+
+def test_a_former_name_of_an_argument_is_compared_under_the_present_one():
+    schemas()  # registers the classes
+    backbone = {"NAME": "Conv4", "ARGS": dict(BACKBONES.arguments("Conv4").defaults)}
+    wanted = {"method": {"NAME": "MetaBaseline", "ARGS": {"scale": 10.0}}, "backbone": backbone}
+    same, other = (
+        {"method": {"NAME": "MetaBaseline", "ARGS": {"tau": tau}}, "backbone": backbone} for tau in (10.0, 3.0)
+    )
+    refuse_different_network(wanted, same, Path("old.pth"))
+    with pytest.raises(UserError, match=r"^old\.pth was trained with METHOD .*\"tau\": 3\.0"):
+        refuse_different_network(wanted, other, Path("old.pth"))
