@@ -36,7 +36,7 @@ from core.build.networks import build_method
 from core.build.data import Data
 from core.data.loaders import Pixels
 from core.engine.device import tune_allocator
-from core.make import load_config
+from core.build.config import load_config
 
 CONFIG = "configs/CIFAR-FS/ProtoNet_N5K1_C4.yaml"
 EPISODES = 5000

@@ -18,7 +18,7 @@ from .engine.selection import select
 from .errors import UserError
 from .files import write_files, write_json
 from .log import start_log
-from .make import load_config
+from .build.config import load_config
 from .protocols.base import Protocol, protocol_named, refuse_options
 from .report.run import RunFolder, run_name
 

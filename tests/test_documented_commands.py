@@ -11,7 +11,7 @@ import pytest
 
 from core.cli import analyse, compare, evaluate, prepare, train
 from core.errors import UserError
-from core.make import load_config
+from core.build.config import load_config
 
 ROOT = Path(__file__).parents[1]
 # add_a_method.md teaches to write files; a test of its own runs what it shows.

@@ -12,7 +12,7 @@ import pytest
 
 from core.config.defaults import DEFAULTS, STAGE
 from core.config.provenance import flatten
-from core.make import schemas
+from core.build.config import schemas
 
 ROOT = Path(__file__).parents[1]
 

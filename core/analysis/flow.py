@@ -16,7 +16,7 @@ from ..engine import device
 from ..episode import Task
 from ..errors import UserError
 from ..log import start_log
-from ..make import load_config
+from ..build.config import load_config
 from ..report.flow_plot import draw_flow, grid_boxes
 
 

@@ -26,7 +26,7 @@ from ..episode import Batch
 from ..errors import UserError
 from ..files import write_text
 from ..log import start_log
-from ..make import load_config
+from ..build.config import load_config
 from ..ops.class_spread import class_spread
 from ..registry import OBJECTIVES
 from ..report.plots import Panel, plot_table

@@ -16,7 +16,7 @@ from ..data.loaders import Pixels
 from ..data.store import Split, prepared, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
-from ..make import image_size
+from .config import image_size
 from ..paths import command
 
 

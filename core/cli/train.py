@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overrides = args.opts + ([f"SEED={args.seed}"] if args.seed is not None else [])
 
     if args.print_config:
-        from ..make import load_config
+        from ..build.config import load_config
 
         loaded = load_config(args.cfg, overrides)
         print(loaded.full() if args.print_config == "full" else loaded.diff())

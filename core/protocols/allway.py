@@ -21,7 +21,7 @@ from ..methods.base import Method
 from ..report.result import answered_by, folder_name
 from ..report.stats import interval
 from .base import METHODS, PROTOCOLS, Answer, Option, Protocol
-from .questions import Examinee, questions
+from .questions import TestedNetwork, questions
 
 DEFAULT_SHOTS = (1, 2, 4, 8, 16)
 
@@ -44,26 +44,26 @@ class AllWay(Protocol):
 
     def __init__(self, data: Data, network: Network, *, shots: Sequence[int] = (), methods: Sequence[str] = ()) -> None:
         super().__init__(data, network)
-        self._examinee = Examinee(data, network)
-        way = len(self._examinee.split.classes)
+        self._tested = TestedNetwork(data, network)
+        way = len(self._tested.split.classes)
         self._questions = questions(data.cfg, shots or DEFAULT_SHOTS, [way], methods)
 
     def refuse(self) -> None:
-        split, most = self._examinee.split, max(question.shape.shot for question in self._questions)
+        split, most = self._tested.split, max(question.shape.shot for question in self._questions)
         smallest = int(split.counts.argmin())
         if most >= split.counts[smallest]:
             raise UserError(
                 f"--protocol allway: a trial takes {most} images of each class and asks about others, but class "
                 f"{split.classes[smallest]!r} has {split.counts[smallest]}; give smaller --shots."
             )
-        self._examinee.refuse([replace(q, shape=replace(q.shape, query=1, queries=0)) for q in self._questions])
+        self._tested.refuse([replace(q, shape=replace(q.shape, query=1, queries=0)) for q in self._questions])
 
     def answers(self) -> Iterator[Answer]:
         for question in self._questions:
-            head, cfg = self._examinee.head(question.method), self.cfg.EVAL
-            sampler = AllWaySampler(self._examinee.split, question.shape.shot, cfg.ALLWAY_QUERIES, cfg.SEED)
+            head, cfg = self._tested.head(question.method), self.cfg.EVAL
+            sampler = AllWaySampler(self._tested.split, question.shape.shot, cfg.ALLWAY_QUERIES, cfg.SEED)
             rows = self._run_trials(head, sampler)
-            described = self._examinee.describe(question)
+            described = self._tested.describe(question)
             kept = ("method", "features_of", "dataset", "split", "fingerprint", "way", "shot", "seed", "transductive")
             result = {name: described[name] for name in (*kept, "precision", "deviation")}
             result |= {
@@ -89,7 +89,7 @@ class AllWay(Protocol):
 
     def _run_trial(self, head: Method, sampler: AllWaySampler, drawn: Episodes) -> tuple[float, float]:
         """Accuracy over all queries, and the mean of the classes' accuracies, in percent."""
-        task = self._examinee.evaluator.task(self._examinee.source, drawn, sampler, head)
+        task = self._tested.evaluator.task(self._tested.source, drawn, sampler, head)
         hit = self._predicted(head, task) == task.query_y[0]
         y = task.query_y[0]
         per_class = torch.zeros(task.way, dtype=torch.float64, device=y.device).index_add_(0, y, hit.double())

@@ -22,7 +22,7 @@ from ..report.result import episodes_name, folder_name, result_files, result_lin
 from ..report.stats import interval
 from ..report.tally import Evaluation
 from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Option, Protocol
-from .questions import Examinee, Question, questions
+from .questions import TestedNetwork, Question, questions
 
 
 @PROTOCOLS.register("episodes")
@@ -55,16 +55,16 @@ class Episodes(Protocol):
         super().__init__(data, network)
         self._questions = questions(data.cfg, shots, ways, methods)
         self._save_features = save_features
-        self._examinee = Examinee(data, network)
+        self._tested = TestedNetwork(data, network)
 
     def refuse(self) -> None:
-        source = self._examinee.source
+        source = self._tested.source
         if self._save_features and not isinstance(source, CachedFeatures):
             raise UserError(
                 f"--save-features asks for features, but {source.method.name} encodes nothing ahead: its "
                 "network adapts to each task; leave the option out."
             )
-        self._examinee.refuse(self._questions)
+        self._tested.refuse(self._questions)
 
     def answers(self) -> Iterator[Answer]:
         for question in self._questions:
@@ -75,12 +75,12 @@ class Episodes(Protocol):
 
     def _answer(self, question: Question) -> Answer:
         """Evaluate one method on episodes of one shape."""
-        examinee, cfg, shape = self._examinee, self.cfg.EVAL, question.shape
-        head, sampler = examinee.head(question.method), examinee.sampler(shape)
-        evaluation = examinee.evaluator.classify(examinee.source, cfg.EPISODES, sampler, head)
+        tested, cfg, shape = self._tested, self.cfg.EVAL, question.shape
+        head, sampler = tested.head(question.method), tested.sampler(shape)
+        evaluation = tested.evaluator.classify(tested.source, cfg.EPISODES, sampler, head)
         disjoint = self._disjoint(question)
         mean = interval(evaluation.accuracy, cfg.CI)
-        result = examinee.describe(question)
+        result = tested.describe(question)
         result |= {
             "queries": shape.n_query,
             "mean": mean.mean,
@@ -100,7 +100,7 @@ class Episodes(Protocol):
             **self.origin(result["features_of"]),
             "training_seed": self.network.meta.get("seed"),
         }
-        files = result_files(result, evaluation, examinee.split.classes, disjoint)
+        files = result_files(result, evaluation, tested.split.classes, disjoint)
         return Answer(result_line(result), folder_name("", result, episodes_name(result)), files)
 
     def _reference(self, shape: Shape, features_of: str | None) -> dict[str, Any] | None:
@@ -114,7 +114,7 @@ class Episodes(Protocol):
 
     def _intervals(self, evaluation: Evaluation, disjoint: Evaluation | None, tasks: int) -> dict[str, Any]:
         """Every interval that these episodes allow, by what it is over."""
-        cfg, classes = self.cfg.EVAL, self._examinee.split.classes
+        cfg, classes = self.cfg.EVAL, self._tested.split.classes
         return {
             "episodes": intervals.of_episodes(evaluation.accuracy, cfg.CI),
             "disjoint": disjoint and intervals.of_disjoint(disjoint.accuracy, tasks),
@@ -126,23 +126,23 @@ class Episodes(Protocol):
 
         None where a partition has more tasks than there are episodes, or fewer than two.
         """
-        examinee, cfg, shape = self._examinee, self.cfg.EVAL, question.shape
+        tested, cfg, shape = self._tested, self.cfg.EVAL, question.shape
         tasks = self._count_disjoint(shape)
         partitions = min(cfg.PARTITIONS, max(1, cfg.EPISODES // (4 * tasks))) if 2 <= tasks <= cfg.EPISODES else 0
         if not partitions:
             return None
-        sampler = DisjointSampler(examinee.split, shape, cfg.SEED, partitions)
-        return examinee.evaluator.classify(examinee.source, len(sampler), sampler, examinee.head(question.method))
+        sampler = DisjointSampler(tested.split, shape, cfg.SEED, partitions)
+        return tested.evaluator.classify(tested.source, len(sampler), sampler, tested.head(question.method))
 
     def _count_disjoint(self, shape: Shape) -> int:
         """Disjoint tasks that fit into the split; none of uneven ones."""
-        counts = self._examinee.split.counts
+        counts = self._tested.split.counts
         return count_tasks(counts // (shape.shot + shape.query), shape.way) if shape.even else 0
 
     def _write_features(self, file: BinaryIO) -> None:
         """Write the features that were computed as an npz without pickled objects."""
-        split = self._examinee.split
-        ids, features = self._examinee.source.encoded()
+        split = self._tested.split
+        ids, features = self._tested.source.encoded()
         arrays = {name: value.cpu().numpy() for name, value in features.items()}
         arrays |= {"image": ids.numpy(), "label": split.labels[ids.numpy()], "class": np.array(split.classes)}
         arrays |= {"name": np.array([split.names[i] for i in ids.tolist()])}

@@ -21,7 +21,7 @@ from ..methods.base import Method
 from ..report.result import answered_by, episodes_name, folder_name
 from ..report.stats import interval
 from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Protocol
-from .questions import Examinee, Question, questions
+from .questions import TestedNetwork, Question, questions
 
 SHOWN = ("novel", "base", "both", "novel_joint", "base_joint", "delta")
 
@@ -46,7 +46,7 @@ class Generalized(Protocol):
     ) -> None:
         super().__init__(data, network)
         self._questions = questions(data.cfg, shots, ways, methods)
-        self._examinee = Examinee(data, network)
+        self._tested = TestedNetwork(data, network)
         self._base_split, self._base_pixels = data.held_out()
 
     def refuse(self) -> None:
@@ -56,19 +56,19 @@ class Generalized(Protocol):
                 f"{self.network.path} was trained with DATASET.BASE_HOLDOUT {trained}, but the config says {wanted}, "
                 "so it may have seen base-class images it would be tested on; train it with that hold-out."
             )
-        self._examinee.refuse(self._questions)
+        self._tested.refuse(self._questions)
 
     def answers(self) -> Iterator[Answer]:
-        evaluator, source = self._examinee.evaluator, self._examinee.source
+        evaluator, source = self._tested.evaluator, self._tested.source
         base_source = evaluator.source(source.method, pixels=self._base_pixels)
         for question in self._questions:
-            head, sampler = self._examinee.head(question.method), self._examinee.sampler(question.shape)
+            head, sampler = self._tested.head(question.method), self._tested.sampler(question.shape)
             base = (self._base_split, base_source)
             counts = classify_generalized(evaluator, head, source, base, sampler, self.cfg.EVAL.EPISODES)
             yield self._answer(question, counts)
 
     def _answer(self, question: Question, counts: JointCounts) -> Answer:
-        result = self._examinee.describe(question)
+        result = self._tested.describe(question)
         result |= {
             "base_fingerprint": self._base_split.fingerprint,
             "base_queries": question.shape.n_query,

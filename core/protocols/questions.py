@@ -51,7 +51,7 @@ def _reshaped(shape: Shape, way: int, shot: int) -> Shape:
     return replace(shape, way=way)
 
 
-class Examinee:
+class TestedNetwork:
     """A network with its features of the test split, and the heads that classify them."""
 
     def __init__(self, data: Data, network: Network) -> None:

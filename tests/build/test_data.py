@@ -9,7 +9,7 @@ import torch
 from core.build.data import Data
 from core.build.networks import build_method, data_info
 from core.errors import UserError
-from core.make import load_config
+from core.build.config import load_config
 from tests.workspace import TWO_STAGES
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import torch
 from core.build.data import Data
 from core.build.identity import describe, stage_key
 from core.build.networks import build_method
-from core.make import load_config
+from core.build.config import load_config
 from tests.workspace import TWO_STAGES
 
 

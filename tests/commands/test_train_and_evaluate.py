@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from core.make import load_config
+from core.build.config import load_config
 from tests.conftest import write_tiny_split
 from tests.workspace import EXPERIMENTS, PROTONET, best, files, metrics, result, state
 

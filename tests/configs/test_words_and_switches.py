@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from core.make import schemas
+from core.build.config import schemas
 from tests.configs.leaves import leaves, loaded
 
 # Those that no YAML has: chosen on the command line alone.

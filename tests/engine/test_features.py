@@ -11,7 +11,7 @@ from core.build.networks import build_method
 from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
-from core.make import load_config
+from core.build.config import load_config
 from core.methods.base import Method
 from core.ops.distances import squared_euclidean
 from core.registry import METHODS

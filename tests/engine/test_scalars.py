@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.build.data import Data
-from core.make import load_config
+from core.build.config import load_config
 from core.objectives.base import Objective
 from tests.workspace import TWO_STAGES
 

@@ -14,7 +14,7 @@ from core.build.data import Data
 from core.build.networks import build_method
 from core.build.training import build_trainer
 from core.engine.trainer import _train_mode
-from core.make import load_config, schemas
+from core.build.config import load_config, schemas
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
 from core.report.run import RunFolder

@@ -12,7 +12,7 @@ from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
 from core.data.views import Views
 from core.engine.features import ImageEncoder
 from core.episode import Task
-from core.make import load_config
+from core.build.config import load_config
 from core.methods.base import Method
 
 SMALL = ["BACKBONE.ARGS.width=16", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "TASK.TEST.QUERY=4"]

@@ -22,7 +22,7 @@ from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
-from core.make import schemas
+from core.build.config import schemas
 from core.objectives.base import CrossEntropy
 from core.report.run import RunFolder
 from core.report.stats import t_interval

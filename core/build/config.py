@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import Config, Loaded, Schemas, load
-from .data.augment import at_size
-from .data.datasets import dataset
-from .paths import find_config
-from .registry import BACKBONES, METHODS, OBJECTIVES, import_all
+from ..config import Config, Loaded, Schemas, load
+from ..data.augment import at_size
+from ..data.datasets import dataset
+from ..paths import find_config
+from ..registry import BACKBONES, METHODS, OBJECTIVES, import_all
 
 
 def schemas() -> Schemas:
     """Every registered class with its arguments and their defaults."""
     for package in ("backbones", "objectives", "methods"):
-        import_all(f"{__package__}.{package}")
+        import_all(f"{__package__.removesuffix('.build')}.{package}")
     kinds = (METHODS, BACKBONES, OBJECTIVES)
     return Schemas(*({name: kind.arguments(name) for name in kind} for kind in kinds))
 
