@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .build.config import load_config
 from .build.data import Data
 from .build.evaluation import Network, build_evaluator, restore
 from .build.identity import describe
@@ -18,7 +19,6 @@ from .engine.selection import select
 from .errors import UserError
 from .files import write_files, write_json
 from .log import start_log
-from .build.config import load_config
 from .protocols.base import Protocol, protocol_named, refuse_options
 from .report.run import RunFolder, run_name
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from core.build.config import load_config
 from core.cli import analyse, compare, evaluate, prepare, train
 from core.errors import UserError
-from core.build.config import load_config
 
 ROOT = Path(__file__).parents[1]
 # add_a_method.md teaches to write files; a test of its own runs what it shows.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core.build.config import schemas
 from core.config.defaults import DEFAULTS, STAGE
 from core.config.provenance import flatten
-from core.build.config import schemas
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..build.config import load_config
 from ..build.data import Data
 from ..build.evaluation import build_evaluator, restore
 from ..engine import device
 from ..episode import Task
 from ..errors import UserError
 from ..log import start_log
-from ..build.config import load_config
 from ..report.flow_plot import draw_flow, grid_boxes
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..build.config import load_config
 from ..build.data import Data, task_shape
 from ..build.evaluation import build_evaluator, evaluator_on, restore
 from ..build.networks import build_method
@@ -26,7 +27,6 @@ from ..episode import Batch
 from ..errors import UserError
 from ..files import write_text
 from ..log import start_log
-from ..build.config import load_config
 from ..ops.class_spread import class_spread
 from ..registry import OBJECTIVES
 from ..report.plots import Panel, plot_table

@@ -16,8 +16,8 @@ from ..data.loaders import Pixels
 from ..data.store import Split, prepared, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
-from .config import image_size
 from ..paths import command
+from .config import image_size
 
 
 class Data:

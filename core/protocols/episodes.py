@@ -22,7 +22,7 @@ from ..report.result import episodes_name, folder_name, result_files, result_lin
 from ..report.stats import interval
 from ..report.tally import Evaluation
 from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Option, Protocol
-from .questions import TestedNetwork, Question, questions
+from .questions import Question, TestedNetwork, questions
 
 
 @PROTOCOLS.register("episodes")

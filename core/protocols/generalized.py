@@ -21,7 +21,7 @@ from ..methods.base import Method
 from ..report.result import answered_by, episodes_name, folder_name
 from ..report.stats import interval
 from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Protocol
-from .questions import TestedNetwork, Question, questions
+from .questions import Question, TestedNetwork, questions
 
 SHOWN = ("novel", "base", "both", "novel_joint", "base_joint", "delta")
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
 from core.engine.trainer import Trainer
 from core.episode import Batch
-from core.build.config import load_config
 from tests.workspace import PROTONET, TWO_STAGES, best, files, result
 
 BASE = {key: TWO_STAGES["STAGE"]["base"][key] for key in ("STREAM", "EPOCHS", "STEPS", "OPTIM", "VAL")}

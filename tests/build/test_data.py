@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method, data_info
 from core.errors import UserError
-from core.build.config import load_config
 from tests.workspace import TWO_STAGES
 
 CPU = torch.device("cpu")

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.evaluation import Network, build_evaluator, feature_cache, restore
 from core.build.networks import build_method
 from core.errors import UserError
-from core.build.config import load_config
 from tests.workspace import best
 
 

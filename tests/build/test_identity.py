@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.identity import describe, stage_key
 from core.build.networks import build_method
-from core.build.config import load_config
 from tests.workspace import TWO_STAGES
 
 

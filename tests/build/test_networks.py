@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_head, build_method, data_info
 from core.errors import UserError
-from core.build.config import load_config
 
 
 def data(tiny_root, config, *overrides):

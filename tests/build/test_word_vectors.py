@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
 from core.build.training import build_streams
 from core.engine.checkpoint import load
 from core.errors import UserError
-from core.build.config import load_config
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
 from tests.workspace import META, PROTONET, best, interrupt_in, metrics, same_run

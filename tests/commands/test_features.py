@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
 from core.data.store import split_dir, write_split
-from core.build.config import load_config
 from core.registry import METHODS
 from tests.conftest import write_tiny_split
 from tests.workspace import PROTONET, Workspace, best, result

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from core.build.config import load_config
 from core.config import Config, Loaded
 from core.episode import DataInfo
-from core.build.config import load_config
 
 ROOT = Path(__file__).parents[2] / "configs"
 DATASETS = sorted(folder.name for folder in ROOT.iterdir() if folder.name != "_base_")

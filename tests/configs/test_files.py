@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.config.provenance import flatten
 from core.build.config import load_config, schemas
+from core.config.provenance import flatten
 from tests.configs.leaves import DATASETS, ROOT, leaves, loaded
 
 NAME = re.compile(r"(?P<method>[A-Za-z0-9+]+)(_(?P<variant>\w+?))??(_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+))?")

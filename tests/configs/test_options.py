@@ -5,8 +5,8 @@ import torch
 
 from core.backbones.blocks import ConvBN
 from core.backbones.conv4 import Conv4
-from core.commands import train
 from core.build.config import load_config
+from core.commands import train
 from tests.configs.leaves import ROOT
 
 SMALL = ["DATASET.NAME=Glyphs", "DATASET.SIZE=16", "BACKBONE.ARGS.width=4", "SEED=0"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data, episode_sampler
 from core.build.evaluation import build_evaluator
 from core.build.networks import build_method
 from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
-from core.build.config import load_config
 from core.methods.base import Method
 from core.ops.distances import squared_euclidean
 from core.registry import METHODS

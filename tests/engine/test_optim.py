@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engine.optim import Recipe
 from core.build.config import load_config
+from core.engine.optim import Recipe
 
 LR = 0.003
 NEGMARGIN = Recipe(lr=LR, schedule="cosine", warmup=50, lr_min=1e-6)

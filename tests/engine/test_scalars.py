@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from core.build.data import Data
 from core.build.config import load_config
+from core.build.data import Data
 from core.objectives.base import Objective
 from tests.workspace import TWO_STAGES
 

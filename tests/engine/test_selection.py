@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from core.make import schemas
 
 from core.cli.common import split_options
 from core.engine.selection import refuse_different_network
 from core.errors import UserError
-from core.make import schemas
 from core.registry import BACKBONES
 from tests.workspace import PROTONET, Workspace, best
 

@@ -10,11 +10,11 @@ import yaml
 from torch import nn
 
 from core.backbones.resnet12 import DropBlock
+from core.build.config import load_config, schemas
 from core.build.data import Data
 from core.build.networks import build_method
 from core.build.training import build_trainer
 from core.engine.trainer import _train_mode
-from core.build.config import load_config, schemas
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
 from core.report.run import RunFolder

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data, episode_sampler
 from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
 from core.data.views import Views
 from core.engine.features import ImageEncoder
 from core.episode import Task
-from core.build.config import load_config
 from core.methods.base import Method
 
 SMALL = ["BACKBONE.ARGS.width=16", "TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=4", "TASK.TEST.QUERY=4"]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core import registry
+from core.build.config import schemas
 from core.build.data import episode_sampler
 from core.build.evaluation import build_evaluator
 from core.build.networks import build_method
@@ -22,7 +23,6 @@ from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
-from core.build.config import schemas
 from core.objectives.base import CrossEntropy
 from core.report.run import RunFolder
 from core.report.stats import t_interval

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
 from core.build.training import build_streams
-from core.build.config import load_config
 
 SMALL = ["BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=4", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=2"]
 

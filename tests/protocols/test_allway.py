@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.evaluation import restore
 from core.data.allway import AllWaySampler
-from core.build.config import load_config
 from tests.workspace import best
 
 KEYS = ("EVAL.TRIALS=4", "EVAL.ALLWAY_QUERIES=7")

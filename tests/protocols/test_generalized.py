@@ -6,12 +6,12 @@ import json
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.evaluation import build_evaluator
 from core.build.networks import build_method
 from core.engine.checkpoint import load, restore
 from core.engine.features import ImageEncoder
-from core.build.config import load_config
 from tests.workspace import PROTONET, TWO_STAGES, best
 
 HELD = "DATASET.BASE_HOLDOUT=4"

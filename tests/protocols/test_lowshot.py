@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.lowshot import open_group
 from core.engine.checkpoint import load, restore
-from core.build.config import load_config
 from core.prepare import lowshot
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare

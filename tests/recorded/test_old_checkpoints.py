@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.build.config import load_config
 from core.build.data import Data
 from core.build.evaluation import build_evaluator, restore
-from core.build.config import load_config
 
 OLD = Path(__file__).parent / "old"
 CORRECT = json.loads((OLD / "correct.json").read_text())
