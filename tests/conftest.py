@@ -27,6 +27,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--contract", action="append", metavar="YAML", help="put the method of this config through the contract, alone"
     )
+    parser.addoption("--protocol", metavar="MODULE", help="put the protocols of this module through theirs, alone")
 
 
 @pytest.fixture(autouse=True)

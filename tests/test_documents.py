@@ -32,7 +32,7 @@ def test_what_is_added_by_the_book_passes_the_contract(tmp_path, glyphs):
     """Each example is written to the file that the document names, and its YAML goes through every contract test."""
     document = (ROOT / "docs/add_a_method.md").read_text()
     files = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", document, re.DOTALL))
-    assert list(files) == ["nearest_shot.py", "smoothed.py", "two_blocks.py"]
+    assert list(files) == ["nearest_shot.py", "smoothed.py", "two_blocks.py", "hardest_class.py"]
     for name, code in files.items():
         (tmp_path / name).write_text(code)
     configs = []
@@ -53,6 +53,20 @@ def test_what_is_added_by_the_book_passes_the_contract(tmp_path, glyphs):
     assert run.returncode == 0, run.stdout[-3000:]
     for name in ("NearestShot", "smoothed", "TwoBlocks"):
         assert f"test_unequal_shots_work[{name}] PASSED" in run.stdout
+
+
+def test_a_protocol_that_is_added_by_the_book_passes_its_contract(tmp_path):
+    document = (ROOT / "docs/add_a_method.md").read_text()
+    (code,) = re.findall(r"`hardest_class\.py`:\n\n```python\n(.*?)```", document, re.DOTALL)
+    (tmp_path / "hardest_class.py").write_text(code)
+    contract = ["tests/protocols/test_contract.py", "--protocol", "hardest_class", "-p", "no:cacheprovider", "-vv"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *contract], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert "test_answers_repeat_and_have_folders_of_their_own[hardest-class] PASSED" in run.stdout
+    assert "[episodes]" not in run.stdout
 
 
 def test_a_method_is_used_from_python_as_the_document_shows():
