@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .build.config import load_config
+from .build.config import differing_keys, load_config
 from .build.data import Data
 from .build.evaluation import Network, build_evaluator, restore
 from .build.identity import describe
@@ -51,7 +51,8 @@ def train(
     trainer = build_trainer(data, run, loaded.stem, Path(base) / "pretrained")
     trainer.rehearse()
     build_evaluator(data, "test")  # what the test split cannot give is said now, not after training
-    run.begin(loaded.full(), loaded.diff(), resume, overwrite)
+    differing = differing_keys(loaded, run.config) if run.config.is_file() and not overwrite else []
+    run.begin(loaded.full(), loaded.diff(), differing, resume, overwrite)
     log = start_log(run.path / "train.log")
     for line in [note, *loaded.notes, loaded.diff(), f"run folder  {run.path}"]:
         if line:

@@ -32,6 +32,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     return loaded
 
 
+def differing_keys(loaded: Loaded, saved: Path) -> list[str]:
+    """Keys in which a configuration differs from one that a run has saved.
+
+    A key that an older version did not save counts as its default, and a former name as the present one.
+    """
+    before, now = load_config(saved).values, loaded.values
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
 def image_size(cfg: Config) -> int:
     """The side of the images in pixels; 0 where the data set holds features."""
     return cfg.DATASET.SIZE or dataset(cfg.DATASET.TRAIN.NAME, "DATASET.TRAIN.NAME").native_size

@@ -12,12 +12,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..config.provenance import flatten
 from ..errors import UserError
 from ..files import write_json, write_text
 
@@ -36,17 +34,27 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, config: str, diff: str, resume: bool, overwrite: bool) -> None:
-        """Claim the folder for a resolved config.
+    @property
+    def config(self) -> Path:
+        """The configuration of the run."""
+        return self.path / "config.yaml"
+
+    def begin(self, config: str, diff: str, differing: Sequence[str], resume: bool, overwrite: bool) -> None:
+        """Claim the folder for a configuration.
+
+        Args:
+            config: the configuration, as YAML.
+            diff: how it differs from the defaults.
+            differing: keys in which the configuration of a run that is there already differs.
+            resume: go on with that run.
+            overwrite: delete it.
 
         Raises:
-            UserError: where the folder holds another config, or a run that was not asked to go on.
+            UserError: where the folder holds another configuration, or a run that was not asked to go on.
         """
         if overwrite and self.path.exists():
             shutil.rmtree(self.path)
-        held = self.path / "config.yaml"
-        if held.is_file():
-            differing = differing_keys(held.read_text(encoding="utf-8"), config)
+        if self.config.is_file():
             if differing:
                 raise UserError(
                     f"{self.path} holds a run of another config (differs in {', '.join(differing)}); "
@@ -57,7 +65,7 @@ class RunFolder:
                     f"{self.path} holds this run already ({self.state()}); give --resume to go on with it, "
                     "--tag NAME for another, or --overwrite to delete it and start again."
                 )
-        write_text(held, config)
+        write_text(self.config, config)
         write_text(self.path / "diff.txt", diff)
 
     @property
@@ -90,9 +98,3 @@ class RunFolder:
         """Append one line to metrics.jsonl."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-
-
-def differing_keys(one: str, other: str) -> list[str]:
-    """Dotted keys in which two YAML texts differ."""
-    a, b = flatten(yaml.safe_load(one)), flatten(yaml.safe_load(other))
-    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))

@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 
 from core.engine.trainer import Trainer
 from core.methods.protonet import ProtoNet
@@ -142,3 +143,18 @@ def test_train_log_keeps_what_was_said_before(space, monkeypatch):
     space.trainer(cfg, "--resume", "-e", "0")
     text = (space.base / "Glyphs_Proto" / "train.log").read_text()
     assert [text.count(f"meta epoch {n} ") for n in (1, 2, 3, 4)] == [1, 1, 1, 1]
+
+
+def test_a_run_of_an_older_version_goes_on(space):
+    """Its config.yaml lacks a key that is new, and names an argument by its former name."""
+    tree = PROTONET | {"METHOD": {"NAME": "MetaBaseline"}}
+    cfg = space.config(tree)
+    run = space.train(cfg, "STAGE.meta.EPOCHS=1")
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    del saved["EVAL"]["ALLWAY_QUERIES"]
+    saved["METHOD"]["ARGS"]["tau"] = saved["METHOD"]["ARGS"].pop("scale")
+    (run / "config.yaml").write_text(yaml.safe_dump(saved))
+    code, _, err = space.trainer(cfg, "-e", "0", "--resume", "STAGE.meta.EPOCHS=1")
+    assert (code, err) == (0, "")
+    code, _, err = space.trainer(cfg, "-e", "0", "--resume", "STAGE.meta.EPOCHS=2")
+    assert (code, "differs in STAGE.meta.EPOCHS" in err) == (2, True)
