@@ -20,6 +20,7 @@ SCRIPTS = {
     "compare": "run_compare.py",
     "analyse": "run_analysis.py",
     "prepare": "prepare_data.py",
+    "suite": "run_suite.py",
 }
 
 

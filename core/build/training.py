@@ -22,16 +22,29 @@ from .networks import build_method, trains_on_words
 
 def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
     """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
-    cfg = data.cfg
-    methods = {name: build_method(data, name) for name in cfg.STAGES}
-    stages = []
-    for name in cfg.STAGES:
-        shared = None
-        if name != cfg.STAGES[-1]:
-            stage_name = f"{data.split('train').dataset}_{cfg.STAGE[name].METHOD}_{stage_key(data, methods, name)}"
-            shared = pretrained / f"{stage_name}.pth"
-        stages.append(_stage(data, name, methods[name], run, stem, shared))
+    methods = _methods(data)
+    shared = _shared_files(data, methods, pretrained)
+    stages = [_stage(data, name, methods[name], run, stem, shared[name]) for name in data.cfg.STAGES]
     return Trainer(stages, run, data.device)
+
+
+def shared_files(data: Data, pretrained: Path) -> dict[str, Path | None]:
+    """Where the folder `pretrained` keeps each stage for all configs with the same one; None for the last."""
+    return _shared_files(data, _methods(data), pretrained)
+
+
+def _methods(data: Data) -> dict[str, Method]:
+    """The methods of all stages, by the stage's name."""
+    return {name: build_method(data, name) for name in data.cfg.STAGES}
+
+
+def _shared_files(data: Data, methods: dict[str, Method], pretrained: Path) -> dict[str, Path | None]:
+    cfg, dataset = data.cfg, data.split("train").dataset
+    files: dict[str, Path | None] = {
+        name: pretrained / f"{dataset}_{cfg.STAGE[name].METHOD}_{stage_key(data, methods, name)}.pth"
+        for name in cfg.STAGES[:-1]
+    }
+    return files | {cfg.STAGES[-1]: None}
 
 
 def build_streams(data: Data, stage: str, method: Method) -> list[EpisodeStream | BatchStream]:

@@ -8,10 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import analyse, compare, evaluate, prepare, train
+from . import analyse, compare, evaluate, prepare, suite, train
 from .common import run_command
 
-COMMANDS = {"train": train, "evaluate": evaluate, "compare": compare, "analyse": analyse, "prepare": prepare}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "analyse": analyse,
+    "prepare": prepare,
+    "suite": suite,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,3 +41,7 @@ def run() -> None:
     """What the installed script calls. PLUGINS are also looked for in the working folder."""
     sys.path.append(os.getcwd())
     run_command(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""Suites: many runs of many configs, each the command lines that a user would type."""

@@ -1,0 +1,89 @@
+"""What the command for suites does, once its arguments are parsed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from ..errors import UserError
+from ..report.compare import compare
+from .local import LocalRunner
+from .progress import Progress, Record, progress
+from .suite import Cell, read_suite
+
+
+def run_suite(file: str, devices: Sequence[str], jobs: int = 0, threads: int = 0) -> None:
+    """Run what is missing of a suite on this machine, then print its table.
+
+    Args:
+        file: of the suite.
+        devices: as --device takes them, dealt out one a job.
+        jobs: cells at a time; 0 = one for each device.
+        threads: CPU threads of each; 0 = the cores divided by the jobs.
+
+    Raises:
+        UserError: where a cell failed, after all others have run.
+    """
+    if jobs < 0 or threads < 0:
+        raise UserError(f"--jobs is {jobs} and --threads is {threads}; neither can be negative.")
+    cells, jobs = read_suite(file), jobs or len(devices)
+    threads = threads or max(1, (os.cpu_count() or 1) // jobs)
+    failed = LocalRunner(cells, devices, jobs, threads, lambda line: print(line, flush=True)).run()
+    print(status(file))
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(cells)} cells failed, {', '.join(cell.name for cell in failed)}; their logs are in "
+            f"{Record(failed[0]).log.parent}. The same command runs what is missing."
+        )
+    print(table(file, "text"))
+
+
+def status(file: str) -> str:
+    """A line for each cell, and how many there are in each state."""
+    cells = read_suite(file)
+    rows = [(cell, progress(cell)) for cell in cells]
+    width = max(len(cell.name) for cell in cells)
+    states = [row.state for _, row in rows]
+    counts = "  ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    lines = [_status_line(cell, row, width) for cell, row in rows]
+    return "\n".join([*lines, f"{len(cells)} cells: {counts}"])
+
+
+def _status_line(cell: Cell, row: Progress, width: int) -> str:
+    best = "" if row.best is None else f"best val {row.best:.2f} %"
+    left = "" if row.seconds_left is None else f"about {_duration(row.seconds_left)} of training left"
+    last = row.reason.splitlines()[-1] if row.reason else ""
+    parts = [f"{row.state:10}", f"{cell.name:{width}}", f"epoch {row.epochs} of {row.of}", best, left, last]
+    return "  ".join(part for part in parts if part).rstrip()
+
+
+def table(file: str, form: str) -> str:
+    """The table of all cells that are done, each compared with the first; seeds of one recipe share a row.
+
+    Raises:
+        UserError: where no cell is done.
+    """
+    runs = [cell.run.path for cell in read_suite(file) if progress(cell).state == "done"]
+    if not runs:
+        raise UserError(f"{file}: no cell is done; run the suite first, and see --status.")
+    if len(runs) == 1:
+        return f"One cell is done, {runs[0]}: nothing to compare it with."
+    return compare(runs, form=form)
+
+
+def cancel(file: str) -> None:
+    """Stop the cells that run on this machine; the same suite goes on with them later."""
+    for cell in read_suite(file):
+        if progress(cell).state == "running":
+            os.kill(Record(cell).read()["pid"], signal.SIGINT)
+            print(f"stopped  {cell.name}", file=sys.stderr)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in the largest unit that fits."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,129 @@
+"""How far the cells of a suite are, read from their run folders and logs."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import write_json
+from .suite import Cell
+
+LAST_LINES = 5  # of a failed cell's log
+
+
+class Record:
+    """What a suite notes of a cell beside its run folder: its log, its process, and which tests have results."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        folder = cell.base / "suites"
+        self.log, self._file = folder / f"{cell.name}.log", folder / f"{cell.name}.json"
+
+    def read(self) -> dict[str, Any]:
+        """The notes; empty before the first."""
+        try:
+            notes: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+            return notes
+        except (OSError, ValueError):
+            return {}
+
+    def note(self, **notes: Any) -> None:
+        """Add to the notes."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._file, self.read() | notes)
+
+    def note_result(self, test: int, folders: list[str]) -> None:
+        """Note where the results of a test lie."""
+        key = _key(self._cell, test)
+        self.note(results=self.read().get("results", {}) | {key: folders})
+
+    def has_result(self, test: int) -> bool:
+        """Whether a test of these arguments has been answered, and its folders are there."""
+        folders = self.read().get("results", {}).get(_key(self._cell, test))
+        return bool(folders) and all(Path(folder).is_dir() for folder in folders)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a cell is."""
+
+    state: str  # done | running | failed | incomplete | new
+    epochs: int  # finished, of all stages that the cell trains itself
+    of: int
+    best: float | None  # accuracy on validation episodes, percent
+    seconds_left: float | None  # of training, from the epochs since it was started
+    reason: str = ""  # last lines of the log of a failed cell
+
+
+def progress(cell: Cell) -> Progress:
+    """Read how far a cell is."""
+    record = Record(cell)
+    notes, rows = record.read(), _metrics(cell)
+    of = sum(cell.loaded.cfg.STAGE[name].EPOCHS for name in cell.loaded.cfg.STAGES)
+    last_stage = [row["val"] for row in rows if row["stage"] == cell.loaded.cfg.STAGES[-1] and "val" in row]
+    state = _state(cell, record, notes)
+    left = None
+    since, started = len(rows) - notes.get("epochs_at_start", 0), notes.get("started")
+    if state == "running" and since > 0 and started:
+        left = (time.time() - started) / since * max(0, of - len(rows))
+    reason = _last_lines(record.log) if state == "failed" else ""
+    return Progress(state, len(rows), of, max(last_stage, default=None), left, reason)
+
+
+def is_trained(cell: Cell) -> bool:
+    """Whether the training is complete."""
+    return cell.checkpoint.is_file() and cell.run.state() == "done"
+
+
+def _state(cell: Cell, record: Record, notes: dict[str, Any]) -> str:
+    if is_trained(cell) and all(record.has_result(number) for number in range(len(cell.tests))):
+        return "done"
+    if _is_alive(notes.get("pid"), notes.get("process_started")):
+        return "running"
+    if notes.get("exit"):
+        return "failed"
+    return "incomplete" if cell.run.path.exists() else "new"
+
+
+def _is_alive(pid: int | None, process_started: float | None) -> bool:
+    """Whether the process that was started then still runs; on another machine it is not known, and counts as not."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return (
+            pid is not None and process_started == started_at(pid) and "Z" not in stat.read_text().rsplit(")", 1)[1][:3]
+        )
+    except OSError:
+        return False
+
+
+def started_at(pid: int) -> float | None:
+    """When a process started, in clock ticks since boot: tells it from a later one with the same number."""
+    try:
+        return float(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _metrics(cell: Cell) -> list[dict[str, Any]]:
+    """The records of the epochs that are complete."""
+    try:
+        lines = (cell.run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return []
+
+
+def _last_lines(log: Path) -> str:
+    try:
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    return "\n".join(lines[-LAST_LINES:])
+
+
+def _key(cell: Cell, test: int) -> str:
+    """A test by its arguments."""
+    return " ".join(cell.tests[test])

@@ -1,0 +1,148 @@
+"""A suite file: configs, overrides, seeds and tests, and the cells that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..build.config import load_config
+from ..config import Loaded
+from ..data.datasets import dataset
+from ..errors import UserError
+from ..paths import find_config
+from ..registry import nearest
+from ..report.run import RunFolder, run_name
+
+SUITE_KEYS = ("BASE", "SEEDS", "OVERRIDES", "RUNS", "TESTS")
+RUN_KEYS = ("CFG", "OVERRIDES", "SEEDS", "TAG")
+TEST_KEYS = ("OVERRIDES", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training with its tests. Its run folder is its identity."""
+
+    cfg: str  # as --cfg takes it
+    overrides: tuple[str, ...]  # KEY=VALUE, SEED among them
+    tag: str
+    tests: tuple[tuple[str, ...], ...]  # arguments of each evaluation: options, then overrides
+    base: Path  # folder of the run folders
+    loaded: Loaded
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        cfg = self.loaded.cfg
+        return run_name(dataset(cfg.DATASET.TRAIN.NAME).name, self.loaded.stem, cfg.SEED, self.tag)
+
+    @property
+    def run(self) -> RunFolder:
+        """The run folder."""
+        return RunFolder(self.base / self.name)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint that the tests evaluate."""
+        test = self.loaded.cfg.TASK.TEST
+        return self.run.best(test.WAY, test.SHOT)
+
+    def train_arguments(self, device: str, resume: bool) -> list[str]:
+        """Arguments of run_trainer.py; the evaluations follow on their own."""
+        tag = ["--tag", self.tag] if self.tag else []
+        where = ["--cfg", self.cfg, "--device", device, "-c", str(self.base)]
+        return [*where, *tag, "-e", "0", *(["--resume"] if resume else []), *self.overrides]
+
+    def test_arguments(self, number: int, device: str) -> list[str]:
+        """Arguments of run_evaluator.py for one of the tests."""
+        where = ["--cfg", self.cfg, "--device", device, "-c", str(self.checkpoint)]
+        return [*where, *self.overrides, *self.tests[number]]
+
+
+def read_suite(path: str | Path) -> list[Cell]:
+    """The cells of a suite file, in its order.
+
+    Keys of the file:
+
+        RUNS       YAML files, or {CFG, OVERRIDES, SEEDS, TAG} for one with overrides, seeds or a tag of its own
+        SEEDS      training seeds of every run; [0] if left out
+        OVERRIDES  KEY=VALUE of every run
+        TESTS      {OVERRIDES, OPTIONS} of each evaluation; one evaluation as the config has it if left out
+        BASE       folder of the run folders; checkpoint if left out
+
+    Raises:
+        UserError: for an unknown key, a missing YAML, a broken setting, or two cells with one run folder.
+    """
+    file = Path(path)
+    tree = _read(file)
+    _refuse_unknown(tree, SUITE_KEYS, str(file))
+    if not tree.get("RUNS"):
+        raise UserError(f"{file}: RUNS is missing; list the YAML files of the suite.")
+    tests = tuple(_test(test, file) for test in _items(tree, "TESTS", file) or [{}])
+    cells = [cell for run in _items(tree, "RUNS", file) for cell in _cells(run, tree, tests, file)]
+    folders: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.name in folders:
+            raise UserError(f"{file}: two cells have the run folder {cell.name}; give one of them a TAG.")
+        folders[cell.name] = cell
+    return cells
+
+
+def _cells(run: Any, tree: Mapping[str, Any], tests: tuple[tuple[str, ...], ...], file: Path) -> list[Cell]:
+    """The cells of one entry of RUNS: one for each seed."""
+    run = {"CFG": run} if isinstance(run, str) else run
+    _refuse_unknown(run, RUN_KEYS, f"{file}: RUNS")
+    if not find_config(str(run.get("CFG", "")))[0].is_file():
+        raise UserError(f"{file}: RUNS names {run.get('CFG')!r}, which is not a file; give the path of a YAML.")
+    shared, own = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
+    seeds = _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [0]
+    cells = []
+    for seed in seeds:
+        overrides = tuple(str(item) for item in (*shared, *own, *([f"SEED={seed}"] if seed else [])))
+        loaded = load_config(run["CFG"], overrides)
+        cells.append(Cell(run["CFG"], overrides, str(run.get("TAG", "")), tests, _base(tree), loaded))
+    return cells
+
+
+def _base(tree: Mapping[str, Any]) -> Path:
+    return Path(str(tree.get("BASE", "checkpoint"))).expanduser()
+
+
+def _test(test: Any, file: Path) -> tuple[str, ...]:
+    """The arguments of one entry of TESTS."""
+    _refuse_unknown(test, TEST_KEYS, f"{file}: TESTS")
+    return tuple(str(item) for key in ("OPTIONS", "OVERRIDES") for item in _items(test, key, file))
+
+
+def _items(tree: Mapping[str, Any], key: str, file: Path) -> Sequence[Any]:
+    """The list that a key holds; none where it is left out."""
+    items = tree.get(key, [])
+    if not isinstance(items, list):
+        raise UserError(f"{file}: {key} is {items!r}, but it must be a list.")
+    return items
+
+
+def _refuse_unknown(tree: Any, known: Sequence[str], where: str) -> None:
+    if not isinstance(tree, Mapping):
+        raise UserError(f"{where} has {tree!r}, but it must hold keys of: {', '.join(known)}.")
+    for key in tree:
+        if key not in known:
+            raise UserError(
+                f"{where} has the unknown key {key}{nearest(str(key), known)}; it may have {', '.join(known)}."
+            )
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    """The content of a suite file."""
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read ({error.strerror}); give a suite file, such as configs/suites/glyphs.yaml."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not YAML ({str(error).splitlines()[0]}); correct it.") from error
+    return tree or {}

@@ -1,0 +1,12 @@
+"""Run a suite: many configs, seeds and tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core.cli.common import run_command
+from core.cli.suite import main
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,119 @@
+"""A suite from the command line: it runs what is missing, shares stages, survives kills, and ends in one table."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from core.suites.progress import Record, progress
+from core.suites.suite import read_suite
+from tests.workspace import EXPERIMENTS, best, files
+
+
+def test_a_suite_runs_once_and_shares_its_base_training(suite, space):
+    file = suite(SEEDS=[0, 1])
+    code, out, err = space.script("run_suite.py", file, "--devices", "cpu", "--jobs", "2")
+    assert (code, err) == (0, "")
+    assert "6 cells: 6 done" in out
+    assert "Glyphs test 3-way 1-shot, 20 episodes" in out
+    assert "Glyphs test 3-way 2-shot, 20 episodes" in out
+    assert len(list((space.base / "pretrained").glob("*.pth"))) == 2  # one for each seed
+    logs = {cell.name: Record(cell).log.read_text() for cell in read_suite(file)}
+    for seed in ("", "_s1"):
+        reused = ["stage base: reusing" in logs[f"Glyphs_{stem}{seed}"] for stem in ("Two", "Scaled")]
+        assert reused == [False, True]
+    assert logs["Glyphs_Proto"].startswith("$ python experiments/run_trainer.py --threads 1 --cfg ")
+    before = files(space.base)
+    code, out, err = space.script("run_suite.py", file, "--devices", "cpu", "--jobs", "2")
+    assert (code, err) == (0, "")
+    assert "started" not in out
+    assert files(space.base) == before
+
+
+def test_a_new_test_trains_nothing_again(suite, space):
+    runs = [str(space.path / "Proto.yaml")]
+    assert space.script("run_suite.py", suite(RUNS=runs), "--devices", "cpu")[0] == 0
+    (cell,) = read_suite(suite(RUNS=runs))
+    trained = best(cell.run.path).read_bytes(), (cell.run.path / "last.pth").read_bytes()
+    more = suite(RUNS=runs, TESTS=[{}, {"OPTIONS": ["--shots", 2]}, {"OVERRIDES": ["TASK.TEST.WAY=4"]}])
+    assert space.script("run_suite.py", more, "--status")[1].startswith("incomplete")
+    assert space.script("run_suite.py", more, "--devices", "cpu")[0] == 0
+    assert (best(cell.run.path).read_bytes(), (cell.run.path / "last.pth").read_bytes()) == trained
+    assert len(list(cell.run.path.glob("eval/*/*/result.json"))) == 3
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(suite, space):
+    cfg = str(space.path / "Proto.yaml")
+    file = suite(RUNS=[{"CFG": cfg, "TAG": "wild", "OVERRIDES": ["STAGE.meta.OPTIM.LR=1e30"]}, cfg])
+    code, out, err = space.script("run_suite.py", file, "--devices", "cpu")
+    assert code == 2
+    assert "1 of 2 cells failed, Glyphs_Proto_wild; their logs are in" in err
+    assert "the loss became" in out
+    assert "2 cells: 1 failed  1 done" in out
+    assert "the loss became" in space.script("run_suite.py", file, "--status")[1]
+
+
+def test_a_killed_suite_goes_on(suite, space):
+    """Killed while cells train, it ends with the same checkpoints as an undisturbed one."""
+    keys = {"OVERRIDES": ["STAGE.meta.EPOCHS=12"], "TESTS": [{}]}
+    undisturbed = suite(**keys)
+    assert space.script("run_suite.py", undisturbed, "--devices", "cpu", "--jobs", "2")[0] == 0
+    expected = [best(cell.run.path).read_bytes() for cell in read_suite(undisturbed)]
+    disturbed = suite(BASE=str(space.path / "disturbed"), **keys)
+    script = [sys.executable, str(EXPERIMENTS / "run_suite.py"), str(disturbed), "--devices", "cpu", "--jobs", "2"]
+    running = subprocess.Popen(script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cells = read_suite(disturbed)
+    deadline = time.time() + 60
+    while not any(progress(cell).epochs > 3 for cell in cells) and time.time() < deadline:
+        time.sleep(0.05)
+    running.kill()
+    for cell in cells:
+        pid = Record(cell).read().get("pid")
+        if progress(cell).state == "running":
+            subprocess.run(["kill", "-9", str(pid)], check=False)
+    running.wait()
+    while any(progress(cell).state == "running" for cell in cells) and time.time() < deadline:
+        time.sleep(0.05)
+    assert any(progress(cell).state == "incomplete" for cell in cells)
+    assert space.script("run_suite.py", disturbed, "--devices", "cpu", "--jobs", "2")[0] == 0
+    for cell, content in zip(cells, expected, strict=True):
+        assert _weights(best(cell.run.path)) == _weights_of(content)
+
+
+def _weights(file):
+    return _weights_of(file.read_bytes())
+
+
+def _weights_of(content):
+    import io
+
+    import torch
+
+    saved = torch.load(io.BytesIO(content), weights_only=True)["method"]
+    return {name: value.tolist() for name, value in saved.items()}
+
+
+def test_the_status_says_how_far_a_cell_is_and_cancel_stops_it(suite, space):
+    file = suite(RUNS=[str(space.path / "Proto.yaml")], OVERRIDES=["STAGE.meta.EPOCHS=3000"], TESTS=[{}])
+    script = [sys.executable, str(EXPERIMENTS / "run_suite.py"), str(file), "--devices", "cpu"]
+    running = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    (cell,) = read_suite(file)
+    deadline = time.time() + 60
+    while progress(cell).epochs < 3 and time.time() < deadline:
+        time.sleep(0.05)
+    line = space.script("run_suite.py", file, "--status")[1].splitlines()[0]
+    assert line.startswith("running")
+    assert " of 3000  best val " in line
+    assert "of training left" in line
+    assert space.script("run_suite.py", file, "--cancel")[2] == "stopped  Glyphs_Proto\n"
+    running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert progress(cell).state in ("failed", "incomplete")
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
+def test_the_table_has_every_form(suite, space, form):
+    file = suite(RUNS=[str(space.path / name) for name in ("Proto.yaml",)], TESTS=[{}])
+    sentence = space.script("run_suite.py", file, "--table", form)[2]
+    assert "no cell is done; run the suite first" in sentence

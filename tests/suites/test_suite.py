@@ -1,0 +1,58 @@
+"""What a suite file means, and what is wrong with it."""
+
+import pytest
+
+from core.errors import UserError
+from core.suites.suite import read_suite
+
+
+def test_cells_are_runs_by_seeds(suite, space):
+    cells = read_suite(suite(SEEDS=[0, 3], OVERRIDES=["EVAL.EPISODES=30"]))
+    names = [f"Glyphs_{stem}{seed}" for stem in ("Two", "Scaled", "Proto") for seed in ("", "_s3")]
+    assert [cell.name for cell in cells] == names
+    assert cells[1].train_arguments("cpu", resume=True) == [
+        *("--cfg", str(space.path / "Two.yaml"), "--device", "cpu", "-c", str(space.base), "-e", "0", "--resume"),
+        *("EVAL.EPISODES=30", "SEED=3"),
+    ]
+    checkpoint = space.base / "Glyphs_Two_s3" / "ebest_3way_1shot.pth"
+    assert cells[1].test_arguments(1, "cpu") == [
+        *("--cfg", str(space.path / "Two.yaml"), "--device", "cpu", "-c", str(checkpoint)),
+        *("EVAL.EPISODES=30", "SEED=3", "--shots", "2"),
+    ]
+
+
+def test_an_entry_may_have_its_own(suite, space):
+    cfg = str(space.path / "Proto.yaml")
+    runs = [cfg, {"CFG": cfg, "TAG": "wide", "SEEDS": [5], "OVERRIDES": ["BACKBONE.ARGS.width=16"]}]
+    plain, wide = read_suite(suite(RUNS=runs, SEEDS=[0]))
+    assert (plain.name, wide.name) == ("Glyphs_Proto", "Glyphs_Proto_s5_wide")
+    assert wide.loaded.cfg.BACKBONE.ARGS.width == 16
+    assert "--tag" in wide.train_arguments("cpu", resume=False)
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"RUNS": ["absent.yaml"]}, "RUNS names 'absent.yaml', which is not a file"),
+        ({"RUNS": []}, "RUNS is missing"),
+        ({"SEED": [1]}, "has the unknown key SEED (did you mean SEEDS?)"),
+        ({"SEEDS": 3}, "SEEDS is 3, but it must be a list"),
+        ({"TESTS": [{"OPTION": []}]}, "has the unknown key OPTION (did you mean OPTIONS?)"),
+        ({"OVERRIDES": ["METHOD.NAM=x"]}, "unknown key METHOD.NAM"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence(suite, keys, sentence):
+    with pytest.raises(UserError) as error:
+        read_suite(suite(**keys))
+    assert sentence in str(error.value)
+
+
+def test_two_cells_with_one_folder_are_refused(suite, space):
+    cfg = str(space.path / "Proto.yaml")
+    with pytest.raises(UserError, match="two cells have the run folder Glyphs_Proto; give one of them a TAG"):
+        read_suite(suite(RUNS=[cfg, {"CFG": cfg, "OVERRIDES": ["STAGE.meta.EPOCHS=1"]}]))
+
+
+def test_a_missing_file_is_a_sentence(space, refused):
+    sentence = refused("run_suite.py", space.path / "absent.yaml", "--status")
+    assert "absent.yaml cannot be read (No such file or directory)" in sentence
