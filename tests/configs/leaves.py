@@ -14,14 +14,15 @@ from core.config import Config, Loaded
 from core.episode import DataInfo
 
 ROOT = Path(__file__).parents[2] / "configs"
-DATASETS = sorted(folder.name for folder in ROOT.iterdir() if folder.name != "_base_")
+NO_DATASETS = ("_base_", "suites")
+DATASETS = sorted(folder.name for folder in ROOT.iterdir() if folder.name not in NO_DATASETS)
 SIDE, LENGTH = 32, 64  # of images, and of stored features
 NARROW = 8  # channels of the first block, where a backbone has such an argument
 
 
 def leaves(dataset: str = "*") -> list[str]:
     """Names such as Glyphs/ProtoNet_N5K1_C4.yaml, of one data set or of all."""
-    return sorted(str(p.relative_to(ROOT)) for p in ROOT.glob(f"{dataset}/*.yaml") if p.parent.name != "_base_")
+    return sorted(str(p.relative_to(ROOT)) for p in ROOT.glob(f"{dataset}/*.yaml") if p.parent.name not in NO_DATASETS)
 
 
 @cache

@@ -3,6 +3,7 @@
 import pytest
 
 from core.errors import UserError
+from core.paths import ROOT
 from core.suites.suite import read_suite
 
 
@@ -56,3 +57,9 @@ def test_two_cells_with_one_folder_are_refused(suite, space):
 def test_a_missing_file_is_a_sentence(space, refused):
     sentence = refused("run_suite.py", space.path / "absent.yaml", "--status")
     assert "absent.yaml cannot be read (No such file or directory)" in sentence
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "suites").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_suites_that_come_with_the_project_can_be_read(file, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert read_suite(file)
