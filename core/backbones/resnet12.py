@@ -91,8 +91,10 @@ class DropBlock(nn.modules.dropout._DropoutNd):
     not of images. A square starts at each position of the interior, whose side is f - size + 1 on a map of side f, with
     probability gamma = rate / size^2 * f^2 / (f - size + 1)^2.
 
-    Differs from MetaOptNet's code: the counter is a buffer (kept in checkpoints) and counts training calls only;
-    a `size` larger than the map acts as the map's side.
+    Every square is whole, as in the paper. Differs from MetaOptNet's code, which leaves squares incomplete where the
+    number of seeds and size^2 have a common factor, and so drops less: on a map of side 10, with size 5 and rate 0.1,
+    it keeps 92.05 % of the positions, and we keep 90.65 %; on side 5, 91.52 % and 90.11 %. Here the counter is a
+    buffer (kept in checkpoints) and counts training calls only; a `size` larger than the map acts as the map's side.
     """
 
     def __init__(self, rate: float, size: int, ramp: int) -> None:

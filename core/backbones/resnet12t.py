@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers.scaled_normal import start_scaled_normal
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Film, Norm, Pools, modulate, size_after_pools
 
 CONVOLUTIONS = 3  # of a block
+EPS, MOMENTUM = 1e-3, 0.05  # of batch-norm
 
 
 @BACKBONES.register("ResNet12T")
@@ -26,7 +26,8 @@ class ResNet12T(Backbone):
         norm: see `ConvBN`.
 
     A `Film` acts on the 3x3 convolutions, after their batch-norm.
-    Weights start as in the authors' code, with a tenth of He's variance.
+    Weights start as in the authors' code, see `start_scaled_normal`; batch-norm has its constants, eps 0.001 and a
+    momentum of 0.05 in PyTorch's sense.
     """
 
     native_vector = "mean"
@@ -43,9 +44,10 @@ class ResNet12T(Backbone):
         self.blocks = nn.ModuleList(
             SwishResidual(i, w, block < pools, norm) for block, (i, w) in enumerate(zip(inputs, widths, strict=True))
         )
+        start_scaled_normal(self)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=math.sqrt(0.2 / module.weight[0].numel()))
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps, module.momentum = EPS, MOMENTUM
 
     def maps(self, images: Tensor, film: Film | None = None) -> Tensor:
         """[n, 3, H, W] to [n, 8 * width, H / 2^pools, W / 2^pools], rounded up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..backbones.blocks import Backbone
@@ -84,7 +85,12 @@ def data_info(data: Data, stage: str) -> DataInfo:
     train, task = data.split("train"), data.cfg.TASK.TRAIN
     shape = (task.WAY, task.SHOT, task.QUERY) if draws_episodes(data.cfg, stage) else (0, 0, 0)
     return DataInfo(
-        len(train.classes), data.image_size, *shape, features=train.features, words=lambda: data.words("train")
+        len(train.classes),
+        data.image_size,
+        *shape,
+        features=train.features,
+        base_counts=np.bincount(train.labels, minlength=len(train.classes)).tolist(),
+        words=lambda: data.words("train"),
     )
 
 

@@ -102,6 +102,7 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, sha
         select=node.SELECT,
         frozen_bn=node.BN == "frozen",
         dropout=node.DROPOUT,
+        updates=node.UPDATES,
         seed=cfg.SEED,
         best=run.path / f"best_{name}.pth" if shared else run.best(test.WAY, test.SHOT),
         shared=shared,

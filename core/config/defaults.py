@@ -122,6 +122,8 @@ STAGE_KEYS: dict[str, Any] = {
     },
     # What a step sees: episodes, batches of base images, or one of each.
     "STREAM": key("episodes", "trains", choices=("episodes", "batches", "both")),
+    # With STREAM both: one update for the sum of both losses, or one for each, the batch's first.
+    "UPDATES": key("joint", "trains", choices=("joint", "each")),
     "EPOCHS": key(100, "trains", least=1),  # epochs of the stage
     "STEPS": key(100, "trains", least=0),  # steps of an epoch; 0 = one pass over the base images, for batches only
     "TASKS": key(1, "trains", least=1),  # episodes side by side in a step
@@ -140,6 +142,8 @@ STAGE_KEYS: dict[str, Any] = {
         "NESTEROV": key(False, "trains"),  # Nesterov momentum, sgd
         "WEIGHT_DECAY": key(0.0, "trains", least=0),  # L2 penalty
         "CLIP": key(0.0, "trains", least=0),  # largest gradient norm; 0 = off
+        # The norm is that of all gradients together, or that of each parameter tensor by itself.
+        "CLIP_BY": key("global", "trains", choices=("global", "tensor")),
         # Course of the learning rate over the epochs.
         "SCHEDULE": key("constant", "trains", choices=("constant", "step", "multistep", "cosine")),
         "EVERY": key(20, "trains", least=1),  # epochs between drops, step

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Recipe:
     nesterov: bool = False
     weight_decay: float = 0.0
     clip: float = 0.0
+    clip_by: str = "global"
     schedule: str = "constant"
     every: int = 20
     gamma: float = 0.5
@@ -34,6 +37,14 @@ class Recipe:
         return torch.optim.SGD(
             groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
         )
+
+    def clip_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Shorten gradients to the norm `clip`: all as one vector, or with `clip_by` tensor each by itself."""
+        if not self.clip:
+            return
+        parameters = list(parameters)
+        for group in [parameters] if self.clip_by == "global" else [[parameter] for parameter in parameters]:
+            nn.utils.clip_grad_norm_(group, self.clip)
 
     def factor(self, epoch: float, epochs: int) -> float:
         """What every group's learning rate is multiplied by at a (fractional) epoch.

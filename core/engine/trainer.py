@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import progress as bars
 from ..episode import Batch, Task
 from ..errors import UserError
 from ..methods.base import Method
+from ..objectives.loss import Loss
 from ..ops import random
 from ..report.run import RunFolder
 from . import checkpoint
@@ -51,6 +52,7 @@ class Stage:
     select: str  # val: the best epoch on the val split; last: the last one
     frozen_bn: bool
     dropout: bool  # of the backbone
+    updates: str  # joint: one for the sum of a step's losses; each: one for each loss, the batch's first
     seed: int
     best: Path  # where the selected checkpoint goes
     shared: Path | None  # where other configs look for it once the stage is complete
@@ -186,16 +188,11 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             items = [stream.at(step, stage.progress(step)) for stream in stage.streams]
-            parts = [method.loss(item.encoded(method.encode)) for item in items]
-            loss = torch.stack([part.value for part in parts]).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if recipe.clip:
-                nn.utils.clip_grad_norm_(method.parameters(), recipe.clip)
-            optimizer.step()
-            total += loss.detach()
-            for part in parts:
-                losses.add(part)
+            for group in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
+                parts = [method.loss(item.encoded(method.encode)) for item in group]
+                total += _update(method, optimizer, recipe, parts)
+                for part in parts:
+                    losses.add(part)
             bar.update()
         mean = float(total) / stage.steps
         if mean != mean or mean in (float("inf"), float("-inf")):
@@ -206,6 +203,17 @@ class Trainer:
 
     def _save(self, path: Path, stage: Stage, **more: Any) -> None:
         checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
+
+
+def _update(method: Method, optimizer: torch.optim.Optimizer, recipe: Recipe, parts: Sequence[Loss]) -> Tensor:
+    """Update the parameters by the sum of some losses, unless it has no gradient; returns the sum."""
+    loss = torch.stack([part.value for part in parts]).sum()
+    if loss.requires_grad:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        recipe.clip_gradients(method.parameters())
+        optimizer.step()
+    return loss.detach()
 
 
 def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:

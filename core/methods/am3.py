@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..layers.scaled_normal import start_scaled_normal
 from ..objectives.loss import Loss, Scalar
 from ..ops.groups import class_mean
 from ..registry import METHODS
@@ -39,6 +40,8 @@ class AM3(Prototypical):
         use_bn: batch-norm behind every layer of g and h, in place of their biases, as the authors' code seems to have
             it; in a small task it normalises over few classes.
         word_decay: weight decay of g and h.
+
+    g and h start as in the authors' code, see `start_scaled_normal`.
 
     Differs from the authors' code: biases of g and h are decayed too.
 
@@ -71,6 +74,8 @@ class AM3(Prototypical):
         width = backbone.vector_dim
         self.transform = _mlp(info.word_dim, hidden, width, drop_rate, use_bn)
         self.weigh = _mlp(len(self.inputs) * width, hidden, 1, drop_rate, use_bn)
+        start_scaled_normal(self.transform)
+        start_scaled_normal(self.weigh)
         self.word_decay = word_decay
         self.register_buffer("base_words", info.semantics, persistent=False)
 

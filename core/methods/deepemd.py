@@ -40,12 +40,20 @@ class DeepEMD(Method):
         variant: nodes are the positions of the map (fcn), or the crops of DATASET.VIEWS (grid, sampling), which need
             BACKBONE.VECTOR: mean.
         solver, form, l2_strength: see `core.ops.emd.solvers.solver_named`.
+        solver_val: the solver outside training steps, in validation and at test; "" = as `solver`. Only a solver with
+            quadratic terms takes `form` and `l2_strength` as well.
         feature_pyramid: side lengths of pooled maps whose positions are nodes too, e.g. [2, 1]; fcn only.
-        sfc_lr, sfc_wd, sfc_update_step, sfc_bs: the SFC's SGD: rate, decay, passes over the supports, mini-batch;
-            may be changed at test time.
+        sfc_lr, sfc_wd, sfc_update_step, sfc_bs: the SFC's SGD: rate, decay, passes over the supports, mini-batch.
+        sfc_learns: with a pyramid, the SFC learns every node of it, as the authors' code does, or the positions of the
+            map, from which the others are pooled again (map).
+        sfc_weight_grad: false = the nodes' weights are constants in the SFC, as in the authors' evaluation, behind
+            their published numbers at several shots.
         temperature: multiplies the similarity, at most 1.
         norm: center, or none for a plain cosine.
-        weight_grad: the exact gradient towards the nodes' weights; false leaves it out, as the authors' OpenCV path.
+        weight_grad: the exact gradient towards the nodes' weights; false leaves it out everywhere, in the SFC too, as
+            the authors' OpenCV path.
+
+    Solvers, `weight_grad` and all that begins with sfc may be changed at test time.
 
     Differs from the authors' code: the gradient is the exact one; `sfc_wd` acts; weights get no second offset of
     1e-5; the SFC's mini-batches follow the episode's seed, and all episodes are fine-tuned together.
@@ -55,7 +63,17 @@ class DeepEMD(Method):
     """
 
     order_free = False
-    test_arguments = ("solver", "sfc_lr", "sfc_wd", "sfc_update_step", "sfc_bs")
+    test_arguments = (
+        "solver",
+        "solver_val",
+        "sfc_lr",
+        "sfc_wd",
+        "sfc_update_step",
+        "sfc_bs",
+        "sfc_learns",
+        "sfc_weight_grad",
+        "weight_grad",
+    )
 
     def __init__(
         self,
@@ -64,6 +82,7 @@ class DeepEMD(Method):
         *,
         variant: Literal["fcn", "grid", "sampling"] = "fcn",
         solver: solvers.Name = "simplex",
+        solver_val: solvers.NameOrNone = "",
         form: solvers.Form = "L2",
         l2_strength: float = 0.0,
         feature_pyramid: Sequence[int] = (),
@@ -71,6 +90,8 @@ class DeepEMD(Method):
         sfc_wd: float = 0.0,
         sfc_update_step: int = 100,
         sfc_bs: int = 4,
+        sfc_learns: Literal["nodes", "map"] = "nodes",
+        sfc_weight_grad: bool = True,
         temperature: float = 12.5,
         norm: Literal["center", "none"] = "center",
         weight_grad: bool = True,
@@ -88,11 +109,19 @@ class DeepEMD(Method):
         self.needs = (VARIANTS[variant],)
         self.streams = ("episodes", "batches") if variant == "fcn" else ("episodes",)
         self.pyramid = tuple(feature_pyramid)
-        self.solve = solvers.solver_named(solver, form, l2_strength)
+        self.solve_in_training = solvers.solver_named(solver, form, l2_strength)
+        self.solve_otherwise = solvers.solver_for_validation(solver_val or solver, form, l2_strength)
         self.centred, self.weight_grad = norm == "center", weight_grad
+        self.sfc_weight_grad = weight_grad and sfc_weight_grad
+        self.sfc_learns_map = bool(feature_pyramid) and sfc_learns == "map"
         self.scale = temperature
         self.sgd = HeadSGD(sfc_update_step, 0, sfc_bs, sfc_lr, weight_decay=sfc_wd)
         self.classifier = nn.Linear(backbone.channels, info.n_base)
+
+    @property
+    def solve(self) -> solvers.Solver:
+        """The solver of a training step, or of validation and test."""
+        return self.solve_in_training if self.training else self.solve_otherwise
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Base-class logits [n, n_base] of averaged maps."""
@@ -103,7 +132,7 @@ class DeepEMD(Method):
         support, query = (features[self.needs[0]] for features in (task.support, task.query))
         classes = mean_by_class(support, task)
         if task.support_y.shape[1] > task.way:
-            learned = descriptors(classes) if self.pyramid else self._nodes(classes)
+            learned = descriptors(classes) if self.sfc_learns_map else self._nodes(classes)
             classes = self._layer(support).fine_tuned(learned, self._nodes(support), task.support_y, task.seed)
         if torch.is_grad_enabled():
             return self.logits(query, classes)
@@ -130,13 +159,13 @@ class DeepEMD(Method):
         return emd_logits(similarity, weights, self.scale, self.solve, self.weight_grad)
 
     def _layer(self, support: Tensor) -> StructuredLayer:
-        """What fine-tunes class nodes; with a pyramid, it learns the map that the nodes are pooled from."""
+        """What fine-tunes class nodes, or with `sfc_learns: map` the map that they are pooled from."""
         pooling = None
-        if self.pyramid:
+        if self.sfc_learns_map:
             positions = support.shape[3:].numel()
             one_at_each = torch.eye(positions, device=support.device).view(1, 1, positions, *support.shape[3:])
             pooling = self._nodes(one_at_each)[0, 0]
-        return StructuredLayer(self.sgd, self.scale, self.solve, self.weight_grad, self.centred, pooling)
+        return StructuredLayer(self.sgd, self.scale, self.solve, self.sfc_weight_grad, self.centred, pooling)
 
     def _nodes(self, features: Tensor) -> Tensor:
         """Nodes [T, n, P, C] of maps [T, n, C, h, w], with their pyramid, or of parts [T, n, V, C]."""

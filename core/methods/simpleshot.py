@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,13 +22,15 @@ class SimpleShot(BaseTrained):
 
     Args:
         norm: UN leaves features as they are; L2N scales them to length 1; CL2N first subtracts the mean feature of
-            the base classes. Class means are taken after the transform.
+            all base images. Class means are taken after the transform.
     """
 
     def __init__(self, backbone: Backbone, info: DataInfo, *, norm: Literal["UN", "L2N", "CL2N"] = "CL2N") -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base))
         self.norm = norm
         self.needs = ("vector", "base") if norm == "CL2N" else ("vector",)
+        counts = torch.tensor(info.base_counts or [1] * info.n_base)
+        self.register_buffer("base_share", counts / counts.sum(), persistent=False)  # of the base images, [n_base]
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]: minus the squared distance to the class means."""
@@ -37,5 +40,7 @@ class SimpleShot(BaseTrained):
     def _transformed(self, task: Task, vectors: Tensor) -> Tensor:
         if self.norm == "UN":
             return vectors
-        centre = task.base["vector"].mean(0) if self.norm == "CL2N" else 0
+        centre = 0
+        if self.norm == "CL2N":
+            centre = self.base_share.to(task.base["vector"]) @ task.base["vector"]
         return F.normalize(vectors - centre, dim=-1)

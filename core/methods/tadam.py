@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone, Film
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
+from ..layers.scaled_normal import start_scaled_normal
 from ..objectives.loss import Loss
 from ..ops.groups import mean_by_class
 from ..registry import METHODS
@@ -28,20 +29,24 @@ class TADAM(Prototypical):
 
     The mean of the prototypes under the plain backbone is the task's embedding; a network (TEN) makes of it a gain and
     an offset for every channel of every convolution, and the conditioned backbone encodes supports and queries anew.
-    With STREAM: both a linear classifier over all base classes trains beside, on the plain backbone; its loss is
-    weighted by auxiliary * 0.9^floor(20 t), t = 0..1 of the stage.
+    With STREAM: both a linear classifier over all base classes trains beside, on the plain backbone. In the authors'
+    code a step updates the network by it with probability auxiliary * 0.9^floor(20 t), t = 0..1 of the stage, and
+    then, in any case, by the tasks: METHOD.ARGS.auxiliary_by: chance, and UPDATES: each in the stage.
 
     Args:
         metric: euclidean in the authors' code; the paper's text has the squared distance.
         scale: the paper's alpha.
         learn_scale: train it too.
-        auxiliary: weight of the classifier's loss at the start; in use with STREAM: both.
+        auxiliary: probability, or weight, of the classifier's loss at the start; in use with STREAM: both.
+        auxiliary_by: chance, as in the authors' code, or weight: the loss is there in every step, times what would be
+            its probability.
         multiplier_decay: weight decay of TEN's scalar multipliers, which start at 0: the plain backbone.
 
-    Differs from the authors' code: a step has both losses, the auxiliary one weighted by the probability with which
-    they draw it in place of the other; PyTorch's weight decay takes the place of their L2 losses.
-    Gains and offsets act behind the batch-norm of the 3x3 convolutions, not of the shortcuts, and TEN's hidden layers
-    use swish: choices of ours that were not checked against their code.
+    Gains and offsets act behind the batch-norm of the 3x3 convolutions, not of the shortcuts. TEN starts as in the
+    authors' code, see `start_scaled_normal`.
+
+    Differs from the authors' code: PyTorch's weight decay takes the place of their L2 losses, and one momentum serves
+    both updates.
 
     miniImageNet, ResNet-12, 5-way: 58.5 +- 0.3 at 1 shot, 76.7 +- 0.3 at 5 shots.
     """
@@ -57,6 +62,7 @@ class TADAM(Prototypical):
         metric: Literal["squared", "euclidean", "cosine"] = "euclidean",
         scale: float = 7.5,
         auxiliary: float = 0.9,
+        auxiliary_by: Literal["weight", "chance"] = "weight",
         multiplier_decay: float = 0.01,
         **scaling: Any,
     ) -> None:
@@ -68,7 +74,8 @@ class TADAM(Prototypical):
             )
         self.condition = TaskEncoder(backbone.vector_dim, backbone.film_widths)
         self.classifier = nn.Linear(backbone.vector_dim, info.n_base)
-        self.auxiliary, self.multiplier_decay = auxiliary, multiplier_decay
+        self.auxiliary, self.by_chance = auxiliary, auxiliary_by == "chance"
+        self.multiplier_decay = multiplier_decay
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
@@ -94,10 +101,17 @@ class TADAM(Prototypical):
         return self.classifier(self.backbone(batch.inputs["image"])["vector"])
 
     def loss(self, item: Task | Batch) -> Loss:
-        """The objective on tasks, and the weighted auxiliary cross-entropy on batches, whose answers do not count."""
+        """The objective on tasks, and the auxiliary cross-entropy on batches, whose answers do not count.
+
+        By chance, the loss of a batch may be a 0 without a gradient.
+        """
         if isinstance(item, Task):
             return super().loss(item)
         weight = self.auxiliary * 0.9 ** int(20 * item.progress)
+        if self.by_chance:
+            if torch.rand(()) >= weight:
+                return Loss(torch.zeros((), device=item.labels.device))
+            weight = 1.0
         return Loss(weight * F.cross_entropy(self.batch_logits(item), item.labels))
 
     def special_groups(self, lr: float) -> list[dict]:
@@ -108,13 +122,14 @@ class TADAM(Prototypical):
 class TaskEncoder(nn.Module):
     """TEN: a task's embedding [T, D] to (1 + g0 * g, b0 * b), [T, C] each, for every convolution of width C.
 
-    g and b are networks of three layers, the last two with skip connections; g0 and b0 are learned scalars.
+    g and b are `SkipLayers`; g0 and b0 are learned scalars.
     """
 
     def __init__(self, inputs: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(nn.ModuleList(SkipLayers(inputs, w) for _ in range(2)) for w in widths)
         self.multipliers = nn.Parameter(torch.zeros(len(widths), 2))
+        start_scaled_normal(self.networks)
 
     def forward(self, embedding: Tensor) -> Film:
         """A gain and an offset for each convolution."""
@@ -125,7 +140,10 @@ class TaskEncoder(nn.Module):
 
 
 class SkipLayers(nn.Module):
-    """A projection to the width, then two layers around which the input skips."""
+    """h = swish(P x), k = swish(h + M h), k + L k: a projection, then two layers whose input is added to their output.
+
+    The sum is activated, as in the authors' code, and not the middle layer's output alone.
+    """
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -138,5 +156,5 @@ class SkipLayers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[T, inputs] to [T, width]."""
         x = F.silu(self.project(x))
-        x = x + F.silu(self.middle(x))
+        x = F.silu(x + self.middle(x))
         return x + self.last(x)

@@ -10,9 +10,16 @@ from torch import Tensor
 
 
 def squared_euclidean(query: Tensor, vectors: Tensor) -> Tensor:
-    """|q - v|^2 as |q|^2 - 2 <q, v> + |v|^2, at least 0 despite rounding."""
-    norms = query.square().sum(-1, keepdim=True) + vectors.square().sum(-1)[:, None]
-    return torch.baddbmm(norms, query, vectors.transpose(1, 2), alpha=-2).clamp(min=0)
+    """|q - v|^2 as |q|^2 - 2 <q, v> + |v|^2, at least 0 despite rounding.
+
+    The mean of a task's class vectors is subtracted from all first. It changes no distance, but what all vectors have
+    in common would cancel between the terms and take digits with it.
+    """
+    centre = vectors.detach().mean(1, keepdim=True)
+    query, vectors = query - centre, vectors - centre
+    lengths = [torch.linalg.vector_norm(x, dim=-1) for x in (query, vectors)]
+    squares = lengths[0].square()[:, :, None] + lengths[1].square()[:, None]
+    return torch.baddbmm(squares, query, vectors.transpose(1, 2), alpha=-2).clamp(min=0)
 
 
 def euclidean(query: Tensor, vectors: Tensor) -> Tensor:

@@ -22,8 +22,11 @@ def test_sizes(size, pools, side):
 def test_parameters_and_initial_weights():
     backbone = ResNet12T(84, "native")
     assert sum(p.numel() for p in backbone.parameters()) == 7_996_800
-    weight = backbone.blocks[3].body[1][0].weight
-    assert weight.var().item() == pytest.approx(0.2 / (512 * 9), rel=0.02)
+    for convolution, outputs in ((backbone.blocks[3].body[0][0], 512 * 9), (backbone.blocks[3].shortcut[0], 512)):
+        assert convolution.weight.var().item() == pytest.approx(0.2 / outputs, rel=0.02)
+    assert backbone.blocks[0].body[0][0].weight.std().item() == pytest.approx(0.0186, rel=0.05)
+    norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.05)}
     assert backbone.film_widths == (64,) * 3 + (128,) * 3 + (256,) * 3 + (512,) * 3
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from core.build.config import load_config
 from core.engine.optim import Recipe
@@ -116,3 +117,20 @@ def test_the_callers_groups_stay_as_they_were():
     own = groups()
     Recipe().optimizer(own)
     assert [set(group) for group in own] == [{"params", "lr"}] * 2
+
+
+@pytest.mark.parametrize(("clip_by", "lengths"), [("global", [5 / 13, 12 / 13]), ("tensor", [1.0, 1.0])])
+def test_gradients_are_clipped_together_or_by_tensor(clip_by, lengths):
+    parameters = [nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 4.0]), torch.tensor([0.0, 12.0])
+    Recipe(clip=1.0, clip_by=clip_by).clip_gradients(iter(parameters))
+    assert [p.grad.norm().item() for p in parameters[:2]] == pytest.approx(lengths, abs=1e-5)
+    assert parameters[2].grad is None
+
+
+def test_short_gradients_stay():
+    parameter = nn.Parameter(torch.zeros(2))
+    for recipe in (Recipe(clip=6.0, clip_by="tensor"), Recipe(clip_by="tensor")):
+        parameter.grad = torch.tensor([3.0, 4.0])
+        recipe.clip_gradients([parameter])
+        assert parameter.grad.tolist() == [3.0, 4.0]

@@ -14,8 +14,10 @@ from core.build.config import load_config, schemas
 from core.build.data import Data
 from core.build.networks import build_method
 from core.build.training import build_trainer
-from core.engine.trainer import _train_mode
+from core.engine.optim import Recipe
+from core.engine.trainer import _train_mode, _update
 from core.methods.protonet import ProtoNet
+from core.objectives.loss import Loss
 from core.registry import METHODS
 from core.report.run import RunFolder
 
@@ -39,7 +41,8 @@ class WithClassifier(ProtoNet):
         return loss
 
 
-def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("updates", "order"), [("joint", ["Task", "Batch"]), ("each", ["Batch", "Task"])])
+def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch, updates, order):
     schemas()  # every shipped method is registered before the list is replaced
     monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "WithClassifier": WithClassifier})
     cfg = tmp_path / "both.yaml"
@@ -50,7 +53,9 @@ def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch):
                 "TASK": {"TEST": {"WAY": 3, "QUERY": 2}},
                 "BACKBONE": {"ARGS": {"width": 8}},
                 "METHOD": {"NAME": "WithClassifier"},
-                "STAGE": {"meta": {"STREAM": "both", "EPOCHS": 1, "STEPS": 2, "VAL": {"EPISODES": 2}}},
+                "STAGE": {
+                    "meta": {"STREAM": "both", "UPDATES": updates, "EPOCHS": 1, "STEPS": 2, "VAL": {"EPISODES": 2}}
+                },
             }
         )
     )
@@ -59,9 +64,20 @@ def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch):
     trainer = build_trainer(builder, run, "both", tmp_path / "pretrained")
     (stage,) = trainer._stages
     trainer.fit()
-    assert [name for name, _ in stage.method.seen] == ["Task", "Batch"] * 2
+    assert [name for name, _ in stage.method.seen] == order * 2
     recorded = json.loads((run.path / "metrics.jsonl").read_text())["loss"]
     assert recorded == pytest.approx(sum(loss for _, loss in stage.method.seen) / 2)
+
+
+def test_each_loss_has_an_update_and_one_without_gradient_has_none():
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    method = nn.ParameterList([weight])
+    recipe = Recipe(name="sgd", lr=0.1, weight_decay=0.5)
+    optimizer = recipe.optimizer([{"params": [weight], "lr": 0.1}])
+    assert _update(method, optimizer, recipe, [Loss(torch.zeros(()))]) == 0
+    assert weight.tolist() == [1.0, -2.0]
+    assert _update(method, optimizer, recipe, [Loss(weight.sum()), Loss(torch.zeros(()))]) == -1
+    torch.testing.assert_close(weight.detach(), torch.tensor([1 - 0.1 * 1.5, -2 - 0.1 * 0.0]))
 
 
 @pytest.mark.parametrize("dropout", [True, False])

@@ -1,16 +1,22 @@
 """DeepEMD against its equations, written as loops in float64 with SciPy's linear programs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from core.backbones.conv4 import Conv4
+from core.engine.selection import changed_at_test, refuse_different_network
 from core.episode import Batch, DataInfo
 from core.errors import UserError
 from core.methods.deepemd import DeepEMD
 from core.ops import random
 from core.ops.adapt import HeadSGD
+from core.ops.emd.distance import emd_logits
+from core.ops.emd.node_similarity import node_similarity
+from tests.configs.leaves import leaves, loaded
 from tests.helpers import make_task
 from tests.ops.emd.problems import optimum
 
@@ -79,24 +85,57 @@ def test_dead_nodes_are_no_trouble():
     assert support.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("pyramid", [(), (1,)])
+def fine_tuned(start, support, labels, method, nodes=lambda learned: learned, weight_grad=True):
+    """The SFC by torch.optim: from `start` [N, ...], with the nodes that `nodes` makes of what is learned."""
+    learned = nn.Parameter(start.clone())
+    optimizer = torch.optim.SGD([learned], lr=20.0, momentum=0.9, dampening=0.9, weight_decay=0.01)
+    for seed in random.hashes(torch.tensor(0), "head-passes", 3):
+        for ids in random.permutation(seed, "order", len(labels)).split(4):
+            similarity, weights = node_similarity(support[:, ids], nodes(learned)[None], centred=True)
+            logits = emd_logits(similarity, weights, 12.5, weight_grad=weight_grad)[0]
+            optimizer.zero_grad()
+            F.cross_entropy(logits, labels[ids]).backward()
+            optimizer.step()
+    assert (learned - start).abs().max() > 1e-2
+    return nodes(learned).detach()
+
+
+@pytest.mark.parametrize("weight_grad", [True, False])
+@pytest.mark.parametrize(("pyramid", "learns"), [((), "nodes"), ((1,), "nodes"), ((1,), "map")])
 @pytest.mark.parametrize("counts", [[2, 2, 2], [1, 3, 2]])
-def test_class_maps_are_fine_tuned_as_by_torch(pyramid, counts):
-    method = deepemd(sfc_lr=20.0, sfc_wd=0.01, sfc_update_step=3, feature_pyramid=pyramid)
-    labels = torch.arange(3).repeat_interleave(torch.tensor(counts))[None]
+def test_class_nodes_are_fine_tuned_as_by_torch(pyramid, learns, counts, weight_grad):
+    sfc = {"sfc_lr": 20.0, "sfc_wd": 0.01, "sfc_update_step": 3, "sfc_learns": learns, "sfc_weight_grad": weight_grad}
+    method = deepemd(**sfc, feature_pyramid=pyramid)
+    labels = torch.arange(3).repeat_interleave(torch.tensor(counts))
     support, query = drawn(1, 6, 6, 2, 2), drawn(1, 4, 6, 2, 2, seed=1)
     shot = None if len(set(counts)) > 1 else 2
-    found = method(make_task({"map": support}, {"map": query}, 3, shot, labels))
-    maps = nn.Parameter(torch.stack([support[0, labels[0] == n].mean(0) for n in range(3)]))
-    optimizer = torch.optim.SGD([maps], lr=20.0, momentum=0.9, dampening=0.9, weight_decay=0.01)
-    for seed in random.hashes(torch.tensor(0), "head-passes", 3):
-        for ids in random.permutation(seed, "order", 6).split(4):
-            logits = method.logits(support[:, ids], maps[None])[0]
-            optimizer.zero_grad()
-            F.cross_entropy(logits, labels[0, ids]).backward()
-            optimizer.step()
-    assert (maps - torch.stack([support[0, labels[0] == n].mean(0) for n in range(3)])).abs().max() > 1e-2
-    torch.testing.assert_close(found, method.logits(query, maps.detach()[None]), rtol=0, atol=1e-9)
+    logits = method(make_task({"map": support}, {"map": query}, 3, shot, labels[None]))
+    maps = torch.stack([support[0, labels == n].mean(0) for n in range(3)])
+    of_maps = lambda maps: torch.stack([nodes_of(one, pyramid) for one in maps])  # noqa: E731
+    start, nodes = (maps, of_maps) if learns == "map" else (of_maps(maps), lambda learned: learned)
+    classes = fine_tuned(start, of_maps(support[0])[None], labels, method, nodes, weight_grad)
+    expected = [[logit(nodes_of(q, pyramid), nodes) for nodes in classes] for q in query[0]]
+    torch.testing.assert_close(logits[0], torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-8)
+
+
+def test_constant_weights_everywhere_are_constant_in_the_fine_tuning():
+    support, query = drawn(1, 6, 6, 2, 2), drawn(1, 4, 6, 2, 2, seed=1)
+    task = make_task({"map": support}, {"map": query}, 3, 2)
+    sfc = {"sfc_lr": 20.0, "sfc_update_step": 3}
+    exact, everywhere, in_sfc = (
+        deepemd(**sfc, **switch)(task) for switch in ({}, {"weight_grad": False}, {"sfc_weight_grad": False})
+    )
+    assert torch.equal(everywhere, in_sfc)
+    assert (exact - in_sfc).abs().max() > 1e-3
+
+
+def test_validation_has_a_solver_of_its_own():
+    task = make_task({"map": drawn(1, 3, 6, 3, 3)}, {"map": drawn(1, 4, 6, 3, 3, seed=1)}, 3, 1)
+    trained, plain = deepemd(solver="qpth", l2_strength=0.1, solver_val="simplex"), deepemd()
+    assert (trained.train()(task) - plain(task)).abs().max() > 1e-3
+    assert torch.equal(trained.eval()(task), plain.eval()(task))
+    quadratic = deepemd(solver="qpth", l2_strength=0.1)
+    assert torch.equal(quadratic.eval()(task), trained.train()(task))
 
 
 def test_fine_tuning_classifies_the_supports_better():
@@ -166,3 +205,20 @@ def test_the_recipe_of_fine_tuning_is_the_authors():
 def test_wrong_arguments_are_refused(arguments, words):
     with pytest.raises(UserError, match=words):
         deepemd(**arguments)
+
+
+ONE_SHOT = [leaf for leaf in leaves() if Path(leaf).name.startswith("DeepEMD_") and leaf.endswith("_N5K1_R12.yaml")]
+
+
+@pytest.mark.parametrize("leaf", ONE_SHOT)
+def test_a_checkpoint_of_one_shot_is_tested_with_the_yaml_of_five(leaf):
+    one, five = (described(loaded(leaf.replace("N5K1", f"N5K{shot}")).cfg) for shot in (1, 5))
+    refuse_different_network(five, one, Path("ebest_5way_1shot.pth"))
+    assert changed_at_test(five, one) == {"sfc_lr": 100.0, "sfc_weight_grad": False}
+
+
+def described(cfg):
+    return {
+        "method": {"NAME": cfg.METHOD.NAME, "ARGS": dict(cfg.METHOD.ARGS)},
+        "backbone": {"NAME": cfg.BACKBONE.NAME, "ARGS": dict(cfg.BACKBONE.ARGS)},
+    }

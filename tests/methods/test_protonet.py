@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from core.data.datasets import dataset
 from core.episode import DataInfo
 from core.errors import UserError
 from core.methods.protonet import ProtoNet
+from core.registry import BACKBONES
+from tests.configs.leaves import leaves, loaded
 from tests.helpers import make_task
 from tests.methods.small import WORDS, conv4, drawn, similarity, vector_task
 
@@ -77,3 +80,28 @@ def test_a_query_on_its_prototype_has_a_finite_gradient():
     task = make_task(task.support, {"vector": query}, 3, 1)
     method.loss(task).value.backward()
     assert query.grad.isfinite().all()
+
+
+def own_scales():
+    """YAMLs of squared distances of images with a scale of their own, of which one for each network and size counts."""
+    chosen = {}
+    for leaf in leaves():
+        cfg, arguments = loaded(leaf).cfg, loaded(leaf).cfg.METHOD.ARGS
+        of_images = cfg.METHOD.NAME == "ProtoNet" and cfg.BACKBONE.NAME != "Features"
+        if of_images and arguments.metric == "squared" and arguments.scale != 1:
+            chosen[cfg.DATASET.NAME, cfg.BACKBONE.NAME, cfg.BACKBONE.VECTOR, arguments.scale] = leaf
+    return sorted(chosen.values())
+
+
+@pytest.mark.parametrize("leaf", own_scales())
+def test_training_starts_near_chance(leaf):
+    """Squared distances grow with the length of a vector: a scale for small images saturates the softmax of larger."""
+    cfg, way = loaded(leaf).cfg, 20
+    size = cfg.DATASET.SIZE or dataset(cfg.DATASET.NAME).native_size
+    torch.manual_seed(0)
+    backbone = BACKBONES[cfg.BACKBONE.NAME](size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
+    method = ProtoNet(backbone, INFO, **cfg.METHOD.ARGS).train()
+    support, query = torch.randn(1, way, 3, size, size), torch.randn(1, way, 3, size, size)
+    task = make_task({"image": support}, {"image": query}, way, 1).encoded(method.encode)
+    with torch.no_grad():
+        assert method.loss(task).value.item() < 1.25 * math.log(way)

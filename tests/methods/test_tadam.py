@@ -42,7 +42,7 @@ def test_tadam(network):
         film = []
         for (gain, offset), (g0, b0) in zip(method.condition.networks, method.condition.multipliers, strict=True):
             gamma, beta = (
-                (lambda h: (lambda k: k + net.last(k))(h + F.silu(net.middle(h))))(F.silu(net.project(embedding)))
+                (lambda h: (lambda k: k + net.last(k))(F.silu(h + net.middle(h))))(F.silu(net.project(embedding)))
                 for net in (gain, offset)
             )
             film.append((1 + g0 * gamma, b0 * beta))
@@ -80,6 +80,19 @@ def test_tadam_weighs_its_auxiliary_task(progress, weight):
     batch = Batch({"image": drawn(4, 3, 16, 16)}, torch.tensor([0, 5, 2, 2]), progress)
     logits = method.classifier(method.backbone(batch.inputs["image"])["vector"])
     torch.testing.assert_close(method.loss(batch).value, weight * F.cross_entropy(logits, batch.labels))
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5])
+def test_tadam_draws_its_auxiliary_task_by_chance(progress):
+    method = tadam(auxiliary_by="chance").eval()
+    batch = Batch({"image": drawn(4, 3, 16, 16)}, torch.tensor([0, 5, 2, 2]), progress)
+    full = F.cross_entropy(method.classifier(method.backbone(batch.inputs["image"])["vector"]), batch.labels).item()
+    torch.manual_seed(1)
+    losses = [method.loss(batch).value for _ in range(200)]
+    assert {round(loss.item(), 6) for loss in losses} == {0.0, round(full, 6)}
+    assert all(loss.requires_grad == (loss.item() > 0) for loss in losses)
+    share = sum(loss.item() > 0 for loss in losses) / 200
+    assert share == pytest.approx(0.9 ** (1 + int(20 * progress)), abs=0.08)
 
 
 def test_tadam_learns_its_multipliers_under_a_decay_of_their_own():

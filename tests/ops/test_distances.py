@@ -62,6 +62,23 @@ def test_squared_distance_of_equal_vectors_is_never_negative():
     assert (to_itself < 1e-5 * query.square().sum(-1)).all()
 
 
+def test_what_all_vectors_have_in_common_costs_no_digits():
+    """Features behind a ReLU lie far from 0 and near each other: the expanded square alone would lose three digits."""
+    query, vectors = pair_of_sets(2, 40, 5, 1600)
+    query, vectors = (3 + 0.01 * query).float(), (3 + 0.01 * vectors).float()
+    exact = (query.double()[:, :, None] - vectors.double()[:, None]).square().sum(-1)
+    assert (squared_euclidean(query, vectors) - exact).abs().max() < 1e-6 * exact.max()
+    assert torch.equal(squared_euclidean(query, vectors).argmin(-1), exact.argmin(-1))
+
+
+@pytest.mark.parametrize("way", [1, 3])
+def test_gradients_are_finite_where_vectors_are_equal(way):
+    query, vectors = torch.ones(1, 2, 4, requires_grad=True), torch.ones(1, way, 4, requires_grad=True)
+    squared_euclidean(query, vectors).sum().backward()
+    assert (query.grad == 0).all()
+    assert (vectors.grad == 0).all()
+
+
 def test_cosine_ignores_lengths():
     query, vectors = pair_of_sets()
     assert torch.allclose(cosine(query * 1e3, vectors * 1e-3), cosine(query, vectors), atol=1e-12)

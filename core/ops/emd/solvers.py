@@ -24,7 +24,10 @@ Solution = tuple[Tensor, Tensor, Tensor, Tensor | float]
 Solver = Callable[[Tensor, Tensor, Tensor], Solution]
 
 Name = Literal["simplex", "interior_point", "qpth", "opencv", "sinkhorn"]
+NameOrNone = Literal["", "simplex", "interior_point", "qpth", "opencv", "sinkhorn"]
 Form = Literal["L2", "QP"]
+
+QUADRATIC = ("interior_point", "qpth")  # solvers that take a quadratic term
 
 QPTH_STRENGTH = 1e-6  # what DeepEMD's code gives qpth
 FEWEST = 8  # problems that are worth a thread
@@ -45,7 +48,7 @@ def solver_named(name: Name, form: Form = "L2", l2_strength: float = 0.0) -> Sol
     """
     if not l2_strength >= 0:
         raise UserError(f"METHOD.ARGS.l2_strength is {l2_strength}; it must be at least 0.")
-    if name in ("interior_point", "qpth"):
+    if name in QUADRATIC:
         strength = l2_strength or (QPTH_STRENGTH if name == "qpth" else 0.0)
         return quadratic_form if form == "QP" else lambda cost, a, b: interior_point(cost, a, b, strength)
     if form == "QP" or l2_strength:
@@ -54,6 +57,11 @@ def solver_named(name: Name, form: Form = "L2", l2_strength: float = 0.0) -> Sol
             f"{l2_strength}; set solver to interior_point, or leave both out."
         )
     return {"simplex": simplex, "opencv": opencv, "sinkhorn": sinkhorn}[name]
+
+
+def solver_for_validation(name: Name, form: Form, l2_strength: float) -> Solver:
+    """The same, but a solver of linear programs leaves out the quadratic term that is meant for training."""
+    return solver_named(name, form, l2_strength) if name in QUADRATIC else solver_named(name)
 
 
 def simplex(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
