@@ -66,17 +66,21 @@ class Protocol:
         raise NotImplementedError
 
     def origin(self, features_of: str | None = None) -> dict[str, Any]:
-        """What a result says of the network it is about: its checkpoint, its data, and arguments changed at test.
+        """What a result says of the network it is about: its checkpoint, its data, and what was changed at test.
 
-        `features_of` names the network's method where another method classified its features.
+        `features_of` names the network's method where another method classified its features; the arguments of the
+        network's own method then change nothing, but keys (names with a dot) do.
         """
-        if self.network.path is None:
+        network = self.network
+        if network.path is None:
             return {"at_test": {}}
+        changed = {name: value for name, value in network.at_test.items() if "." in name or not features_of}
         return {
-            "checkpoint": self.network.path.name,
-            "checkpoint_sha256": self.network.sha256,
-            "trained_on": self.network.meta["dataset"],
-            "at_test": {} if features_of else self.network.at_test,
+            "checkpoint": network.path.name,
+            "checkpoint_sha256": network.sha256,
+            "trained_on": network.meta["dataset"],
+            "at_test": changed,
+            **({"store": network.store} if network.store else {}),
         }
 
 

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from core.make import schemas
 
+from core.build.config import schemas
 from core.cli.common import split_options
 from core.engine.selection import refuse_different_network
 from core.errors import UserError
