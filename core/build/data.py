@@ -125,9 +125,10 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     if not prepared([folder]):
         if not named.drawn:
             arguments = f"{name if named.folder else f'{named.name} --from PATH'}{'' if native else f' --size {size}'}"
+            originals = f", from originals of {size} px or more" if size > named.native_size > 0 and not native else ""
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "
-                f"run `{command('prepare')} {arguments}`."
+                f"run `{command('prepare')} {arguments}`{originals}."
             )
         from ..prepare.sources import source  # loaded for this alone: nothing else in a run prepares data
 

@@ -10,6 +10,7 @@ from ..build.data import Data
 from ..build.evaluation import Network
 from ..errors import UserError
 from ..files import FileContent
+from ..methods.base import Method
 from ..registry import Registry, import_all
 
 PROTOCOLS = Registry("--protocol")
@@ -82,6 +83,15 @@ class Protocol:
             "at_test": changed,
             **({"store": network.store} if network.store else {}),
         }
+
+
+def refuse_untrained_classifier(head: Method, network: Network) -> None:
+    """Refuse to score base classes with a classifier that was not trained: the head's, where it has one."""
+    if not head.base_from_means and (network.path is None or head.name != network.method.name):
+        raise UserError(
+            f"{head.name} scores base classes with a classifier that training learns, and here it is untrained; give a "
+            f"checkpoint of {head.name} with -c, or ask a method that scores them by their means."
+        )
 
 
 def protocol_named(name: str) -> type[Protocol]:

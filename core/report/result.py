@@ -152,6 +152,9 @@ def result_line(result: dict[str, Any]) -> str:
         ref = r["reference"]
         interval = f" ± {ref['ci']:g}" if ref["ci"] else ""
         line += f"  {ref['status']}: {ref['accuracy']:g}{interval}"
-    if r.get("deviation"):
-        line += "  DATA DEVIATES from the published benchmark"
-    return line
+    return line + deviation_note(r)
+
+
+def deviation_note(result: dict[str, Any]) -> str:
+    """What every line says of data that differs from the published benchmark."""
+    return "  DATA DEVIATES from the published benchmark" if result.get("deviation") else ""

@@ -137,6 +137,15 @@ def test_arguments_that_are_others_at_test_are_named(stored):
     assert folder.name.endswith("_inverse_penalty=3.0")
 
 
+@pytest.mark.parametrize("name", ["SimpleShot", "RFS", "DynamicFSL"])
+def test_an_untrained_classifier_scores_no_base_class(stored, refused, name):
+    cfg = config(stored, DYNAMIC | {"METHOD": {"NAME": name}})
+    asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot", "test", "--shots", 1)
+    assert refused(*asked).startswith(
+        f"{name} scores base classes with a classifier that training learns, and here it is"
+    )
+
+
 def test_what_cannot_be_asked_is_said(space, stored, refused):
     cfg = config(stored, PROTO)
     asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
