@@ -26,6 +26,15 @@ class Data:
     def __init__(self, cfg: Config, device: torch.device) -> None:
         self.cfg, self.device = cfg, device
         self.image_size = image_size(cfg)
+        if cfg.DATASET.EVAL_CROP > 1:
+            raise UserError(
+                f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, a share of each side; give 1 or less."
+            )
+        if cfg.DATASET.EVAL_CROP < 1 and not self.image_size:
+            raise UserError(
+                f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
+                "features, which cannot be cropped; set it to 1."
+            )
         self.views = views.parse_views(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
         self._splits: dict[str, Split] = {}
         self._pixels: dict[str, Pixels] = {}

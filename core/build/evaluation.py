@@ -68,6 +68,7 @@ def evaluator_on(data: Data, split: Split, pixels: Pixels, sampler: EpisodeSampl
         batch=data.cfg.EVAL.BATCH,
         bf16=data.cfg.EVAL.PRECISION == "bf16",
         views=data.views,
+        eval_crop=data.cfg.DATASET.EVAL_CROP,
     )
 
 

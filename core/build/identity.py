@@ -83,6 +83,7 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
         "init": [sha256(file) for file in inits],
         "words": _words_hash(data, [methods[name] for name in stages]),
         "views": _views(data) if any("parts" in methods[name].needs for name in stages) else [],
+        **_eval_crop(data),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -95,6 +96,7 @@ def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[
         "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")},
         "image_size": split.size,
         "views": _views(data) if "parts" in method.needs else [],
+        **_eval_crop(data),
         "device": device.describe(data.device),
         "torch": torch.__version__,
         "version": FEATURES_VERSION,
@@ -110,6 +112,12 @@ def _names_content(key: str) -> bool:
 def _views(data: Data) -> list[Any]:
     """What the crops of an image depend on."""
     return [list(data.cfg.DATASET.VIEWS), data.cfg.DATASET.PATCH_RATIO]
+
+
+def _eval_crop(data: Data) -> dict[str, float]:
+    """What is seen of an image in validation and at test; {} for all of it, as before there was a choice."""
+    share = data.cfg.DATASET.EVAL_CROP
+    return {} if share == 1 else {"eval_crop": share}
 
 
 def _words_hash(data: Data, methods: list[Method]) -> str:

@@ -146,6 +146,11 @@ def test_an_untrained_classifier_scores_no_base_class(stored, refused, name):
     )
 
 
+def test_features_have_no_centre(stored, refused):
+    asked = ("run_evaluator.py", "--cfg", config(stored, PROTO), "-d", "cpu", "--untrained", "DATASET.EVAL_CROP=0.9")
+    assert "holds features, which cannot be cropped; set it to 1" in refused(*asked)
+
+
 def test_what_cannot_be_asked_is_said(space, stored, refused):
     cfg = config(stored, PROTO)
     asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
