@@ -26,6 +26,15 @@ class Data:
     def __init__(self, cfg: Config, device: torch.device) -> None:
         self.cfg, self.device = cfg, device
         self.image_size = image_size(cfg)
+        if cfg.DATASET.EVAL_CROP > 1:
+            raise UserError(
+                f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, a share of each side; give 1 or less."
+            )
+        if cfg.DATASET.EVAL_CROP < 1 and not self.image_size:
+            raise UserError(
+                f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
+                "features, which cannot be cropped; set it to 1."
+            )
         self.views = views.parse_views(cfg.DATASET.VIEWS, cfg.DATASET.PATCH_RATIO)
         self._splits: dict[str, Split] = {}
         self._pixels: dict[str, Pixels] = {}
@@ -125,9 +134,10 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     if not prepared([folder]):
         if not named.drawn:
             arguments = f"{name if named.folder else f'{named.name} --from PATH'}{'' if native else f' --size {size}'}"
+            originals = f", from originals of {size} px or more" if size > named.native_size > 0 and not native else ""
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "
-                f"run `{command('prepare')} {arguments}`."
+                f"run `{command('prepare')} {arguments}`{originals}."
             )
         from ..prepare.sources import source  # loaded for this alone: nothing else in a run prepares data
 

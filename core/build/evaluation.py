@@ -10,12 +10,13 @@ from ..data.episodes import EpisodeSampler
 from ..data.loaders import Pixels
 from ..data.store import Split
 from ..engine import checkpoint
+from ..engine.at_test import changed_keys, completed
 from ..engine.cache import FeatureCache
 from ..engine.evaluator import Evaluator
-from ..engine.selection import changed_at_test, refuse_different_network
+from ..engine.selection import changed_arguments, refuse_different_network
 from ..methods.base import Method
 from .data import Data, episode_sampler
-from .identity import describe, features_key
+from .identity import describe, features_key, other_store
 from .networks import build_method
 
 
@@ -27,7 +28,9 @@ class Network:
     path: Path | None = None  # of the checkpoint; None = as initialised
     meta: dict[str, Any] = field(default_factory=dict)  # what the checkpoint says about itself
     sha256: str = ""  # of the checkpoint
-    at_test: dict[str, Any] = field(default_factory=dict)  # arguments whose value differs from the checkpoint's
+    # Arguments (scale) and keys (DATASET.VIEWS) whose value differs from the checkpoint's.
+    at_test: dict[str, Any] = field(default_factory=dict)
+    store: str = ""  # a short name for the content of the data, where it is not what the checkpoint knows
 
 
 def restore(data: Data, path: Path, with_objective: bool = False) -> Network:
@@ -37,11 +40,13 @@ def restore(data: Data, path: Path, with_objective: bool = False) -> Network:
         UserError: where the file is no checkpoint of this configuration's network.
     """
     (saved, sha256), wanted = checkpoint.load_with_hash(path), describe(data)
-    refuse_different_network(wanted, saved["meta"], path)
+    meta = saved["meta"]
+    refuse_different_network(wanted, meta, path)
     method = build_method(data)
     load = checkpoint.restore if with_objective else checkpoint.restore_for_test
     load(method, saved["method"], path)
-    return Network(method, path, saved["meta"], sha256, changed_at_test(wanted, saved["meta"]))
+    at_test = changed_arguments(wanted, meta) | changed_keys(wanted, completed(meta, path))
+    return Network(method, path, meta, sha256, at_test, other_store(wanted, meta))
 
 
 def build_evaluator(data: Data, name: str, stage: str = "") -> Evaluator:
@@ -63,6 +68,7 @@ def evaluator_on(data: Data, split: Split, pixels: Pixels, sampler: EpisodeSampl
         batch=data.cfg.EVAL.BATCH,
         bf16=data.cfg.EVAL.PRECISION == "bf16",
         views=data.views,
+        eval_crop=data.cfg.DATASET.EVAL_CROP,
     )
 
 

@@ -41,7 +41,31 @@ def describe(data: Data, stage: str = "") -> dict[str, Any]:
         "base_holdout": cfg.DATASET.BASE_HOLDOUT,
         "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
         "backbone": _plain(cfg.BACKBONE),
+        "measures": _measures(data),
+        "stores": {f"{name} of {data.split(name).dataset}": _pixels(data, name) for name in ("train", "test")},
     }
+
+
+def other_store(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
+    """A short name for the content of base and test images, where it is not what a checkpoint knows under their names.
+
+    "" where it is the same, and for a checkpoint that does not say what it knows.
+    """
+    known = trained.get("stores")
+    if known is None or all(known.get(name) == content for name, content in wanted["stores"].items()):
+        return ""
+    return hashlib.sha256(json.dumps(wanted["stores"], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _measures(data: Data) -> dict[str, Any]:
+    """The keys that say what is measured, with the present names of data sets and the size of their images."""
+    resolved = {"DATASET.SIZE": data.image_size, "DATASET.TRAIN.NAME": data.split("train").dataset}
+    return {key: _plain(value) for key, value in with_role(data.cfg, "measures").items()} | resolved
+
+
+def _pixels(data: Data, name: str) -> str:
+    """Hash of all pixels or features of a split's store."""
+    return data.split(name).manifest["pixels_sha256"]
 
 
 def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
@@ -59,6 +83,7 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
         "init": [sha256(file) for file in inits],
         "words": _words_hash(data, [methods[name] for name in stages]),
         "views": _views(data) if any("parts" in methods[name].needs for name in stages) else [],
+        **_eval_crop(data),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -71,6 +96,7 @@ def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[
         "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")},
         "image_size": split.size,
         "views": _views(data) if "parts" in method.needs else [],
+        **_eval_crop(data),
         "device": device.describe(data.device),
         "torch": torch.__version__,
         "version": FEATURES_VERSION,
@@ -86,6 +112,12 @@ def _names_content(key: str) -> bool:
 def _views(data: Data) -> list[Any]:
     """What the crops of an image depend on."""
     return [list(data.cfg.DATASET.VIEWS), data.cfg.DATASET.PATCH_RATIO]
+
+
+def _eval_crop(data: Data) -> dict[str, float]:
+    """What is seen of an image in validation and at test; {} for all of it, as before there was a choice."""
+    share = data.cfg.DATASET.EVAL_CROP
+    return {} if share == 1 else {"eval_crop": share}
 
 
 def _words_hash(data: Data, methods: list[Method]) -> str:

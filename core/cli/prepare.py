@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.datasets import DATASETS, is_prepared
-from ..data.store import SPLITS, Split, split_dir
+from ..data.store import SPLITS, Split, prepared, read_split, split_dir
 from ..prepare.collect import Options
 from ..prepare.lowshot import CLASS_IDS
 from ..prepare.prepare import check_prepared, prepare
+from ..prepare.remotes import DRIVE
 from ..prepare.sources import SOURCES, Source, source
 from .common import command_parser
 
@@ -68,9 +69,19 @@ def print_list(root: Path) -> None:
         done = "yes" if is_prepared(root, dataset) else "no"
         size = "vector" if dataset.features else f"{dataset.native_size} px"
         print(f"{dataset.name:24}{classes:>13}{known.images():>9}{size:>7}  {done:8}  {known.where}")
+        for file in DRIVE.get(dataset.name, ()):
+            print(f"{'':24}download by hand, then --from {file.describe()}")
     for folder in sorted(root.glob("folder-*/*px")):
-        if all((folder / split / "manifest.json").is_file() for split in SPLITS):
-            print(f"{folder.parent.name}  {folder.name}  yes")
+        if prepared([folder / split for split in SPLITS]):
+            print_folder_set(folder)
+
+
+def print_folder_set(folder: Path) -> None:
+    """One line for a prepared set of the user's own images, in the columns of the list, with its name in YAMLs."""
+    splits = [read_split(folder / split) for split in SPLITS]
+    classes, images = "/".join(str(len(s.classes)) for s in splits), sum(len(s.names) for s in splits)
+    size = f"{splits[0].size} px"
+    print(f"{folder.parent.name:24}{classes:>13}{images:>9}{size:>7}  {'yes':8}  folder:{splits[0].manifest['source']}")
 
 
 def print_splits(root: Path, splits: list[Split]) -> None:
@@ -84,6 +95,8 @@ def print_splits(root: Path, splits: list[Split]) -> None:
     for pair, count in manifest.get("duplicates_across_splits", {}).items():
         how = "in all features" if splits[0].features else "pixel by pixel"
         print(f"note: {count} images lie in {pair}, equal {how}")
+    if manifest.get("enlarged"):
+        print(f"note: {manifest['enlarged']}")
     if manifest.get("deviation"):
         print(f"DEVIATES from the published benchmark: {manifest['deviation']}")
 

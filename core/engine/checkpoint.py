@@ -10,13 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from torch import Tensor
 
 from ..errors import UserError
 from ..files import write_file
 from ..methods.base import Method
 from ..objectives.base import Objective
+
+# What foreign files hold beside tensors: a command line's options, and numbers of NumPy (OpenMMLab's `meta`), under the
+# names of its old and its present versions.
+HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64")),
+    *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -33,8 +44,7 @@ def refuse_missing(path: Path) -> None:
 def read(path: Path, *, foreign: bool = False) -> Any:
     """What a file holds; nothing in it is executed.
 
-    `foreign` files may be of torch's older format, which has no check sums, and may hold options of a command line
-    (`argparse.Namespace`) beside the weights.
+    `foreign` files may be of torch's older format, which has no check sums, and may hold what is `HARMLESS`.
     """
     refuse_missing(path)
     with path.open("rb") as file:
@@ -49,7 +59,7 @@ def _unpickled(file: BinaryIO, path: Path, foreign: bool = False) -> Any:
                 if archive.testzip():
                     raise zipfile.BadZipFile("check sums do not match")
         file.seek(0)
-        with torch.serialization.safe_globals([argparse.Namespace] if foreign else []):
+        with torch.serialization.safe_globals(HARMLESS if foreign else []):
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler stumbles over, the file is at fault
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -52,6 +52,7 @@ class Evaluator:
         batch: images encoded together, 0 = chosen for the device; does not change the result.
         bf16: whether images are encoded under bfloat16 autocast.
         views: the crops handed to methods that need parts.
+        eval_crop: share of each side of an image that is seen, its centre.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class Evaluator:
         batch: int = 0,
         bf16: bool = False,
         views: Views | None = None,
+        eval_crop: float = 1.0,
     ) -> None:
         self.split, self.sampler, self.pixels = split, sampler, pixels
         self._base, self._words, self._first_class = base, words, first_class
         self._memory_mb, self._batch, self._bf16, self._views = memory_mb, batch, bf16, views
+        self._eval_crop = eval_crop
 
     @torch.no_grad()
     def run(self, method: Method, episodes: int) -> Evaluation:
@@ -88,7 +91,8 @@ class Evaluator:
         `pixels` are those of other images than the split's.
         """
         views = self._views if "parts" in method.needs else None
-        encoder = ImageEncoder(fold(method), pixels or self.pixels, self.split.size, self._batch, self._bf16, views)
+        size, seen = self.split.size, self._eval_crop
+        encoder = ImageEncoder(fold(method), pixels or self.pixels, size, self._batch, self._bf16, views, seen)
         return feature_source(encoder, self._base, cache)
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import progress
+from ..data.augment import Centre
 from ..data.loaders import Pixels
 from ..data.store import Split
 from ..data.views import Views
@@ -45,7 +46,8 @@ class ImageEncoder:
     """A method with the images it encodes, and how.
 
     `batch` images pass the backbone together (0 = chosen for the device), under bfloat16 autocast if `bf16` is set.
-    With `views` an image counts as often as it has crops; random crops follow the image's number in the split.
+    With `views` an image counts as often as it has crops; random crops follow the image's number in the split. Of the
+    image itself its centre is seen, `eval_crop` of each side.
     """
 
     method: Method
@@ -54,6 +56,7 @@ class ImageEncoder:
     batch: int = 0
     bf16: bool = False
     views: Views | None = None
+    eval_crop: float = 1.0
 
     @property
     def block(self) -> int:
@@ -63,7 +66,8 @@ class ImageEncoder:
 
     def inputs(self, ids: Tensor) -> Features:
         """The pixels of images `ids` [n]: `image`, and `crops` where there are views."""
-        inputs = {"image": self.pixels.gather(ids)}
+        centre = [Centre(self.eval_crop)] if self.eval_crop < 1 else []
+        inputs = {"image": self.pixels.gather(ids, transforms=centre)}
         if self.views:
             seeds = random.mix(ids.to(self.pixels.device) ^ random.key("views"))
             inputs["crops"] = self.pixels.crops(ids, seeds, self.views, train=False)

@@ -71,7 +71,7 @@ def refuse_different_network(wanted: dict[str, Any], trained: dict[str, Any], pa
         raise UserError(f"{path} was {difference}; use the config it was trained with, or override these keys.")
 
 
-def changed_at_test(wanted: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
+def changed_arguments(wanted: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
     """Test-time arguments (`Method.test_arguments`) whose value differs from the checkpoint's, with the new values."""
     before, now = _completed(trained["method"], METHODS), wanted["method"]
     names = METHODS[now["NAME"]].test_arguments if before["NAME"] == now["NAME"] else ()
@@ -83,7 +83,7 @@ def _difference(wanted: dict[str, Any], trained: dict[str, Any]) -> str | None:
     for part, registry in (("method", METHODS), ("backbone", BACKBONES)):
         before = _completed(trained[part], registry)
         if part == "method":
-            before = before | {"ARGS": before["ARGS"] | changed_at_test(wanted, trained)}
+            before = before | {"ARGS": before["ARGS"] | changed_arguments(wanted, trained)}
         if wanted[part] != before:
             texts = json.dumps(trained[part]), json.dumps(wanted[part])
             return f"trained with {part.upper()} {texts[0]}, but the config asks for {texts[1]}"

@@ -17,28 +17,15 @@ from ..backbones.blocks import Backbone, ConvBN
 from ..errors import UserError
 from ..methods.base import load_matching
 from . import checkpoint
+from .weight_names import LAYOUTS, Pairs
 
-# Keys under which a file holds its state dict: of FEAT and DeepEMD, RFS and MetaOptNet, M2L, CloserLook and DeepBDC,
-# and of many more projects.
-WRAPPERS = ("params", "model", "fsl", "state", "state_dict")
+# Keys under which a file holds its state dict: of FEAT and DeepEMD, RFS, M2L, CloserLook and DeepBDC, MetaOptNet, and
+# of many more projects, OpenMMLab's (beside `meta`) among them.
+WRAPPERS = ("params", "model", "fsl", "state", "embedding", "state_dict")
 # Prefixes of the backbone's names, in any order and number.
 PREFIX = re.compile(r"^(?:(?:module|encoder|backbone|feature_extractor|feature)\.)+")
-ENTRY = r"(?P<entry>weight|bias|running_mean|running_var|num_batches_tracked)"
-# How projects name the four blocks: pairs of convolution and batch-norm in a block, and patterns of the names.
-# The shortcut of a ResNet-12 is the last pair of its block.
-LAYOUTS: dict[str, tuple[int, list[str]]] = {
-    "MetaOptNet's ResNet-12": (
-        4,
-        [
-            rf"layer(?P<block>[1-4])\.0\.(?P<part>conv|bn)(?P<pair>[123])\.{ENTRY}",
-            rf"layer(?P<block>[1-4])\.0\.downsample\.(?P<part>[01])\.{ENTRY}",
-        ],
-    ),
-    "Conv4 in layers": (1, [rf"layer(?P<block>[1-4])\.(?P<part>[01])\.{ENTRY}"]),
-    "Conv4 in a sequence": (1, [rf"(?P<from_zero>[0-3])\.(?P<part>[01])\.{ENTRY}"]),
-    "CloserLook's Conv4": (1, [rf"trunk\.(?P<from_zero>[0-3])\.(?P<part>C|BN)\.{ENTRY}"]),
-}
-CONVOLUTION = ("conv", "0", "C")
+ENTRIES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
 COUNTERS = ("num_batches_tracked", "calls")
 
 
@@ -60,12 +47,10 @@ def take_weights(backbone: Backbone, path: Path) -> str:
 
 
 def _take_foreign(backbone: Backbone, state: dict[str, Tensor], path: Path) -> str:
-    """Load a state dict that another project named."""
+    """Load a state dict that another project named (core/engine/weight_names.py)."""
     short = {PREFIX.sub("", name): value for name, value in state.items()}
-    for layout, (pairs, patterns) in LAYOUTS.items():
-        renamed = _under_our_names(short, backbone, pairs, patterns)
-        if not renamed:
-            continue
+    layout, renamed = _nearest_layout(short, backbone)
+    if renamed:
         matched = len(renamed)
         absent = _complete(renamed, backbone, f"{path} has the names of {layout}")
         backbone.load_state_dict(backbone.state_dict() | renamed)
@@ -86,23 +71,23 @@ def _unwrapped(content: dict[str, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _under_our_names(
-    state: dict[str, Tensor], backbone: Backbone, pairs: int, patterns: list[str]
-) -> dict[str, Tensor]:
-    """The entries that match a pattern, under our names; none where the backbone's blocks have not `pairs` pairs."""
-    our_pairs = [name for name, module in backbone.named_modules() if isinstance(module, ConvBN)]
-    if len(our_pairs) != 4 * pairs:
-        return {}
-    renamed = {}
-    for name, value in state.items():
-        match = next(filter(None, (re.fullmatch(pattern, name) for pattern in patterns)), None)
-        if match:
-            groups = match.groupdict()
-            block = int(groups["from_zero"]) if "from_zero" in groups else int(groups["block"]) - 1
-            pair = int(groups.get("pair", pairs)) - 1
-            place = 0 if groups["part"] in CONVOLUTION else 1
-            renamed[f"{our_pairs[block * pairs + pair]}.{place}.{groups['entry']}"] = value
-    return renamed
+def _nearest_layout(state: dict[str, Tensor], backbone: Backbone) -> tuple[str, dict[str, Tensor]]:
+    """The layout with as many pairs as the backbone that names most entries, and these under our names; {} = none."""
+    ours = [name for name, module in backbone.named_modules() if isinstance(module, ConvBN)]
+    fitting = {layout: pairs for layout, pairs in LAYOUTS.items() if len(pairs) == len(ours)}
+    renamed = {layout: _under_our_names(state, ours, pairs) for layout, pairs in fitting.items()}
+    return max(renamed.items(), key=lambda item: len(item[1]), default=("", {}))
+
+
+def _under_our_names(state: dict[str, Tensor], ours: list[str], theirs: Pairs) -> dict[str, Tensor]:
+    """The entries of a layout's pairs, under the names of our pairs."""
+    return {
+        f"{our_name}.{place}.{entry}": state[f"{name}.{entry}"]
+        for our_name, pair in zip(ours, theirs, strict=True)
+        for place, name in enumerate(pair)
+        for entry in ENTRIES
+        if f"{name}.{entry}" in state
+    }
 
 
 def _complete(renamed: dict[str, Tensor], backbone: Backbone, subject: str) -> int:

@@ -7,6 +7,7 @@ al. 2016, without rotations.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +33,17 @@ TIERED = Published(
     per_split={"train": 448_695, "val": 124_261, "test": 206_209},
     words=partial(english_names, "tieredimagenet"),
 )
-CUB = Published(DATASETS["CUB"].classes, per_split={"train": 5_885, "val": 2_950, "test": 2_953})
-CUB_FEAT = Published(DATASETS["CUB-FEAT"].classes, per_split={"train": 5_891, "val": 2_932, "test": 2_965})
+
+
+def bird(name: str) -> str:
+    """The name of a bird without its number: 029.American_Crow, American_Crow and american crow are one class."""
+    return re.sub(r"^\d+\.", "", name).replace(" ", "_").lower()
+
+
+CUB = Published(DATASETS["CUB"].classes, per_split={"train": 5_885, "val": 2_950, "test": 2_953}, same_name=bird)
+CUB_FEAT = Published(
+    DATASETS["CUB-FEAT"].classes, per_split={"train": 5_891, "val": 2_932, "test": 2_965}, same_name=bird
+)
 OMNIGLOT = Published(DATASETS["Omniglot"].classes, per_class=20)
 
 

@@ -107,7 +107,9 @@ def _collect_files(published: Published, source: Path, origin: str, options: Opt
 def _by_unique_name(paths: list[Path]) -> dict[str, Path]:
     """The files of one class by names that are unique, as two folders may hold files of one name."""
     as_stored = Decoding(SIDE, as_published=True, side=SIDE)
-    names = _unique_names([path.name for path in paths], lambda row: decode_all([paths[row]], as_stored)[0].tobytes())
+    names = _unique_names(
+        [path.name for path in paths], lambda row: decode_all([paths[row]], as_stored).pixels.tobytes()
+    )
     return dict(zip(names, paths, strict=True))
 
 

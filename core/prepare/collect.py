@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,20 @@ class Published:
     per_class: int = 0  # images of every class; 0 = they differ
     per_split: dict[str, int] = field(default_factory=dict)  # images of each split
     words: Callable[[], dict[str, str]] = dict  # English words for a class whose name is a WordNet id
+    same_name: Callable[[str], str] | None = None  # what the names of a class have in common, however it is written
 
     def total(self) -> int:
         """Images of all splits."""
         return sum(self.per_split.values()) or self.per_class * sum(map(len, self.lists().values()))
+
+    def named(self, classes: Iterable[str]) -> dict[str, str]:
+        """{a source's name of a class: the published one}, where the two are spelled otherwise."""
+        if self.same_name is None:
+            return {}
+        published = {self.same_name(name): name for names in self.lists().values() for name in names}
+        given = set(classes)
+        spelled = {name: published.get(self.same_name(name), name) for name in given}
+        return {name: known for name, known in spelled.items() if known not in given}
 
 
 def collect_folder(folder: Path, options: Options) -> Collected:
@@ -100,6 +110,7 @@ def _refuse_missing_split(split_of: dict[str, str], folder: Path) -> None:
 def collect_listed(published: Published, origin: str, options: Options) -> Collected:
     """A benchmark from folders or CSV lists, split by its published class lists, its counts checked."""
     image_set = find_images(list(options.sources))
+    image_set.rename(published.named(image_set.images))
     split_of = split_of_classes(published, image_set.images)
     notes: dict[str, Any] = {}
     moved = sum(image_set.split_of.get(name, split) != split for name, split in split_of.items())

@@ -50,8 +50,26 @@ class Decoding:
         }
 
 
+@dataclass
+class Decoded:
+    """What files gave."""
+
+    pixels: np.ndarray  # [n, size, size, 3] uint8; a bad file gives black
+    bad: dict[int, str]  # by place, the reason why a file is bad
+    enlarged: int  # images whose shorter side was smaller than `size`
+
+
 def decode(file: Path | bytes, decoding: Decoding) -> np.ndarray:
     """Pixels [size, size, 3] uint8 of an image file or of the bytes of one.
+
+    Raises:
+        BadImage: as `_decode`.
+    """
+    return _decode(file, decoding)[0]
+
+
+def _decode(file: Path | bytes, decoding: Decoding) -> tuple[np.ndarray, bool]:
+    """Pixels [size, size, 3], and whether the image was smaller than that.
 
     Raises:
         BadImage: where it is no image, or cannot be converted to 8-bit RGB without guessing.
@@ -68,7 +86,8 @@ def decode(file: Path | bytes, decoding: Decoding) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on large files and odd metadata
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _square(image, decoding)
+                enlarged = min(image.size) < decoding.size
+                return _square(image, decoding), enlarged
     except _DAMAGE as error:
         raise BadImage("does not decode as an image, perhaps cut short") from error
 
@@ -105,12 +124,13 @@ def resize_all(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(image) for image in resized])
 
 
-def decode_all(files: list[Path | bytes], decoding: Decoding) -> tuple[np.ndarray, dict[int, str]]:
-    """Pixels [n, size, size, 3] of n files, and by place the reason why a file is bad; a bad file gives black."""
-    pixels, bad = np.zeros((len(files), decoding.size, decoding.size, 3), np.uint8), {}
+def decode_all(files: list[Path | bytes], decoding: Decoding) -> Decoded:
+    """The pixels of n files."""
+    decoded = Decoded(np.zeros((len(files), decoding.size, decoding.size, 3), np.uint8), {}, 0)
     for place, file in enumerate(files):
         try:
-            pixels[place] = decode(file, decoding)
+            decoded.pixels[place], enlarged = _decode(file, decoding)
+            decoded.enlarged += enlarged
         except BadImage as error:
-            bad[place] = str(error)
-    return pixels, bad
+            decoded.bad[place] = str(error)
+    return decoded

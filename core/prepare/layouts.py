@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,11 @@ class ImageSet:
 
     images: dict[str, dict[str, Path]] = field(default_factory=dict)
     split_of: dict[str, str] = field(default_factory=dict)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call classes otherwise, {name: new name}."""
+        self.images = {names.get(name, name): images for name, images in self.images.items()}
+        self.split_of = {names.get(name, name): split for name, split in self.split_of.items()}
 
 
 def find_images(sources: list[Path]) -> ImageSet:

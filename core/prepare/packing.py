@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -24,10 +24,11 @@ from tqdm import tqdm
 from ..data.store import read_split, sorted_rows
 from ..data.writer import SplitWriter, Summary, blocks
 from ..errors import UserError
-from .images import Decoding, decode_all, resize_all
+from .images import Decoded, Decoding, decode_all, resize_all
 
 BLOCK = 64  # images of one job
 AHEAD = 4  # jobs in flight for each process
+LOOKED_AT = 512  # images of a split before it is judged whether they are enlarged
 FEW = 256  # images that are not worth starting processes for
 MOST_NAMED = 100  # bad images named in one error
 
@@ -70,9 +71,7 @@ class Decoders:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
 
-    def run(
-        self, jobs: Iterable[list[Path | bytes]], total: int, decoding: Decoding
-    ) -> Iterator[tuple[np.ndarray, dict]]:
+    def run(self, jobs: Iterable[list[Path | bytes]], total: int, decoding: Decoding) -> Iterator[Decoded]:
         """The results of `decode_all` for each job, in order, a bounded number at a time.
 
         `total` is the number of images of all jobs; few of them are decoded in this process.
@@ -115,6 +114,8 @@ class ImageFiles:
     decoding: Decoding
     decoders: Decoders
     bad: list[str] = field(default_factory=list)  # "FILE REASON" of each file that cannot be used
+    decoded: int = 0  # images so far
+    enlarged: int = 0  # of these, smaller than what they are packed at
     notes: dict[str, Any] = field(default_factory=dict)
 
     def blocks(self, order: np.ndarray) -> Iterator[np.ndarray]:
@@ -122,9 +123,22 @@ class ImageFiles:
         chunks = [order[start : start + BLOCK].tolist() for start in range(0, len(order), BLOCK)]
         jobs = ([self.files[row] for row in chunk] for chunk in chunks)
         results = self.decoders.run(jobs, len(order), self.decoding)
-        for chunk, (pixels, reasons) in zip(chunks, results, strict=True):
-            self.bad += [f"{self._name(chunk[place])} {reason}" for place, reason in reasons.items()]
-            yield pixels
+        for chunk, result in zip(chunks, results, strict=True):
+            self.bad += [f"{self._name(chunk[place])} {reason}" for place, reason in result.bad.items()]
+            self.decoded, self.enlarged = self.decoded + len(chunk), self.enlarged + result.enlarged
+            yield result.pixels
+
+    def refuse_enlargement(self) -> None:
+        """Refuse a benchmark most of whose images, among the first ones already, are smaller than they are packed.
+
+        Images that are published at one small size (CIFAR's) may be enlarged; a few small images are in every set.
+        """
+        published, size = self.decoding.as_published and not self.decoding.side, self.decoding.size
+        if published and self.decoded >= min(LOOKED_AT, len(self.names)) and 2 * self.enlarged > self.decoded:
+            raise UserError(
+                f"{self.enlarged} of the first {self.decoded} images of {self.source} are smaller than --size {size}, "
+                "and would be enlarged; get larger originals, or give --allow-deviation, which every result then shows."
+            )
 
     def _name(self, row: int) -> str:
         """What an error calls an image."""
@@ -148,11 +162,17 @@ class ResizedContent:
         return (resize_all(block, self.size) for block in self.content.blocks(order))
 
 
-def pack(folders: dict[str, Path], dataset: str, contents: dict[str, Content], notes: dict[str, Any]) -> None:
+def pack(
+    folders: dict[str, Path],
+    dataset: str,
+    contents: dict[str, Content],
+    notes: dict[str, Any],
+    may_enlarge: bool = False,
+) -> None:
     """Write the splits in `contents`; `folders` are those of all splits, `notes` join the manifest of each.
 
     Raises:
-        UserError: where an image cannot be used, or the disk refuses.
+        UserError: where an image cannot be used, the disk refuses, or a benchmark would be enlarged and must not be.
     """
     total = sum(len(content.names) for content in contents.values())
     bar = tqdm(total=total, desc=dataset, unit="image", disable=not sys.stderr.isatty(), leave=False)
@@ -167,12 +187,28 @@ def pack(folders: dict[str, Path], dataset: str, contents: dict[str, Content], n
             for block in content.blocks(order):
                 writers[split].add(block)
                 bar.update(len(block))
+                if isinstance(content, ImageFiles) and not may_enlarge:
+                    content.refuse_enlargement()
         _refuse_bad([bad for content in contents.values() for bad in getattr(content, "bad", ())])
         digests = {split: writer.summary.digests for split, writer in writers.items()}
         digests |= {split: _digests(folder) for split, folder in folders.items() if split not in writers}
         notes = {**notes, "duplicates_across_splits": count_duplicates(digests)}
+        notes |= _enlargement(contents, notes)
         for split, writer in writers.items():
             writer.finish(contents[split].source, **notes, **contents[split].notes)
+
+
+def _enlargement(contents: Mapping[str, Content], notes: Mapping[str, Any]) -> dict[str, Any]:
+    """How many images were enlarged, and the deviation that this is where it is most images of a benchmark."""
+    files = [content for content in contents.values() if isinstance(content, ImageFiles)]
+    enlarged, decoded = sum(content.enlarged for content in files), sum(content.decoded for content in files)
+    if not enlarged:
+        return {}
+    text = f"{enlarged} of {decoded} images are enlarged to {files[0].decoding.size} px"
+    entry = {"enlarged": text}
+    if 2 * enlarged > decoded and files[0].decoding.as_published and not files[0].decoding.side:
+        entry["deviation"] = "; ".join(filter(None, [notes.get("deviation"), text]))
+    return entry
 
 
 def _refuse_bad(bad: list[str]) -> None:

@@ -92,7 +92,7 @@ def _pack(root: Path, source: Source, folders: dict[str, Path], options: Options
         try:
             paths = tuple(extract(path, unpacked[path]) if path in unpacked else path for path in options.sources)
             collected = source.collect(replace(options, sources=paths, scratch=hidden.path))
-            _write(source, folders, collected, sums)
+            _write(source, folders, collected, sums, options.allow_deviation)
         except UserError as error:  # it names files of the hidden folder, which the user never sees
             message = str(error)
             for archive, folder in unpacked.items():
@@ -112,20 +112,23 @@ def _paths(root: Path, source: Source, options: Options) -> tuple[Path, ...]:
     return tuple(fetch(remote, root / "downloads") for remote in source.remotes)
 
 
-def _write(source: Source, folders: dict[str, Path], collected: Collected, sums: dict[str, str]) -> None:
+def _write(
+    source: Source, folders: dict[str, Path], collected: Collected, sums: dict[str, str], may_enlarge: bool
+) -> None:
     """Write the splits that are missing; `sums` are the hashes of the files they come from."""
     _refuse_mixture(folders, collected)
     contents = {split: collected.contents[split] for split, folder in folders.items() if not prepared([folder])}
     versions = {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__}
     notes = {"terms": source.terms, "source_sha256": sums, "versions": versions, **collected.notes}
-    pack(folders, source.dataset.name, contents, notes)
+    pack(folders, source.dataset.name, contents, notes, may_enlarge)
 
 
 def _refuse_mixture(folders: dict[str, Path], collected: Collected) -> None:
     """Refuse to add splits to others on disk that were prepared in another way."""
     for folder in folders.values():
         manifest = read_split(folder).manifest if prepared([folder]) else {}
-        for key in ("split_by", "preparation", "deviation"):
+        enlarged = "enlarged" in manifest  # what else deviates is not known before the images are read
+        for key in ("split_by", "preparation", *(() if enlarged else ("deviation",))):
             if manifest and manifest.get(key) != collected.notes.get(key):
                 raise UserError(f"{folder} was prepared in another way ({key} differs); delete {folder.parent} first.")
 

@@ -18,7 +18,7 @@ from ..data.episodes import Episodes
 from ..episode import Features, Task
 from ..errors import UserError
 from ..methods.base import Method
-from ..report.result import answered_by, folder_name
+from ..report.result import answered_by, deviation_note, folder_name
 from ..report.stats import interval
 from .base import METHODS, PROTOCOLS, Answer, Option, Protocol
 from .questions import TestedNetwork, questions
@@ -128,4 +128,4 @@ def _line(result: dict[str, Any]) -> str:
         f"{accuracy['mean']:.2f} ± {accuracy['ci95']:.2f} %  macro {macro['mean']:.2f} ± {macro['ci95']:.2f} %  "
         f"({r['trials']} draws, up to {r['queries_a_class']} queries a class, seed {r['seed']}, {kind})"
     )
-    return line + ("  DATA DEVIATES from the published benchmark" if r.get("deviation") else "")
+    return line + deviation_note(r)

@@ -10,6 +10,7 @@ from ..build.data import Data
 from ..build.evaluation import Network
 from ..errors import UserError
 from ..files import FileContent
+from ..methods.base import Method
 from ..registry import Registry, import_all
 
 PROTOCOLS = Registry("--protocol")
@@ -66,18 +67,31 @@ class Protocol:
         raise NotImplementedError
 
     def origin(self, features_of: str | None = None) -> dict[str, Any]:
-        """What a result says of the network it is about: its checkpoint, its data, and arguments changed at test.
+        """What a result says of the network it is about: its checkpoint, its data, and what was changed at test.
 
-        `features_of` names the network's method where another method classified its features.
+        `features_of` names the network's method where another method classified its features; the arguments of the
+        network's own method then change nothing, but keys (names with a dot) do.
         """
-        if self.network.path is None:
+        network = self.network
+        if network.path is None:
             return {"at_test": {}}
+        changed = {name: value for name, value in network.at_test.items() if "." in name or not features_of}
         return {
-            "checkpoint": self.network.path.name,
-            "checkpoint_sha256": self.network.sha256,
-            "trained_on": self.network.meta["dataset"],
-            "at_test": {} if features_of else self.network.at_test,
+            "checkpoint": network.path.name,
+            "checkpoint_sha256": network.sha256,
+            "trained_on": network.meta["dataset"],
+            "at_test": changed,
+            **({"store": network.store} if network.store else {}),
         }
+
+
+def refuse_untrained_classifier(head: Method, network: Network) -> None:
+    """Refuse to score base classes with a classifier that was not trained: the head's, where it has one."""
+    if not head.base_from_means and (network.path is None or head.name != network.method.name):
+        raise UserError(
+            f"{head.name} scores base classes with a classifier that training learns, and here it is untrained; give a "
+            f"checkpoint of {head.name} with -c, or ask a method that scores them by their means."
+        )
 
 
 def protocol_named(name: str) -> type[Protocol]:

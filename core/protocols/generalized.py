@@ -18,9 +18,9 @@ from ..engine.evaluator import Evaluator, Sampler
 from ..engine.features import FeatureSource
 from ..errors import UserError
 from ..methods.base import Method
-from ..report.result import answered_by, episodes_name, folder_name
+from ..report.result import answered_by, deviation_note, episodes_name, folder_name
 from ..report.stats import interval
-from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Protocol
+from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Protocol, refuse_untrained_classifier
 from .questions import Question, TestedNetwork, questions
 
 SHOWN = ("novel", "base", "both", "novel_joint", "base_joint", "delta")
@@ -57,6 +57,8 @@ class Generalized(Protocol):
                 "so it may have seen base-class images it would be tested on; train it with that hold-out."
             )
         self._tested.refuse(self._questions)
+        for question in self._questions:
+            refuse_untrained_classifier(self._tested.head(question.method), self.network)
 
     def answers(self) -> Iterator[Answer]:
         evaluator, source = self._tested.evaluator, self._tested.source
@@ -182,7 +184,7 @@ def _line(result: dict[str, Any]) -> str:
     return (
         f"{answered_by(r)}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot + {r['n_base']} base classes  "
         f"{parts}  hmean {f['hmean']:.2f}  AUSUC {f['ausuc']:.3f}  ({r['episodes']} episodes, seed {r['seed']}, "
-        f"{r['base_holdout']} images of each base class held out)"
+        f"{r['base_holdout']} images of each base class held out)" + deviation_note(r)
     )
 
 

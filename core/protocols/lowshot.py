@@ -26,9 +26,9 @@ from ..engine.features import ImageEncoder
 from ..episode import Features, join
 from ..errors import UserError
 from ..methods.base import Method
-from ..report.result import answered_by, folder_name
+from ..report.result import answered_by, deviation_note, folder_name
 from ..report.stats import interval
-from .base import PROTOCOLS, Answer, Option, Protocol
+from .base import PROTOCOLS, Answer, Option, Protocol, refuse_untrained_classifier
 
 DEFAULT_SHOTS = (1, 2, 5, 10, 20)
 FIGURES = ("novel", "base", "novel_all", "base_all", "all", "prior")
@@ -73,6 +73,7 @@ class LowShot(Protocol):
         self._fingerprints = [split.fingerprint for split in (self._split, opened.novel, opened.base)]
 
     def refuse(self) -> None:
+        refuse_untrained_classifier(self.network.method, self.network)
         smallest, most = int(self._split.counts.argmin()), max(self._shots)
         count, name = self._split.counts[smallest], self._split.classes[smallest]
         if most > count:
@@ -234,7 +235,7 @@ def _line(result: dict[str, Any]) -> str:
     return (
         f"{answered_by(r)}  {r['dataset']} group {r['group']}  n = {r['shot']}  top-5  {parts}  top-1 all "
         f"{_with_interval(f['all']['top1'])}  ({r['trials']} trials, seed {r['seed']}, {r['way']} novel and "
-        f"{r['n_base']} base classes, {sum(r['queries'].values())} images, prior {r['prior']})"
+        f"{r['n_base']} base classes, {sum(r['queries'].values())} images, prior {r['prior']})" + deviation_note(r)
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
 import numpy as np
 
 from .tally import Evaluation
+
+LONGEST_VALUE = 24  # characters of a changed value in a folder's name
 
 
 def folder_name(kind: str, result: dict[str, Any], shape: str) -> str:
@@ -16,14 +19,16 @@ def folder_name(kind: str, result: dict[str, Any], shape: str) -> str:
     Args:
         kind: of the evaluation, "" for ordinary episodes.
         result: names the data set where it is another than in training, the head where it is another method's, the
-            arguments that differ from training, and the precision.
+            arguments and keys that differ from training, the precision, and the content of the data where the
+            checkpoint does not know it under its name.
         shape: what was classified: the shape of episodes, their seed and number.
     """
     r = result
     dataset = "" if r["dataset"] == r.get("trained_on", r["dataset"]) else r["dataset"]
     head = r["method"] if r.get("features_of") else ""
-    precision = "bf16" if r.get("precision") == "bfloat16" else ""
-    return "_".join(filter(None, [kind, dataset, shape, head])) + at_test(r) + (f"_{precision}" if precision else "")
+    name = "_".join(filter(None, [kind, dataset, shape, head])) + at_test(r)
+    name += "_bf16" if r.get("precision") == "bfloat16" else ""
+    return name + (f"_data={r['store']}" if r.get("store") else "")
 
 
 def episodes_name(result: dict[str, Any]) -> str:
@@ -97,20 +102,35 @@ def extremes(evaluation: Evaluation, queries: int, class_names: list[str], liste
 
 
 def at_test(result: dict[str, Any]) -> str:
-    """Folder suffix that lists the arguments changed at test time."""
-    return "".join(f"_{key}={_plain_text(value)}" for key, value in result.get("at_test", {}).items())
+    """Folder suffix that lists the arguments and keys changed at test time."""
+    return "".join(f"_{_short(key)}={_safe(value)}" for key, value in result.get("at_test", {}).items())
 
 
 def answered_by(result: dict[str, Any]) -> str:
-    """The method, whose features it classified if not its own, and the arguments changed at test time."""
+    """The method, whose features it classified if not its own, and the arguments and keys changed at test time."""
     r = result
     method = f"{r['method']} on features of {r['features_of']}" if r.get("features_of") else r["method"]
-    return method + "".join(f", {key} {_plain_text(value)} at test" for key, value in r.get("at_test", {}).items())
+    return method + "".join(
+        f", {_short(key)} {_plain_text(value)} at test" for key, value in r.get("at_test", {}).items()
+    )
+
+
+def _short(key: str) -> str:
+    """An argument's name, or a key without its group: VIEWS, TRAIN.NAME."""
+    return key.split(".", 1)[-1]
 
 
 def _plain_text(value: Any) -> str:
     """An argument's value without brackets and blanks."""
     return re.sub(r"[^\w.+-]+", "-", str(value)).strip("-")
+
+
+def _safe(value: Any) -> str:
+    """A value for a folder's name; a hash tells apart what is cut, and texts of which characters are left out."""
+    text = _plain_text(value)
+    if len(text) <= LONGEST_VALUE and (not isinstance(value, str) or text == value != ""):
+        return text
+    return f"{text[-LONGEST_VALUE:]}~{hashlib.sha256(str(value).encode()).hexdigest()[:6]}".lstrip("-.")
 
 
 def quoted(name: str) -> str:
@@ -132,6 +152,9 @@ def result_line(result: dict[str, Any]) -> str:
         ref = r["reference"]
         interval = f" ± {ref['ci']:g}" if ref["ci"] else ""
         line += f"  {ref['status']}: {ref['accuracy']:g}{interval}"
-    if r.get("deviation"):
-        line += "  DATA DEVIATES from the published benchmark"
-    return line
+    return line + deviation_note(r)
+
+
+def deviation_note(result: dict[str, Any]) -> str:
+    """What every line says of data that differs from the published benchmark."""
+    return "  DATA DEVIATES from the published benchmark" if result.get("deviation") else ""

@@ -48,5 +48,7 @@ def test_features_are_kept_for_checkpoints_alone(trained, tiny_root):
     half = data(tiny_root, trained[0], "EVAL.PRECISION=bf16")
     assert feature_cache(half, network, test).path != kept
     assert feature_cache(data(tiny_root, trained[0], "EVAL.CACHE=false"), network, test) is None
+    centre = data(tiny_root, trained[0], "DATASET.EVAL_CROP=0.9")
+    assert feature_cache(centre, network, test).path != kept
     more = data(tiny_root, trained[0], "EVAL.EPISODES=7", "TASK.TEST.WAY=4")
     assert feature_cache(more, network, test).path == kept

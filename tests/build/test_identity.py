@@ -27,6 +27,8 @@ def name_of_base(cfg, *overrides):
         ("TASK.VAL.SHOT=2", False),
         ("STAGE.base.VAL.SHOT=2", False),
         ("STAGE.base.DROPOUT=false", False),
+        ("DATASET.EVAL_CROP=0.9", False),
+        ("DATASET.EVAL_CROP=1", True),
         ("TASK.TRAIN.SHOT=2", True),
         ("STAGE.meta.VAL.SHOT=2", True),
         ("STAGE.meta.OPTIM.LR=0.01", True),

@@ -39,7 +39,12 @@ def test_script_prepares_checks_and_lists(tmp_path):
     assert "images/s" in first.stdout
     assert "nothing was read or written" in second.stdout
     assert "is as it was written" in check.stdout
-    assert "folder-photos-" in run_script("--list", "--root", tmp_path / "data", cwd=tmp_path).stdout
+    listed = run_script("--list", "--root", tmp_path / "data", cwd=tmp_path).stdout.splitlines()
+    (line,) = (line for line in listed if line.startswith("folder-photos-"))
+    assert line.split()[1:6] == ["2/2/2", "18", "12", "px", "yes"]
+    assert line.endswith(f"folder:{photos}")
+    (drive,) = (line for line in listed if " tiered-imagenet.tar " in line)
+    assert "download by hand, then --from tiered-imagenet.tar (Ren et al.; 12.9 GB, md5 e07e811b" in drive
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ def test_features_depend_on_the_network_the_images_and_the_arithmetic(read):
         "DATASET.SIZE",
         "DATASET.VIEWS",
         "DATASET.PATCH_RATIO",
+        "DATASET.EVAL_CROP",
         "DATASET.TEST.NAME",
         "BACKBONE.NAME",
         "BACKBONE.ARGS.width",

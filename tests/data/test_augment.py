@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, Resize
 
-from core.data.augment import Crop, Flip, Jitter, ResizedCrop, parse_transforms
+from core.data.augment import Centre, Crop, Flip, Jitter, ResizedCrop, parse_transforms
 from core.errors import UserError
 from core.ops import random
 
@@ -34,6 +36,17 @@ def test_crop_is_pad_and_slice(padding):
     pixels, seed = random_pixels(height=7)
     expected = one_by_one(pixels, random.uniform(seed, "crop", (2,)), crop)
     assert np.array_equal(Crop(padding)(pixels, seed).numpy(), expected)
+
+
+@pytest.mark.parametrize(("size", "share", "larger"), [(84, 0.913, 92), (84, 0.875, 96), (32, 0.9, 36)])
+def test_the_centre_is_that_of_torchvision(size, share, larger):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    theirs = Compose([Resize([larger, larger]), CenterCrop(size)])
+    expected = np.stack([np.asarray(theirs(Image.fromarray(image))) for image in images])
+    seen = Centre(share)(torch.from_numpy(images).float() / 255)
+    assert seen.shape == images.shape
+    assert np.abs(seen.numpy() * 255 - expected).max() < 1.01  # Pillow rounds to whole levels, once for each axis
 
 
 def test_crop_reaches_every_place_equally_often():

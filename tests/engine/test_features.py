@@ -10,8 +10,10 @@ from core.build.data import Data, episode_sampler
 from core.build.evaluation import build_evaluator
 from core.build.networks import build_method
 from core.build.training import build_streams, build_trainer
+from core.data.augment import Centre
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
+from core.errors import UserError
 from core.methods.base import Method
 from core.ops.distances import squared_euclidean
 from core.registry import METHODS
@@ -42,6 +44,23 @@ def builder(glyphs, *overrides: str, method: str = "CropMeans") -> Data:
     keys += ["TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=4", "STAGE.meta.EPOCHS=1", "STAGE.meta.STEPS=2"]
     cfg = load_config("configs/Glyphs/ProtoNet_N5K1_C4.yaml", [*keys, "STAGE.meta.VAL.EPISODES=4", *overrides]).cfg
     return Data(cfg, torch.device("cpu"))
+
+
+def test_the_centre_is_seen_of_images_but_not_of_their_crops(glyphs):
+    whole, centre = builder(glyphs, VIEWS), builder(glyphs, VIEWS, "DATASET.EVAL_CROP=0.8")
+    encoders = [build_evaluator(data, "test").source(build_method(data))._encoder for data in (whole, centre)]
+    ids = torch.arange(3)
+    before, after = (encoder.inputs(ids) for encoder in encoders)
+    assert torch.equal(after["crops"], before["crops"])
+    pixels = Centre(0.8)(encoders[0].pixels.raw(ids))
+    expected = encoders[0].pixels.gather(ids, transforms=[lambda x, seed: pixels])
+    assert torch.equal(after["image"], expected)
+    assert not torch.equal(after["image"], before["image"])
+
+
+def test_a_centre_must_be_a_share_of_an_image(glyphs):
+    with pytest.raises(UserError, match=r"DATASET.EVAL_CROP is 1.5, a share of each side; give 1 or less\.$"):
+        builder(glyphs, "DATASET.EVAL_CROP=1.5")
 
 
 VIEWS = "DATASET.VIEWS=[whole, grid-2, sample-2]"

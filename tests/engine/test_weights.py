@@ -1,14 +1,18 @@
 """State dicts with the names that other projects use, made here, against their networks written out plainly."""
 
 import argparse
+import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from core.backbones.conv4 import Conv4
+from core.backbones.resnet10 import ResNet10
 from core.backbones.resnet12 import WIDTHS, ResNet12
+from core.backbones.resnet18 import ResNet18
 from core.engine.weights import take_weights
 from core.errors import UserError
 
@@ -161,6 +165,146 @@ def test_a_convolution_without_bias_gets_zeros(theirs, tmp_path):
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(ours.eval()(images)["map"], network(images), rtol=1e-5, atol=1e-5)
+
+
+def renamed(network, *pairs):
+    """A network's state with parts of its names replaced, as another project calls them."""
+    state = network.state_dict()
+    for old, new in pairs:
+        state = {re.sub(old, new, name): value for name, value in state.items()}
+    return state
+
+
+R12 = {
+    "mmfewshot's ResNet-12": (r"\.bn([123])", r".norm\1"),
+    "NegMargin's ResNet-12": (r"\.(?:(conv)|bn)([123])", lambda m: f".{'C' if m[1] else 'BN'}{m[2]}"),
+}
+
+
+@pytest.mark.parametrize("layout", R12)
+def test_other_names_of_resnet12(layout, theirs, tmp_path):
+    network, file = theirs(TheirResNet12), tmp_path / "theirs.pth"
+    state = {f"backbone.{name}": value for name, value in renamed(network, R12[layout]).items()}
+    meta = {"mmcls_version": "0.15", "config": "model = dict()", "CLASSES": ["a"], "best_score": np.float64(61.7)}
+    torch.save({"meta": meta, "state_dict": state | {"head.fc.weight": torch.zeros(64, 640)}}, file)
+    ours = ResNet12(32, "native")
+    assert take_weights(ours, file).startswith(f"{file} ({layout}): 96 matched, ")
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(images)["map"], network(images), rtol=1e-5, atol=1e-5)
+
+
+CONV4 = {
+    "mmfewshot's Conv4": ("state_dict", r"^(\d)", r"backbone.layers.\1.layers"),
+    "FRN's Conv4": ("", r"^(\d)", lambda m: f"feature_extractor.layers.{3 * int(m[1])}.layers"),
+    "MetaOptNet's Conv4": ("embedding", r"^(\d)", r"encoder.\1.block"),
+}
+
+
+@pytest.mark.parametrize("layout", CONV4)
+def test_other_names_of_conv4(layout, theirs, tmp_path):
+    wrapper, old, new = CONV4[layout]
+    network, file = theirs(lambda: conv4("sequence", bias=wrapper != "embedding")), tmp_path / "theirs.pth"
+    state = renamed(network, (old, new))
+    torch.save({wrapper: state, "meta": {}, "head": {"scale": torch.ones(1)}} if wrapper else state, file)
+    ours = Conv4(32, "native", width=8)
+    assert f"({layout}): {24 if wrapper == 'embedding' else 28} matched" in take_weights(ours, file)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(images)["map"], network(images), rtol=1e-5, atol=1e-5)
+
+
+class BasicBlock(nn.Module):
+    """A basic block with the names of CloserLook's or of torchvision's."""
+
+    def __init__(self, inputs, width, stride, capital):
+        super().__init__()
+        self.names = ("C1", "BN1", "C2", "BN2") if capital else ("conv1", "bn1", "conv2", "bn2")
+        convs = nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        for name, module in zip(
+            self.names, (convs[0], nn.BatchNorm2d(width), convs[1], nn.BatchNorm2d(width)), strict=True
+        ):
+            setattr(self, name, module)
+        short = [nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width)] if inputs != width else []
+        if short and capital:
+            self.shortcut, self.BNshortcut = short
+        elif short:
+            self.downsample = nn.Sequential(*short)
+        self.short = [short]  # not a module of its own
+
+    def forward(self, x):
+        c1, b1, c2, b2 = (getattr(self, name) for name in self.names)
+        y = b2(c2(F.relu(b1(c1(x)))))
+        for module in self.short[0]:
+            x = module(x)
+        return F.relu(x + y)
+
+
+class TheirResNet(nn.Module):
+    """ResNet-18 or -10 of torchvision ("tv"), CloserLook and Hariharan ("trunk") or NegMargin ("both")."""
+
+    def __init__(self, names, each=2):
+        super().__init__()
+        stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)]
+        widths = [width for width in (64, 128, 256, 512) for _ in range(each)]
+        blocks, inputs = [], 64
+        for width in widths:
+            blocks.append(BasicBlock(inputs, width, 1 if inputs == width else 2, names != "tv"))
+            inputs = width
+        pooled = [*stem, nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        self.parts = [[*pooled, *blocks]]  # not modules of their own
+        if names == "trunk":
+            self.trunk = nn.Sequential(*pooled, *blocks, nn.AvgPool2d(7), nn.Flatten())
+            return
+        if names == "both":
+            self.trunk = nn.Sequential(*pooled)
+        else:
+            self.conv1, self.bn1 = stem
+        for stage in range(4):
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks[each * stage : each * (stage + 1)]))
+
+    def forward(self, x):
+        for part in self.parts[0]:
+            x = part(x)
+        return x
+
+
+RESNETS = {
+    "torchvision's ResNet-18": ("tv", "", 120),
+    "CloserLook's ResNet-18": ("trunk", "feature.", 120),
+    "NegMargin's ResNet-18": ("both", "module.feature.", 120),
+}
+
+
+@pytest.mark.parametrize("layout", RESNETS)
+def test_resnet18_computes_what_theirs_does(layout, theirs, tmp_path):
+    names, prefix, matched = RESNETS[layout]
+    network, file = theirs(lambda: TheirResNet(names)), tmp_path / "theirs.tar"
+    torch.save({"state": prefixed(network, prefix) | FC}, file)
+    ours = ResNet18(64, "native")
+    assert take_weights(ours, file).startswith(f"{file} ({layout}): {matched} matched, ")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(images)["map"], network(images), rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match=r"but layers.0.0.weight is \[64, 3, 7, 7\] there and \[64, 3, 3, 3\]"):
+        take_weights(ResNet18(64, "native", stem=3), file)
+
+
+def test_resnet10_computes_what_hariharans_does(theirs, tmp_path):
+    network, file = theirs(lambda: TheirResNet("trunk", each=1)), tmp_path / "theirs.tar"
+    torch.save({"state": prefixed(network, "module.") | {"module.classifier.weight": FC["fc.weight"]}}, file)
+    ours = ResNet10(64, "native")
+    assert take_weights(ours, file).startswith(f"{file} (Hariharan's ResNet-10): 72 matched, ")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(images)["map"], network(images), rtol=1e-4, atol=1e-4)
+
+
+def test_half_of_a_foreign_network_is_called_by_its_nearest_layout(theirs, tmp_path):
+    state = renamed(theirs(TheirResNet12), R12["NegMargin's ResNet-12"])
+    half = {name: value for name, value in state.items() if "layer4" not in name}
+    told = refusal(ResNet12(32, "native"), half, tmp_path / "theirs.pth")
+    assert "has the names of NegMargin's ResNet-12, but lacks 20 of its entries" in told
 
 
 def refusal(backbone, content, file):

@@ -61,6 +61,45 @@ def test_a_deviation_is_refused_or_recorded(tmp_path, flat):
         prepared(tmp_path / "totals", flat, published=totals)
 
 
+@pytest.mark.parametrize("few", [0, 3])
+def test_enlarged_benchmarks_are_refused_or_say_so(tmp_path, flat, few):
+    for name in ALL[:few]:  # these are large enough
+        for number, path in enumerate(sorted((flat / name).iterdir())):
+            picture([number, few], 64, 64).save(path)
+    with pytest.raises(UserError, match=r"of the first \d+ images of .* are smaller than --size 48, and would be enl"):
+        prepared(tmp_path / "data", flat, size=48)
+    assert not (tmp_path / "data").exists()
+    splits = prepared(tmp_path / "data", flat, size=48, allow_deviation=True)
+    text = f"{21 - 3 * few} of 21 images are enlarged to 48 px"
+    assert all((s.manifest["deviation"], s.manifest["enlarged"]) == (text, text) for s in splits)
+    shutil.rmtree(tmp_path / "data" / "Mini" / "48px" / "val")
+    prepared(tmp_path / "data", flat, size=48, allow_deviation=True)  # what was interrupted is finished
+
+
+def test_a_few_small_images_are_counted_alone(tmp_path, flat):
+    splits = prepared(tmp_path / "data", flat, size=16)
+    assert "enlarged" not in splits[0].manifest
+    picture(3, 12, 12).save(next((flat / "n02").iterdir()))
+    splits = prepared(tmp_path / "more", flat, size=16)
+    assert splits[0].manifest["enlarged"] == "1 of 21 images are enlarged to 16 px"
+    assert "deviation" not in splits[0].manifest
+
+
+BIRDS = {"train": ["001.Black_Cat", "002.Red_Hen"], "val": ["003.Owl", "004.Jay"], "test": ["005.Emu", "006.Kea"]}
+
+
+@pytest.mark.parametrize("spelled", [str, lambda name: name[4:], lambda name: name[4:].lower().replace("_", " ")])
+def test_birds_are_known_without_their_numbers(tmp_path, spelled):
+    every = [name for split in SPLITS for name in BIRDS[split]]
+    flat = write_classes(tmp_path / "flat", [*map(spelled, every), "999.Dodo"])
+    birds = Published(lambda: BIRDS, per_class=3, same_name=catalogue.bird)
+    splits = prepared(tmp_path / "data", flat, catalogue.cub, birds)
+    assert {split.name: split.classes for split in splits} == BIRDS
+    for published in (catalogue.CUB, catalogue.CUB_FEAT):
+        names = [name for names in published.lists().values() for name in names]
+        assert published.named(map(catalogue.bird, names)) == {catalogue.bird(name): name for name in names}
+
+
 def test_check_compares_with_the_published_list(tmp_path, flat):
     prepared(tmp_path / "data", flat)
     other = LISTS | {"val": ["n04", "n08"]}

@@ -93,7 +93,8 @@ def test_published_benchmarks_may_hold_cmyk():
 def test_bad_images_are_black_and_listed(tmp_path):
     good = tmp_path / "good.png"
     picture(0).save(good)
-    pixels, bad = decode_all([good, tmp_path / "missing.png", b""], Decoding(8))
+    decoded = decode_all([good, tmp_path / "missing.png", b""], Decoding(8))
+    pixels, bad = decoded.pixels, decoded.bad
     assert pixels[0].any()
     assert not pixels[1:].any()
     assert bad.keys() == {1, 2}

@@ -125,3 +125,9 @@ def test_an_untrained_network_has_seen_no_image(space):
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].startswith("untrained  ProtoNet  Glyphs test  3-way 1-shot + 8 base classes  novel ")
     assert not space.base.exists()
+
+
+def test_an_untrained_classifier_scores_no_base_class(space, refused):
+    asked = ("run_evaluator.py", "--cfg", space.config(), "-d", "cpu", "--untrained", "--generalized", HELD)
+    sentence = refused(*asked, "--methods", "own,SimpleShot")
+    assert "SimpleShot scores base classes with a classifier that training learns, and here it is untrained" in sentence

@@ -137,6 +137,20 @@ def test_arguments_that_are_others_at_test_are_named(stored):
     assert folder.name.endswith("_inverse_penalty=3.0")
 
 
+@pytest.mark.parametrize("name", ["SimpleShot", "RFS", "DynamicFSL"])
+def test_an_untrained_classifier_scores_no_base_class(stored, refused, name):
+    cfg = config(stored, DYNAMIC | {"METHOD": {"NAME": name}})
+    asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot", "test", "--shots", 1)
+    assert refused(*asked).startswith(
+        f"{name} scores base classes with a classifier that training learns, and here it is"
+    )
+
+
+def test_features_have_no_centre(stored, refused):
+    asked = ("run_evaluator.py", "--cfg", config(stored, PROTO), "-d", "cpu", "--untrained", "DATASET.EVAL_CROP=0.9")
+    assert "holds features, which cannot be cropped; set it to 1" in refused(*asked)
+
+
 def test_what_cannot_be_asked_is_said(space, stored, refused):
     cfg = config(stored, PROTO)
     asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
