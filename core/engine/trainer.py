@@ -90,21 +90,32 @@ class Trainer:
                 stage.evaluator.run(stage.method, 1)
 
     def fit(self) -> Path:
-        """Train what is not trained yet; returns the checkpoint that the last stage selected."""
+        """Train what is not trained yet; returns the checkpoint that the last stage selected.
+
+        Where last.pth belongs to a later stage, it holds all that this stage took from the earlier ones. They are
+        skipped, unless the method also reads the network of the stage before (`reads_previous`).
+        """
         last = checkpoint.load(self._run.last) if self._run.last.is_file() else None
         records = last["progress"]["records"] if last is not None else 0
+        resumed = self._number(last)
+        skipped = 0 if self._stages[resumed].method.reads_previous else resumed
         previous: Method | None = None
-        for stage in self._stages:
+        for number, stage in enumerate(self._stages[skipped:], skipped):
             selected = stage.shared
             if selected is not None and selected.is_file():
                 log.info("stage %s: reusing %s", stage.name, selected)
             else:
                 unfinished = last if last is not None and last["meta"]["stage"] == stage.name else None
-                records = self._train(stage, previous, unfinished, records)
+                records = self._train(stage, previous, unfinished, records, resumable=number >= resumed)
                 selected = self._share(stage)
             checkpoint.restore(stage.method, checkpoint.load(selected)["method"], selected)
             previous = stage.method
         return self._stages[-1].best
+
+    def _number(self, last: dict[str, Any] | None) -> int:
+        """The number of the stage that last.pth belongs to; 0 without one."""
+        names = [stage.name for stage in self._stages]
+        return names.index(last["meta"]["stage"]) if last is not None and last["meta"]["stage"] in names else 0
 
     def _share(self, stage: Stage) -> Path:
         """Move a complete stage's checkpoint to where other configs find it."""
@@ -113,10 +124,13 @@ class Trainer:
         stage.shared.parent.mkdir(parents=True, exist_ok=True)
         return stage.best.replace(stage.shared)
 
-    def _train(self, stage: Stage, previous: Method | None, unfinished: dict[str, Any] | None, records: int) -> int:
+    def _train(
+        self, stage: Stage, previous: Method | None, unfinished: dict[str, Any] | None, records: int, resumable: bool
+    ) -> int:
         """Run one stage from its start, or from the epoch at which `unfinished`, the content of last.pth, was saved.
 
         `records` counts the lines of metrics.jsonl that earlier stages wrote; returns how many there are afterwards.
+        A stage that is not `resumable` leaves last.pth alone: that of a later stage would be lost.
         """
         method = stage.method
         if previous is not None:
@@ -136,7 +150,8 @@ class Trainer:
         with scalars, bars.bar(total, "steps", initial=progress.epoch * stage.steps) as bar:
             while progress.epoch < stage.epochs:
                 self._epoch(stage, optimizer, progress, scalars, bar)
-                self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
+                if resumable:
+                    self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
         return progress.records
 
     def _epoch(

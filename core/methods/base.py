@@ -32,6 +32,7 @@ class Method(nn.Module):
         base_from_means  `base_logits` reads the base classes' means, which are therefore computed
         loss_over_base   the loss of an episode is over all base classes, in their order
         transductive     a query's logits depend on the other queries, which are therefore never split into parts
+        reads_previous   training reads the network of the stage before, which the method's own state does not contain
 
     Others are promises. They are reported and tested, and nothing depends on them:
 
@@ -59,6 +60,7 @@ class Method(nn.Module):
     cosine_logits = False
     base_from_means = True
     loss_over_base = False
+    reads_previous = False
     test_arguments: ClassVar[tuple[str, ...]] = ()
     renamed: ClassVar[Mapping[str, str]] = {}
     scale: float | Tensor

@@ -27,6 +27,8 @@ class Distilled(BaseTrained):
         temperature: of both softmaxes there.
     """
 
+    reads_previous = True  # the teacher
+
     def __init__(
         self,
         backbone: Backbone,

@@ -34,16 +34,37 @@ def test_resumed_in_either_stage_equals_uninterrupted(space, monkeypatch, stage,
     assert len(shared(space)) == (stage == "meta")
     code, out, _ = space.trainer(cfg, "-e", "0", "--resume")
     assert code == 0
-    assert ("stage base: reusing" in out) == (stage == "meta")
+    assert ("stage base: reusing" in out) == ((stage, epoch) == ("meta", 0))  # until meta has saved its first epoch
     assert same_run(space.base / "Glyphs_Two", whole)
 
 
-def test_lost_first_stage_is_trained_again(space, monkeypatch):
+def test_a_resumed_later_stage_does_not_need_the_first(space, monkeypatch):
     cfg = space.config(TWO_STAGES, "Two.yaml")
     whole = space.train(cfg, base=str(space.path / "elsewhere"))
     interrupt_in(monkeypatch, "meta", 1)
     space.trainer(cfg)
     shared(space)[0].unlink()
+    code, out, _ = space.trainer(cfg, "-e", "0", "--resume")
+    assert code == 0
+    assert "stage base" not in out
+    assert shared(space) == []
+    assert same_run(space.base / "Glyphs_Two", whole)
+
+
+def test_a_lost_teacher_is_trained_again_and_the_student_goes_on(space, monkeypatch):
+    base = TWO_STAGES["STAGE"]["base"] | {"METHOD": "RFS", "ARGS": {}, "OBJECTIVE": {"NAME": "ce"}}
+    stages = {"base": base, "meta": base | {"EPOCHS": 3, "STEPS": 4}}
+    tree = TWO_STAGES | {"METHOD": {"NAME": "RFS"}, "STAGE": stages}
+    cfg = space.config(tree, "Two.yaml")
+    whole = space.train(cfg, base=str(space.path / "elsewhere"))
+    interrupt_in(monkeypatch, "meta", 1)
+    space.trainer(cfg)
+    last = space.base / "Glyphs_Two" / "last.pth"
+    saved = last.read_bytes()
+    shared(space)[0].unlink()
+    interrupt_in(monkeypatch, "base", 1)
+    assert space.trainer(cfg, "-e", "0", "--resume")[0] == 130
+    assert last.read_bytes() == saved
     assert space.trainer(cfg, "-e", "0", "--resume")[0] == 0
     assert same_run(space.base / "Glyphs_Two", whole)
 
