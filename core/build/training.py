@@ -89,13 +89,14 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, sha
             f"{cfg.BACKBONE.NAME}; set BACKBONE.ARGS.width, or evaluate it with run_evaluator.py --untrained."
         )
     streams = build_streams(data, name, method)
+    steps = node.STEPS or len(streams[-1])
     return Stage(
         name=name,
         method=method,
         streams=streams,
-        recipe=Recipe(**{key.lower(): value for key, value in node.OPTIM.items()}),
+        recipe=Recipe.from_node(node.OPTIM, steps),
         epochs=node.EPOCHS,
-        steps=node.STEPS or len(streams[-1]),
+        steps=steps,
         evaluator=build_evaluator(data, "val", name),
         val_episodes=node.VAL.EPISODES,
         val_every=node.VAL.EVERY,

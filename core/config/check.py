@@ -151,9 +151,22 @@ def gammas_fit(key: str, stage: CfgNode) -> str | None:
 
 
 def warmup_ends(key: str, stage: CfgNode) -> str | None:
-    """The warm-up is shorter than the stage."""
-    if 0 < stage.OPTIM.WARMUP >= stage.EPOCHS:
-        return f"{key}.OPTIM.WARMUP is {stage.OPTIM.WARMUP}, but {key}.EPOCHS is {stage.EPOCHS}; make it shorter."
+    """The warm-up is shorter than the stage, and given in epochs or in steps."""
+    epochs, steps = stage.OPTIM.WARMUP, stage.OPTIM.WARMUP_STEPS
+    if epochs and steps:
+        return f"{key}.OPTIM.WARMUP is {epochs} and WARMUP_STEPS {steps}; set one of them to 0."
+    if 0 < epochs >= stage.EPOCHS:
+        return f"{key}.OPTIM.WARMUP is {epochs}, but {key}.EPOCHS is {stage.EPOCHS}; make it shorter."
+    if 0 < stage.STEPS * stage.EPOCHS <= steps:
+        return f"{key}.OPTIM.WARMUP_STEPS is {steps}, but the stage has {stage.STEPS * stage.EPOCHS}; make it shorter."
+    return None
+
+
+def betas_decay(key: str, stage: CfgNode) -> str | None:
+    """BETAS are two numbers from 0 to below 1."""
+    betas = stage.OPTIM.BETAS
+    if len(betas) != 2 or not all(type(beta) in (int, float) and 0 <= beta < 1 for beta in betas):
+        return f"{key}.OPTIM.BETAS is {betas}; it must be two numbers from 0 to below 1, e.g. [0.9, 0.999]."
     return None
 
 
@@ -197,5 +210,6 @@ STAGE_RULES: list[Callable[[str, CfgNode], str | None]] = [
     milestones_increase,
     gammas_fit,
     warmup_ends,
+    betas_decay,
     nesterov_has_momentum,
 ]

@@ -141,6 +141,7 @@ STAGE_KEYS: dict[str, Any] = {
     "OPTIM": {
         "NAME": key("adam", "trains", choices=("adam", "sgd")),  # optimiser
         "LR": key(1e-3, "trains", least=0),  # learning rate
+        "BETAS": key([0.9, 0.999], "trains"),  # decay of the means of gradient and squared gradient, adam
         "MOMENTUM": key(0.9, "trains", least=0),  # momentum, sgd
         "NESTEROV": key(False, "trains"),  # Nesterov momentum, sgd
         "WEIGHT_DECAY": key(0.0, "trains", least=0),  # L2 penalty
@@ -153,7 +154,9 @@ STAGE_KEYS: dict[str, Any] = {
         "GAMMA": key(0.5, "trains", least=0),  # factor of a drop, step and multistep
         "MILESTONES": key([], "trains"),  # epochs of the drops, multistep
         "GAMMAS": key([], "trains"),  # factor of each of them, in place of GAMMA, e.g. [0.1, 0.2]
-        "WARMUP": key(0, "trains", least=0),  # epochs of linear rise from LR / 16
+        "WARMUP": key(0, "trains", least=0),  # epochs of linear rise
+        "WARMUP_STEPS": key(0, "trains", least=0),  # steps of it, in place of WARMUP
+        "WARMUP_START": key(1 / 16, "trains", least=0),  # share of LR where it starts
         "LR_MIN": key(0.0, "trains", least=0),  # learning rate at the end, cosine
     },
     "VAL": {

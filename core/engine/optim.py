@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ class Recipe:
 
     name: str = "adam"
     lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -26,14 +28,24 @@ class Recipe:
     gamma: float = 0.5
     milestones: list[int] = field(default_factory=list)
     gammas: list[float] = field(default_factory=list)
-    warmup: int = 0
+    warmup: float = 0
+    warmup_start: float = 1 / 16
     lr_min: float = 0.0
+
+    @classmethod
+    def from_node(cls, node: Mapping[str, Any], steps: int) -> Recipe:
+        """The recipe of an OPTIM node for epochs of so many steps; a warm-up in steps becomes one in epochs."""
+        values = {key.lower(): value for key, value in node.items()}
+        warmup_steps = values.pop("warmup_steps")
+        if warmup_steps:
+            values["warmup"] = warmup_steps / steps
+        return cls(**values)
 
     def optimizer(self, groups: list[dict]) -> torch.optim.Optimizer:
         """An optimiser over a method's parameter groups; each remembers the rate that `factor` scales."""
         groups = [{**group, "initial_lr": group["lr"]} for group in groups]
         if self.name == "adam":
-            return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
+            return torch.optim.Adam(groups, lr=self.lr, betas=tuple(self.betas), weight_decay=self.weight_decay)
         return torch.optim.SGD(
             groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
         )
@@ -49,10 +61,11 @@ class Recipe:
     def factor(self, epoch: float, epochs: int) -> float:
         """What every group's learning rate is multiplied by at a (fractional) epoch.
 
-        Warm-up is linear from 1/16, as in NegMargin's code; the other schedules count epochs from the start.
+        Warm-up is linear, from 1/16 as in NegMargin's code unless `warmup_start` says otherwise; the other schedules
+        count epochs from the start.
         """
         if epoch < self.warmup:
-            return (1 + 15 * epoch / self.warmup) / 16
+            return self.warmup_start + (1 - self.warmup_start) * epoch / self.warmup
         if self.schedule == "step":
             return self.gamma ** int(epoch / self.every)
         if self.schedule == "multistep":

@@ -40,12 +40,14 @@ class FineTuned(BaseTrained):
 
     Chen et al., "A Closer Look at Few-shot Classification", ICLR 2019, https://arxiv.org/abs/1904.04232: 100 passes
     in mini-batches of 4 (200 steps at 1 shot, 700 at 5), learning rate 0.01, momentum and dampening 0.9, weight decay
-    0.001. mmfewshot takes 150 steps at 1 shot and 600 at 5.
+    0.001. mmfewshot takes 150 steps at 1 shot and 600 at 5, for Baseline and Baseline++ in full mini-batches alone.
 
     Args:
         head_passes: passes over the supports.
         head_steps: pairs of a shot and its number of steps, in place of passes, e.g. [[1, 150], [5, 600]]; the last
             pass is cut short. Shots that it does not list are refused: the steps are part of a recipe.
+        head_drop_last: leave out the mini-batch at the end of a pass that is not full; passes are reshuffled, so every
+            support has its turn.
         head_batch, head_lr, head_momentum, head_dampening, head_weight_decay: the head's SGD.
 
     Differs from the authors' code: initial rows and mini-batches follow the episode's seed, and all episodes are
@@ -59,6 +61,7 @@ class FineTuned(BaseTrained):
         "head_passes",
         "head_steps",
         "head_batch",
+        "head_drop_last",
         "head_lr",
         "head_momentum",
         "head_dampening",
@@ -74,6 +77,7 @@ class FineTuned(BaseTrained):
         head_passes: int = 100,
         head_steps: Sequence[Sequence[int]] = [],
         head_batch: int = 4,
+        head_drop_last: bool = False,
         head_lr: float = 0.01,
         head_momentum: float = 0.9,
         head_dampening: float = 0.9,
@@ -87,7 +91,9 @@ class FineTuned(BaseTrained):
             )
         if head_batch < 1:
             raise UserError(f"METHOD.ARGS.head_batch is {head_batch}; a mini-batch has 1 support or more.")
-        self.sgd = HeadSGD(head_passes, 0, head_batch, head_lr, head_momentum, head_dampening, head_weight_decay)
+        self.sgd = HeadSGD(
+            head_passes, 0, head_batch, head_lr, head_momentum, head_dampening, head_weight_decay, head_drop_last
+        )
 
     def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
         """Train heads on supports [T, n_s, d] from rows [T, N, d]."""

@@ -42,6 +42,8 @@ class BaselinePlusPlus(FineTuned):
 
     Args:
         scale: multiplies the cosine; 2 in the paper, 10 with more than 200 base classes.
+        head_scale: of the cosine in an episode's head; 0 = as scale. mmfewshot trains ResNet-12, and tieredImageNet's
+            Conv4, at 10, and takes 5 and 2 here.
         learn_norm: each class also has a learned factor, as the authors' weight normalisation leaves it; false is a
             true cosine.
         head_*: the head's SGD, see `FineTuned`.
@@ -50,13 +52,21 @@ class BaselinePlusPlus(FineTuned):
     """
 
     def __init__(
-        self, backbone: Backbone, info: DataInfo, *, scale: float = 2.0, learn_norm: bool = True, **head
+        self,
+        backbone: Backbone,
+        info: DataInfo,
+        *,
+        scale: float = 2.0,
+        head_scale: float = 0.0,
+        learn_norm: bool = True,
+        **head: Any,
     ) -> None:
         classifier = CosineClassifier(backbone.vector_dim, info.n_base, scale, learn_norm)
         super().__init__(backbone, info, classifier, **head)
-        self.scale, self.learn_norm = scale, learn_norm
+        self.scale, self.head_scale, self.learn_norm = scale, head_scale or scale, learn_norm
         self.cosine_logits = not learn_norm
 
     def fit(self, task: Task, support: Tensor, start: Tensor, sgd: HeadSGD) -> Head:
         """A cosine head of the same kind."""
-        return fit_cosine_head(support, task.support_y, start, task.seed, self.scale, sgd, learn_norm=self.learn_norm)
+        scale, labels = self.head_scale, task.support_y
+        return fit_cosine_head(support, labels, start, task.seed, scale, sgd, learn_norm=self.learn_norm)

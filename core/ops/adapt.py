@@ -23,8 +23,9 @@ from . import random
 class HeadSGD:
     """SGD on a few-shot head: `passes` over the supports in mini-batches of `batch`, reshuffled each pass.
 
-    `steps`, where it is not 0, replaces `passes`: the last pass may then end early. Momentum and dampening follow
-    torch.optim.SGD: the first step is not dampened.
+    `steps`, where it is not 0, replaces `passes`: the last pass may then end early. With `drop_last` a pass leaves out
+    a mini-batch that is not full, unless it is the only one. Momentum and dampening follow torch.optim.SGD: the first
+    step is not dampened.
     """
 
     passes: int = 100
@@ -34,13 +35,16 @@ class HeadSGD:
     momentum: float = 0.9
     dampening: float = 0.9
     weight_decay: float = 1e-3
+    drop_last: bool = False
 
     def batches(self, seed: Tensor, supports: int) -> list[Tensor]:
         """Indices [T, <= batch] of the supports in each step; the seeds [T] decide their order."""
-        steps_a_pass = -(-supports // self.batch)
+        drops = self.drop_last and supports >= self.batch
+        steps_a_pass = supports // self.batch if drops else -(-supports // self.batch)
         passes = -(-self.steps // steps_a_pass) if self.steps else self.passes
         order = random.permutation(random.hashes(seed, "head-passes", passes), "order", supports)
-        steps = [batch for pass_order in order.unbind(1) for batch in pass_order.split(self.batch, dim=1)]
+        by_pass = [pass_order.split(self.batch, dim=1)[:steps_a_pass] for pass_order in order.unbind(1)]
+        steps = [batch for batches in by_pass for batch in batches]
         return steps[: self.steps or None]
 
 

@@ -41,6 +41,16 @@ def test_fewer_pools_leave_larger_maps():
         Conv4(32, "native", pools=5)
 
 
+def test_the_network_of_relationnet():
+    """Two unpadded convolutions and two pools: 84 -> 82 -> 41 -> 39 -> 19 -> 19 -> 19."""
+    backbone = Conv4(84, "native", width=4, pools=2, unpadded=2).eval()
+    with torch.no_grad():
+        assert backbone(images(2, 84))["map"].shape == (2, 4, 19, 19)
+    assert backbone.map_size == 19
+    with pytest.raises(UserError, match="leaves no pixel of it"):
+        Conv4(16, "native", unpadded=4)
+
+
 def test_too_small_an_image_is_one_sentence():
     with pytest.raises(UserError) as caught:
         Conv4(15, "native")

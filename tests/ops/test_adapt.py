@@ -91,6 +91,19 @@ def test_no_pass_leaves_the_first_rows():
     assert torch.equal(fit_cosine_head(*data, 5.0, dataclasses.replace(SHORT, passes=0)).weight, data[2])
 
 
+@pytest.mark.parametrize(("supports", "sizes"), [(5, [4]), (25, [4] * 6), (8, [4, 4]), (3, [3])])
+def test_drop_last_leaves_out_what_is_no_full_batch(supports, sizes):
+    seed = torch.tensor([1, 2])
+    batches = HeadSGD(passes=30, drop_last=True).batches(seed, supports)
+    assert [batch.shape[1] for batch in batches] == sizes * 30
+    assert torch.cat(batches, 1).unique().tolist() == list(range(supports))
+    every = HeadSGD(passes=30).batches(seed, supports)
+    steps = -(-supports // 4)
+    kept = [batch for i, batch in enumerate(every) if i % steps < len(sizes)]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(batches, kept, strict=True))
+    assert len(HeadSGD(steps=11, drop_last=True).batches(seed, supports)) == 11
+
+
 @pytest.mark.parametrize("steps", [1, 6, 7, 13])
 def test_steps_cut_the_last_pass_short(steps):
     data = problem(2, 5, 5)
