@@ -31,7 +31,7 @@ class ResNet10(Backbone):
             for stage, width in enumerate(WIDTHS)
         ]
         if not last_relu:
-            blocks[-1].tail = nn.Identity()
+            blocks[-1].tail = nn.Sequential()
         self.layers = nn.Sequential(stem, nn.MaxPool2d(3, stride=2, padding=1), nn.ReLU(inplace=True), *blocks)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -45,7 +45,8 @@ class Recipe:
         """An optimiser over a method's parameter groups; each remembers the rate that `factor` scales."""
         groups = [{**group, "initial_lr": group["lr"]} for group in groups]
         if self.name == "adam":
-            return torch.optim.Adam(groups, lr=self.lr, betas=tuple(self.betas), weight_decay=self.weight_decay)
+            first, second = self.betas
+            return torch.optim.Adam(groups, lr=self.lr, betas=(first, second), weight_decay=self.weight_decay)
         return torch.optim.SGD(
             groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
         )

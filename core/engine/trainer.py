@@ -203,8 +203,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             items = [stream.at(step, stage.progress(step)) for stream in stage.streams]
-            for group in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
-                parts = [method.loss(item.encoded(method.encode)) for item in group]
+            for update in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
+                parts = [method.loss(item.encoded(method.encode)) for item in update]
                 total += _update(method, optimizer, recipe, parts)
                 for part in parts:
                     losses.add(part)
