@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..ops.part_links import averaging_matrix, part_links
 
-Graph = Literal["identity", "class", "image", "knn"]
+Graph = Literal["identity", "class", "knn"]
 GRAPHS: tuple[Graph, ...] = get_args(Graph)
 
 

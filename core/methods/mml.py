@@ -38,7 +38,7 @@ class MML(Method):
 
     Args:
         graph: which crops G links: identity (none: a perceptron for each crop, what the authors' code computes), class
-            (what the paper means), image, or knn.
+            (what the paper means), or knn.
         neighbours: of a crop, knn.
         distribution: d is the squared distance of averages (prototype, the final paper), the divergence (kl), or the
             approximate 2-Wasserstein distance (wasserstein) of Gaussians of map positions, as in the first version.

@@ -10,20 +10,18 @@ from torch import Tensor
 def part_links(kind: str, parts: Tensor, labels: Tensor, neighbours: int) -> Tensor:
     """Whether part i is linked to part j, [T, n * V, n * V].
 
-    `class` links the parts of one class, `image` those of one image; `knn` links each part to the `neighbours` parts
+    `class` links the parts of one class; `knn` links each part to the `neighbours` parts
     of any support that have the largest cosine with it, and is not symmetric. Links of a part to itself do not count.
 
     Args:
-        kind: class, image or knn.
+        kind: class or knn.
         parts: [T, n, V, C].
         labels: [T, n].
         neighbours: for `knn`; where there are fewer parts, all of them are linked.
     """
-    views = parts.shape[2]
     if kind == "knn":
         return _nearest(parts.flatten(1, 2), neighbours)
-    group = labels if kind == "class" else torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
-    group = group.repeat_interleave(views, 1)
+    group = labels.repeat_interleave(parts.shape[2], 1)
     return group[:, :, None] == group[:, None]
 
 

@@ -19,6 +19,6 @@ def links_of_pairs(kind, parts, labels):
     for i in range(len(nodes)):
         others = sorted((j for j in range(len(nodes)) if j != i), key=lambda j: -cosines[i][j])
         for j in range(len(nodes)):
-            same = {"class": labels[i // VIEWS] == labels[j // VIEWS], "image": i // VIEWS == j // VIEWS}
+            same = {"class": labels[i // VIEWS] == labels[j // VIEWS]}
             links[i, j] = i != j and (j in others[:NEAREST] if kind == "knn" else same.get(kind, False))
     return links

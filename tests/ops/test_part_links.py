@@ -8,7 +8,7 @@ from core.ops.part_links import averaging_matrix, part_links
 from tests.ops.parts import LABELS, NEAREST, VIEWS, WIDTH, drawn, links_of_pairs
 
 
-@pytest.mark.parametrize("kind", ["class", "image", "knn"])
+@pytest.mark.parametrize("kind", ["class", "knn"])
 def test_links_are_those_of_the_pairs(kind):
     parts = drawn(2, 6, VIEWS, WIDTH, seed=1)
     links = part_links(kind, parts, LABELS, NEAREST).numpy()

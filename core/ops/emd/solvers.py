@@ -23,8 +23,8 @@ T = TypeVar("T")
 Solution = tuple[Tensor, Tensor, Tensor, Tensor | float]
 Solver = Callable[[Tensor, Tensor, Tensor], Solution]
 
-Name = Literal["simplex", "interior_point", "qpth", "opencv", "sinkhorn"]
-NameOrNone = Literal["", "simplex", "interior_point", "qpth", "opencv", "sinkhorn"]
+Name = Literal["simplex", "interior_point", "qpth", "opencv"]
+NameOrNone = Literal["", "simplex", "interior_point", "qpth", "opencv"]
 Form = Literal["L2", "QP"]
 
 QUADRATIC = ("interior_point", "qpth")  # solvers that take a quadratic term
@@ -38,8 +38,7 @@ def solver_named(name: Name, form: Form = "L2", l2_strength: float = 0.0) -> Sol
 
     Args:
         name: `simplex` (exact, CPU, needs numba), `interior_point` (to 1e-9, any device), `opencv` (OpenCV's, with zero
-            duals), `sinkhorn` (approximate: entropic, a few percent off), or `qpth`, which is `interior_point`
-            on the problem that DeepEMD's code hands to that package.
+            duals), or `qpth`, which is `interior_point` on the problem that DeepEMD's code hands to that package.
         form: `L2` adds l2_strength / 2 |X|^2 to the cost; `QP` is 1/2 <C, X>^2 + 1/2 1e-4 |X|^2 instead.
         l2_strength: 0 = the linear program; for `qpth` 0 = 1e-6.
 
@@ -56,7 +55,7 @@ def solver_named(name: Name, form: Form = "L2", l2_strength: float = 0.0) -> Sol
             f"METHOD.ARGS.solver is {name}, which solves the linear problem, but form is {form} and l2_strength is "
             f"{l2_strength}; set solver to interior_point, or leave both out."
         )
-    return {"simplex": simplex, "opencv": opencv, "sinkhorn": sinkhorn}[name]
+    return {"simplex": simplex, "opencv": opencv}[name]
 
 
 def solver_for_validation(name: Name, form: Form, l2_strength: float) -> Solver:
@@ -133,17 +132,3 @@ def opencv(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
     ]
     flow = torch.from_numpy(np.stack(flows)).to(cost).view_as(cost)
     return flow * (a.sum(1) / flow.sum((1, 2)))[:, None, None], torch.zeros_like(a), torch.zeros_like(b), 0.0
-
-
-def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, epsilon: float = 0.02, rounds: int = 200) -> Solution:
-    """The flow of the problem with an entropy term (Cuturi, NeurIPS 2013), after `rounds` updates of each side.
-
-    Approximate: the row totals are reached only in the limit, and the cost lies above the optimum by an amount that
-    `epsilon` sets.
-    """
-    log_a, log_b = (weight.clamp(min=1e-300).log() for weight in (a, b))
-    u, v = torch.zeros_like(a), torch.zeros_like(b)
-    for _ in range(rounds):
-        u = epsilon * (log_a - ((v[:, None] - cost) / epsilon).logsumexp(2))
-        v = epsilon * (log_b - ((u[:, :, None] - cost) / epsilon).logsumexp(1))
-    return ((u[:, :, None] + v[:, None] - cost) / epsilon).exp(), u, v, 0.0

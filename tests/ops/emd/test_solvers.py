@@ -65,9 +65,6 @@ def test_solvers_agree():
     for exact, close, tolerance in zip((value, flow, u, v), interior, (1e-8, 1e-5, 1e-5, 1e-5), strict=True):
         torch.testing.assert_close(exact, close, rtol=0, atol=tolerance)
     torch.testing.assert_close(emd(cost, a, b, solver_named("opencv"))[0], value, rtol=1e-4, atol=0)
-    rough = emd(cost, a, b, solver_named("sinkhorn"))[0]
-    assert (rough > value * 0.99).all()
-    assert (rough < value * 1.5).all()
 
 
 @pytest.mark.parametrize("solver", EXACT)
