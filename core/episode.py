@@ -65,6 +65,8 @@ class Task:
 
     def all_queries(self) -> Task:
         """The same task with its base queries after its queries, [T, Q + Q_b, ...]; their `query_y` is -1."""
+        assert self.base_query is not None, "a task with base queries"
+        assert self.base_query_y is not None, "a task with base queries"
         unknown = torch.full_like(self.base_query_y, -1)
         query_y = torch.cat([self.query_y, unknown], dim=1)
         return replace(self, query=join([self.query, self.base_query]), query_y=query_y)

@@ -8,11 +8,14 @@ import importlib
 import inspect
 import pkgutil
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from .errors import UserError
+
+Base = TypeVar("Base")  # what the classes of a registry have in common
+Class = TypeVar("Class", bound=type)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Arguments:
     renamed: Mapping[str, str] = field(default_factory=dict)  # former name -> present name
 
 
-class Registry:
+class Registry(Generic[Base]):
     """A mapping from the name used in a YAML to a class; lookups ignore case.
 
     >>> METHODS = Registry("METHOD.NAME")
@@ -34,18 +37,18 @@ class Registry:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self._classes: dict[str, type] = {}
+        self._classes: dict[str, type[Base]] = {}
 
-    def register(self, name: str):
+    def register(self, name: str) -> Callable[[Class], Class]:
         """Class decorator that enters a class under `name`; the class then carries it as `name`.
 
         From then on its constructor refuses a value that an argument's `Literal[...]` does not list.
         """
 
-        def enter(cls: type) -> type:
+        def enter(cls: Class) -> Class:
             if self._registered(name) is not None:
                 raise ValueError(f"{self.key}: {name} is registered twice")
-            cls.name = name
+            setattr(cls, "name", name)  # noqa: B010
             self._classes[name] = cls
             _check_choices(cls, self.key.replace("NAME", "ARGS"))
             return cls
@@ -55,7 +58,7 @@ class Registry:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))
 
-    def __getitem__(self, name: str) -> type:
+    def __getitem__(self, name: str) -> type[Base]:
         registered = self._registered(name)
         if registered is None:
             raise UserError(not_one_of(self.key, name, list(self)))
@@ -69,7 +72,7 @@ class Registry:
 
         An `__init__` that takes `**more` hands it to its parent, whose arguments then count too.
         """
-        cls = self[name]
+        cls: type = self[name]
         parameters = _keyword_only(cls)
         defaults = {argument: parameter.default for argument, parameter in parameters.items()}
         former = {old: new for old, new in getattr(cls, "renamed", {}).items() if new in defaults}
@@ -81,7 +84,7 @@ def _keyword_only(cls: type) -> dict[str, inspect.Parameter]:
     """Keyword-only parameters of `__init__`, and of the parents' where it takes `**more`; annotations are evaluated."""
     parameters: dict[str, inspect.Parameter] = {}
     for ancestor in cls.__mro__:
-        constructor = inspect.unwrap(ancestor.__init__)
+        constructor = inspect.unwrap(ancestor.__init__)  # type: ignore[misc]  # of this very class, no subclass
         signature = inspect.signature(constructor).parameters.values()
         for parameter in signature:
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in parameters:
@@ -110,7 +113,7 @@ def _choices(cls: type) -> dict[str, tuple]:
 
 def _check_choices(cls: type, key: str) -> None:
     """Let the constructor of a class refuse a word that is not among an argument's choices."""
-    construct = cls.__init__
+    construct = cls.__init__  # type: ignore[misc]  # of this very class, no subclass
 
     @functools.wraps(construct)
     def checked(self: object, *args: Any, **kwargs: Any) -> None:
@@ -119,12 +122,13 @@ def _check_choices(cls: type, key: str) -> None:
                 raise UserError(not_one_of(f"{key}.{name}", kwargs[name], words))
         construct(self, *args, **kwargs)
 
-    cls.__init__ = checked
+    cls.__init__ = checked  # type: ignore[misc]  # of this very class, no subclass
 
 
-METHODS = Registry("METHOD.NAME")
-BACKBONES = Registry("BACKBONE.NAME")
-OBJECTIVES = Registry("OBJECTIVE.NAME")
+# Their base classes lie in higher layers, so these cannot name them.
+METHODS: Registry[Any] = Registry("METHOD.NAME")
+BACKBONES: Registry[Any] = Registry("BACKBONE.NAME")
+OBJECTIVES: Registry[Any] = Registry("OBJECTIVE.NAME")
 
 
 def nearest(name: Any, known: Collection[Any]) -> str:

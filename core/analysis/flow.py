@@ -83,6 +83,6 @@ def study_flow(
 
 def _draw(picture: Path, images: np.ndarray, flow: np.ndarray, weights: list[np.ndarray], called: list[str]) -> None:
     """One picture of two images [2, H, W, 3] and the flow [P, R] between the positions of their maps."""
-    boxes = tuple(grid_boxes(int(len(weight) ** 0.5), images.shape[1]) for weight in weights)
+    query, support = (grid_boxes(int(len(weight) ** 0.5), images.shape[1]) for weight in weights)
     titles = (f"query: {called[0]}", f"support: {called[1]}")
-    draw_flow(picture, tuple(images), boxes, flow, tuple(weights), titles)
+    draw_flow(picture, (images[0], images[1]), (query, support), flow, (weights[0], weights[1]), titles)

@@ -87,10 +87,10 @@ def study_margins(
         _refuse_unfit(loaded, where)
     pairs = zip(checkpoints, margins, strict=True) if checkpoints else ()
     files = [_of_margin(Path(file), margin) for file, margin in pairs]
-    machine = {"device_name": device_name, "threads": threads}
     for margin, loaded in zip(margins, configs, strict=True) if not files else ():
         name = f"{tag}_m{margin:g}".lstrip("_")
-        run = train(cfg_file, [*overrides, _override(margin)], base=base, tag=name, resume=True, **machine)
+        keys = [*overrides, _override(margin)]
+        run = train(cfg_file, keys, base=base, tag=name, resume=True, device_name=device_name, threads=threads)
         files.append(RunFolder(run).best(loaded.cfg.TASK.TEST.WAY, loaded.cfg.TASK.TEST.SHOT))
     return _write(list(map(_Network, margins, configs, files)), where, Path(out or Path(base) / _name(configs[0], tag)))
 

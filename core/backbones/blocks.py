@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -96,12 +96,18 @@ def modulate(x: Tensor, gain_and_offset: tuple[Tensor, Tensor] | None) -> Tensor
     return torch.addcmul(offset[..., None, None], gain[..., None, None], x)
 
 
-def fold(module: nn.Module) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fold(module: Network) -> Network:
     """A copy for evaluation, with the running statistics of every ConvBN folded into its convolution."""
     folded = copy.deepcopy(module).eval()
     for block in folded.modules():
-        if isinstance(block, ConvBN) and getattr(block[1], "track_running_stats", False):
-            block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
+        if not isinstance(block, ConvBN):
+            continue
+        convolution, norm = block
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
+            block[0], block[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return folded
 
 

@@ -42,7 +42,7 @@ class ResNet12(Backbone):
     ) -> None:
         super().__init__(vector)
         self.channels, self.map_size = WIDTHS[-1], size_after_pools(image_size, pools, "ResNet12")
-        drops = [nn.Dropout(drop_rate), nn.Dropout(drop_rate)]
+        drops: list[nn.Module] = [nn.Dropout(drop_rate), nn.Dropout(drop_rate)]
         drops += [DropBlock(drop_rate, drop_size, drop_ramp), DropBlock(drop_rate, drop_size, drop_ramp)]
         inputs = (3, *WIDTHS[:-1])
         self.blocks = nn.Sequential(
@@ -96,6 +96,8 @@ class DropBlock(nn.modules.dropout._DropoutNd):
     it keeps 92.05 % of the positions, and we keep 90.65 %; on side 5, 91.52 % and 90.11 %. Here the counter is a
     buffer (kept in checkpoints) and counts training calls only; a `size` larger than the map acts as the map's side.
     """
+
+    calls: Tensor
 
     def __init__(self, rate: float, size: int, ramp: int) -> None:
         super().__init__(rate)

@@ -70,5 +70,5 @@ class SwishResidual(nn.Module):
         """[n, C_in, H, W] to [n, C, H / 2, W / 2], rounded up."""
         out = x
         for number, convolution in enumerate(self.body):
-            out = modulate(convolution(F.silu(out) if number else out), film and film[number])
+            out = modulate(convolution(F.silu(out) if number else out), film[number] if film else None)
         return self.pool(F.silu(out + self.shortcut(x)))

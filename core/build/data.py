@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +28,7 @@ class Data:
         self.cfg, self.device = cfg, device
         self.image_size = image_size(cfg)
         if cfg.DATASET.EVAL_CROP > 1:
-            raise UserError(
-                f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, a share of each side; give 1 or less."
-            )
+            raise UserError(f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, a share of each side; give 1 or less.")
         if cfg.DATASET.EVAL_CROP < 1 and not self.image_size:
             raise UserError(
                 f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
@@ -111,7 +110,7 @@ class Data:
         data, key = self.cfg.DATASET, f"DATASET.{name.upper()}.NAME"
         return open_split(data.ROOT, data[name.upper()].NAME, name, self.image_size, key)
 
-    def _looked_up(self, split: Split):
+    def _looked_up(self, split: Split) -> np.ndarray:
         """Vectors of a split's class names in the file of DATASET.SEMANTICS, [classes, D] float32."""
         data, called = self.cfg.DATASET, split.manifest.get("words", {})
         replacements = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}

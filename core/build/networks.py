@@ -83,11 +83,13 @@ def make_backbone(cfg: Config, info: DataInfo) -> Backbone:
 def data_info(data: Data, stage: str) -> DataInfo:
     """What the method of a stage may know of the data."""
     train, task = data.split("train"), data.cfg.TASK.TRAIN
-    shape = (task.WAY, task.SHOT, task.QUERY) if draws_episodes(data.cfg, stage) else (0, 0, 0)
+    way, shot, query = (task.WAY, task.SHOT, task.QUERY) if draws_episodes(data.cfg, stage) else (0, 0, 0)
     return DataInfo(
         len(train.classes),
         data.image_size,
-        *shape,
+        way,
+        shot,
+        query,
         features=train.features,
         base_counts=np.bincount(train.labels, minlength=len(train.classes)).tolist(),
         words=lambda: data.words("train"),

@@ -24,7 +24,7 @@ def check(cfg: CfgNode) -> None:
     Raises:
         UserError: with a sentence for each broken rule.
     """
-    problems = [*_choices(cfg), *_least(cfg)]
+    problems: list[str | None] = [*_choices(cfg), *_least(cfg)]
     problems += [rule(cfg) for rule in RULES]
     problems += [rule(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items() for rule in STAGE_RULES]
     _raise(problems)

@@ -42,9 +42,8 @@ def read_overrides(arguments: Sequence[str]) -> Settings:
     merged: Settings = {}
     rest = iter(arguments)
     for argument in rest:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            text = next(rest, None)
+        key, equals, value = argument.partition("=")
+        text = value if equals else next(rest, None)
         if text is None:
             raise UserError(f"{key} on the command line has no value; write {key} VALUE or {key}=VALUE.")
         merged |= settings({key: _read_value(key, text)}, COMMAND_LINE)

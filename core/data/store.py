@@ -140,8 +140,8 @@ def read_split(folder: Path) -> Split:
         images = np.load(folder / array_file("features" in manifest), mmap_mode="c", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        vectors = folder / "vectors.npy"
-        vectors = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
+        words = folder / "vectors.npy"
+        vectors = np.load(words, allow_pickle=False) if words.is_file() else None
         dataset, split, classes, *_ = [
             manifest[key] for key in (*NEEDED, *(() if "features" in manifest else STATISTICS))
         ]

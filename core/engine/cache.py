@@ -29,8 +29,8 @@ PRESENT = "present"
 class CachedTable:
     """Mapped arrays of one key."""
 
-    arrays: dict[str, np.ndarray]  # [M, ...] float32
-    present: np.ndarray  # [M] uint8
+    arrays: dict[str, np.memmap]  # [M, ...] float32
+    present: np.memmap  # [M] uint8
 
     def mark(self, ids: np.ndarray) -> None:
         """Note that rows `ids` are complete, after they are on disk."""

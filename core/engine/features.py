@@ -29,7 +29,10 @@ class FeatureSource(Protocol):
 
     method: Method  # the one that encodes, in eval mode
     precision: str  # of the encoding
-    bytes_per_image: int
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Of all features together."""
 
     def prepare(self, ids: Tensor) -> None:
         """Have the features of images `ids` [n] ready."""
@@ -209,5 +212,6 @@ def feature_source(encoder: ImageEncoder, base: Base | None = None, cache: Featu
 @torch.no_grad()
 def _base_means(encoder: ImageEncoder, base: Base | None) -> Features:
     """Mean feature of each class of the train split, which `base` opens."""
+    assert base is not None, "an evaluator of a method that needs base means opens the train split"
     split, pixels = base()
     return replace(encoder, pixels=pixels).class_means(torch.from_numpy(split.labels))

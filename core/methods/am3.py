@@ -83,7 +83,7 @@ class AM3(Prototypical):
         """Logits [T, Q, N]."""
         return self.weighed_logits(task)[0]
 
-    def loss(self, item: Task) -> Loss:
+    def loss(self, item: Task) -> Loss:  # type: ignore[override]  # its one stream is episodes
         """The objective; in the curves, `lambda` is the mean weight of the visual prototypes in the last step."""
         logits, weight = self.weighed_logits(item)
         loss = self.judge(logits, item.query_y, item)
@@ -92,6 +92,7 @@ class AM3(Prototypical):
     def weighed_logits(self, task: Task) -> tuple[Tensor, Tensor]:
         """Logits [T, Q, N] and the weights lambda: [T, N, 1], or [T * Q, N, 1] where every query has its own."""
         proto, query = class_mean(task, "vector"), task.query["vector"]
+        assert task.semantics is not None, "`needs` names them"
         word = self._rows(self.transform, task.semantics.to(proto))
         if "query" not in self.inputs:
             prototypes, weight = self._mix(word, proto)

@@ -101,6 +101,7 @@ class Method(nn.Module):
                 f"{self.name} adapts its network to the classes of a task, so it cannot score base classes; "
                 "evaluate it without them."
             )
+        assert task.base is not None, "the evaluator gives the base means"
         n_base = len(next(iter(task.base.values())))
         labels = torch.arange(n_base, device=task.support_y.device).expand(task.tasks, -1)
         means = {name: value.expand(task.tasks, *value.shape) for name, value in task.base.items()}
@@ -120,7 +121,7 @@ class Method(nn.Module):
         """The objective on logits [..., N] for right classes y [...]; the item tells word vectors and progress."""
         return self.objective(logits, y, self.scale, item.semantics, item.progress)
 
-    def start_from(self, previous: nn.Module) -> str:
+    def start_from(self, previous: Method) -> str:
         """Take over what the previous stage learned (default: its backbone); returns a line for the log."""
         return load_matching(self.backbone, previous.backbone.state_dict(), "the previous stage's backbone")
 

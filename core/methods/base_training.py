@@ -136,7 +136,7 @@ def _steps_by_shot(pairs: Sequence[Sequence[int]]) -> dict[int, int]:
             f"METHOD.ARGS.head_steps is {list(pairs)}, which must be pairs of a shot and a number of steps, each 1 or "
             "more, e.g. [[1, 150], [5, 600]]."
         )
-    steps = dict(numbers)
+    steps = {shot: count for shot, count in numbers}
     if len(steps) < len(pairs):
         raise UserError(f"METHOD.ARGS.head_steps is {list(pairs)}, which names a shot twice; give it one pair.")
     return steps

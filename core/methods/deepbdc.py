@@ -37,10 +37,12 @@ class BDCPooling(nn.Module):
     def __init__(self, backbone: Backbone, reduce: int) -> None:
         super().__init__()
         channels = reduce or backbone.channels
-        self.reduction = nn.Identity()
+        self.reduction: nn.Module = nn.Identity()
         if channels != backbone.channels:
             conv = ConvBN(backbone.channels, channels, 1, bias=False, norm="running")
-            nn.init.kaiming_normal_(conv[0].weight, mode="fan_out", nonlinearity="leaky_relu")
+            first = conv[0]
+            assert isinstance(first, nn.Conv2d)
+            nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="leaky_relu")
             self.reduction = nn.Sequential(conv, nn.ReLU(inplace=True))
         self.log_scale = nn.Parameter(torch.tensor(-math.log(2 * backbone.map_size**2)))
         self.width = channels * (channels + 1) // 2
@@ -154,6 +156,7 @@ class MetaDeepBDC(Method):
 
     def base_logits(self, task: Task) -> Tensor:
         """Logits [T, Q, n_base] of the vectors of the base classes' mean maps, by the metric of the task's shots."""
+        assert task.base is not None, "the evaluator gives the base means"
         means = self.pooling(task.base["map"])
         parts = _parts(task, self.pooling.width)
         return torch.cat([self._compare(part, means.expand(part.tasks, *means.shape)) for part in parts])
@@ -164,7 +167,7 @@ class MetaDeepBDC(Method):
         one_shot = task.support_y.shape[1] == task.way
         return query @ means.transpose(1, 2) if one_shot else -squared_euclidean(query, means)
 
-    def start_from(self, previous: nn.Module) -> str:
+    def start_from(self, previous: Method) -> str:
         """Take the backbone, and the pooling where the previous stage has one of the same width."""
         line = super().start_from(previous)
         if not isinstance(previous, STLDeepBDC):

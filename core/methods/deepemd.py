@@ -151,7 +151,8 @@ class DeepEMD(Method):
             )
         similarity, weights = node_similarity(self._nodes(query), self._nodes(support), self.centred)
         scaled = [w * (w.shape[-1] / w.sum(-1, keepdim=True)) for w in weights]
-        return emd(1 - similarity, *scaled, self.solve)[1], *scaled
+        of_query, of_class = scaled
+        return emd(1 - similarity, of_query, of_class, self.solve)[1], of_query, of_class
 
     def logits(self, query: Tensor, classes: Tensor) -> Tensor:
         """Maps, parts or nodes of queries [T, Q, ...] and classes [T, N, ...] to [T, Q, N]."""

@@ -12,6 +12,7 @@ from torch import nn
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Features
 from ..objectives.loss import Loss
+from .base import Method
 from .base_training import BaseTrained
 
 
@@ -42,7 +43,7 @@ class Distilled(BaseTrained):
         self.distill, self.temperature = distill, temperature
         self._teacher: list[Distilled] = []  # in a list, so that the state of this network does not contain it
 
-    def start_from(self, previous: nn.Module) -> str:
+    def start_from(self, previous: Method) -> str:
         """Keep a network of the same class as teacher and start anew; of any other take the backbone."""
         if not isinstance(previous, type(self)):
             return super().start_from(previous)
@@ -56,16 +57,16 @@ class Distilled(BaseTrained):
         features = super().encode(pixels)
         return features | {"image": pixels["image"]} if self.training and self._teacher else features
 
-    def loss(self, item: Batch) -> Loss:
+    def loss(self, item: Batch) -> Loss:  # type: ignore[override]  # its one stream is batches
         """The objective, mixed with the divergence from the teacher's answers where there is a teacher."""
         loss = super().loss(item)
         for teacher in self._teacher:
             with torch.no_grad():
                 teacher_logits = teacher.batch_logits(replace(item, inputs=teacher.encode(item.inputs)))
-            soft = [
+            student, target = (
                 F.log_softmax(logits / self.temperature, dim=1) for logits in (self.batch_logits(item), teacher_logits)
-            ]
-            divergence = F.kl_div(*soft, reduction="batchmean", log_target=True)
+            )
+            divergence = F.kl_div(student, target, reduction="batchmean", log_target=True)
             value = (1 - self.distill) * loss.value + self.distill * self.temperature**2 * divergence
             loss = replace(loss, value=value)
         return loss

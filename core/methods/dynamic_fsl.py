@@ -80,7 +80,7 @@ class DynamicFSL(Method):
             self.backbone.eval()
         return self
 
-    def start_from(self, previous: nn.Module) -> str:
+    def start_from(self, previous: Method) -> str:
         """Take the network, and from another stage of this method the base weights and s."""
         line = super().start_from(previous)
         if not isinstance(previous, DynamicFSL):
@@ -133,6 +133,7 @@ class DynamicFSL(Method):
         """
         y = task.class_ids.gather(1, task.query_y)
         if task.base_query is not None:
+            assert task.base_query_y is not None, "labels come with base queries"
             y = torch.cat([y, task.base_query_y], dim=1)
             task = task.all_queries()
         novel = self(task)

@@ -63,7 +63,7 @@ class FEAT(Method):
         prototypes = self.attention(class_mean(task, "vector"))
         return -self.scale * squared_euclidean(task.query["vector"], prototypes)
 
-    def loss(self, item: Task) -> Loss:
+    def loss(self, item: Task) -> Loss:  # type: ignore[override]  # its one stream is episodes
         """The objective on the queries, and the contrastive term."""
         loss = super().loss(item)
         return replace(loss, value=loss.value + self.balance * self.contrast(item))

@@ -88,7 +88,7 @@ class FRN(Method):
         grams = rows.transpose(2, 3) @ rows  # [T, N, d, d]
         return (grams.sum(1).square().sum((1, 2)) - grams.square().sum((1, 2, 3))).mean() / 2
 
-    def start_from(self, previous: nn.Module) -> str:
+    def start_from(self, previous: Method) -> str:
         """Take over all of an FRN, or the backbone of any other method."""
         if not isinstance(previous, FRN):
             return super().start_from(previous)

@@ -113,7 +113,7 @@ class MML(Method):
             "--generalized out."
         )
 
-    def loss(self, item: Task) -> Loss:
+    def loss(self, item: Task) -> Loss:  # type: ignore[override]  # its one stream is episodes
         """The weighted sum of the levels' losses; with a learned fusion, the loss of the fused logits.
 
         With fixed fusion, the training accuracy is the mean over the levels.
@@ -133,6 +133,7 @@ class MML(Method):
         ).logsumexp(0)
 
     def _parts(self, task: Task) -> Tensor:
+        assert self.graph is not None, "the part level is in use"
         embedded = self.graph(task.support["parts"], task.support_y)
         return local_scores(task.query["parts"], embedded, task)
 

@@ -40,7 +40,8 @@ class SimpleShot(BaseTrained):
     def _transformed(self, task: Task, vectors: Tensor) -> Tensor:
         if self.norm == "UN":
             return vectors
-        centre = 0
-        if self.norm == "CL2N":
-            centre = self.base_share.to(task.base["vector"]) @ task.base["vector"]
+        if self.norm == "L2N":
+            return F.normalize(vectors, dim=-1)
+        assert task.base is not None, "`needs` names the base means"
+        centre = self.base_share.to(task.base["vector"]) @ task.base["vector"]
         return F.normalize(vectors - centre, dim=-1)

@@ -92,7 +92,10 @@ class TADAM(Prototypical):
         parts = []
         for start in range(0, tasks, block):
             in_block = slice(start, start + block)
-            of_images = film and [tuple(part[in_block].repeat_interleave(n, 0) for part in pair) for pair in film]
+            of_images = None
+            if film:
+                pairs = [(gain[in_block], offset[in_block]) for gain, offset in film]
+                of_images = [(gain.repeat_interleave(n, 0), offset.repeat_interleave(n, 0)) for gain, offset in pairs]
             parts.append(self.backbone(images[in_block].flatten(0, 1), of_images)["vector"])
         return torch.cat(parts).unflatten(0, (tasks, n))
 

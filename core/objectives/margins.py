@@ -85,6 +85,7 @@ class SemanticMargin(MarginLoss):
 
     def margins(self, ways: int, class_vectors: Tensor | None) -> Tensor:
         """Margins from the similarities of each class to the others."""
+        assert class_vectors is not None, "`needs_semantics` asks for them"
         unit = F.normalize(class_vectors, dim=-1)
         return self.from_similarities(without_diagonal(unit @ unit.transpose(-1, -2)))
 
@@ -170,7 +171,9 @@ class TaskRelevantMargin(SemanticMargin):
 
     def from_similarities(self, rows: Tensor) -> Tensor:
         """Every row through G."""
-        built = self.generator[0].in_features
+        first = self.generator[0]
+        assert isinstance(first, nn.Linear)
+        built = first.in_features
         if rows.shape[-1] != built:
             raise UserError(
                 f"OBJECTIVE.NAME is traml, whose generator was built for {built + 1} classes, but a training step has "
@@ -187,6 +190,7 @@ class TaskRelevantMargin(SemanticMargin):
     def scalars(self, scale: float | Tensor = 1.0, progress: float = 1.0) -> dict[str, float]:
         """The means of alpha and beta over the slots."""
         last = self.generator[4]
+        assert isinstance(last, nn.BatchNorm1d)
         return {"alpha": last.weight.mean().item(), "beta": last.bias.mean().item()}
 
 

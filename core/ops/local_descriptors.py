@@ -7,6 +7,7 @@ never all in memory: they are computed and reduced a block at a time, and the gr
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -94,7 +95,7 @@ class _Matches(torch.autograd.Function):
     """Sum of the k largest inner products: queries [T, R, C], supports [T, S, C] to [T, N, R]."""
 
     @staticmethod
-    def forward(ctx, query: Tensor, support: Tensor, ends: list[int], k: int) -> Tensor:
+    def forward(ctx: Any, query: Tensor, support: Tensor, ends: list[int], k: int) -> Tensor:
         """Save only the rows of the matches, and those only if a gradient is wanted."""
         total = query.new_empty(len(query), len(ends), query.shape[1])
         keep = any(ctx.needs_input_grad)
@@ -108,14 +109,14 @@ class _Matches(torch.autograd.Function):
             similarity = torch.bmm(support, query[:, rows].mT, out=_part(memory, rows.stop - rows.start))
             values, block_places = _largest(similarity, ends, k, keep)
             total[..., rows] = values.sum(2)
-            if keep:
+            if block_places is not None:
                 places[..., rows] = block_places
         ctx.save_for_backward(query, support, places)
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Each match passes its gradient to its query and its support descriptor."""
         query, support, places = ctx.saved_tensors
         to_query, to_support = torch.empty_like(query), torch.zeros_like(support)

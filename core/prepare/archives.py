@@ -38,7 +38,7 @@ def extract(archive: Path, into: Path, limit: int = LIMIT) -> Path:
             with target.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
     except (*_DAMAGE, OSError) as error:
-        if getattr(error, "errno", None):
+        if isinstance(error, OSError) and error.errno:
             raise UserError(
                 f"{archive} cannot be unpacked into {into.parent} ({error.strerror}); make room."
             ) from error
@@ -57,8 +57,9 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
         return
     with tarfile.open(archive, "r:*") as opened:
         for member in opened:
-            if member.isreg():
-                yield member.name, member.size, opened.extractfile(member)
+            content = opened.extractfile(member) if member.isreg() else None
+            if content is not None:
+                yield member.name, member.size, content
         while opened.fileobj.read(1 << 20):  # the checksum is behind the last byte
             pass
 

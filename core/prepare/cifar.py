@@ -181,7 +181,7 @@ def _read_part(file: Path, n_classes: int) -> tuple[np.ndarray, np.ndarray, list
 
 
 def _is_label(label: object, n_classes: int) -> bool:
-    return isinstance(label, int | np.integer) and 0 <= label < n_classes
+    return isinstance(label, int | np.integer) and 0 <= int(label) < n_classes
 
 
 def _load_dict(file: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Options:
 class Collected:
     """The contents of the splits, and the notes on their origin that every manifest gets."""
 
-    contents: dict[str, Content]
+    contents: Mapping[str, Content]
     notes: dict[str, Any] = field(default_factory=dict)
 
 

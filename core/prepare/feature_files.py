@@ -50,7 +50,7 @@ class RowFile:
         with self.path.open("rb", buffering=0) as file:
             for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(ids)], strict=True):
                 file.seek(int(ids[start]) * size)
-                file.readinto(rows[start:stop])
+                file.readinto(rows[start:stop].data)
         return rows
 
 
@@ -237,7 +237,7 @@ def _write(blocks: Iterable[np.ndarray], scratch: Path, file: Path, kept: np.dty
                 bad = row + int(np.flatnonzero(~np.isfinite(block).all(1))[0])
                 raise UserError(f"{file} row {bad} is not finite; compute the features again.")
             with writing(scratch.parent):
-                left = memoryview(block).cast("B")
+                left = block.data.cast("B")
                 while left:  # unbuffered, so that a full disk is noticed here
                     left = left[out.write(left) :]
             row += len(block)

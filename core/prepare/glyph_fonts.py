@@ -104,8 +104,8 @@ def letter_shape(char: str, name: str) -> LetterShape:
     resized = mask.resize((width, height), Image.Resampling.BOX)
     fitted.paste(resized, ((SHAPE_SIZE - width) // 2, (SHAPE_SIZE - height) // 2))
     stretched = mask.resize((SHAPE_SIZE, SHAPE_SIZE), Image.Resampling.BOX)
-    flat = [np.asarray(image, dtype=np.float32).ravel() / 255 for image in (fitted, stretched)]
-    return LetterShape(*flat, aspect=mask.width / mask.height)
+    first, second = (np.asarray(image, dtype=np.float32).ravel() / 255 for image in (fitted, stretched))
+    return LetterShape(first, second, aspect=mask.width / mask.height)
 
 
 def differing_ink(first: np.ndarray, second: np.ndarray) -> np.ndarray:

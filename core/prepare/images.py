@@ -97,8 +97,9 @@ def _square(image: Image.Image, decoding: Decoding) -> np.ndarray:
     if decoding.side and image.size != (decoding.side, decoding.side):
         width, height = image.size
         raise BadImage(f"is {width}x{height} pixels instead of {decoding.side}x{decoding.side}")
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photo with a second view behind it
-        raise BadImage(f"is animated ({image.n_frames} frames); save one frame")
+    frames = getattr(image, "n_frames", 1)
+    if image.format != "MPO" and frames > 1:  # an MPO is a photo with a second view behind it
+        raise BadImage(f"is animated ({frames} frames); save one frame")
     if image.mode.startswith(("I", "F")):
         raise BadImage(f"has more than 8 bits a channel (mode {image.mode}); save it with 8")
     if image.mode == "CMYK" and not decoding.as_published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def _content(
     labels = labels[rows]
     place = np.arange(len(rows)) - np.searchsorted(labels, labels)  # within the class
     names = [f"{classes[label]}_{n:05d}" for label, n in zip(labels.tolist(), place.tolist(), strict=True)]
-    notes = {"words": {name: lowshot.words[name] for name in classes}}
+    notes: dict[str, Any] = {"words": {name: lowshot.words[name] for name in classes}}
     if split.startswith("train"):
         notes["groups"] = lowshot.base
     return FeatureRows(table, rows, labels, classes, names, f"features of {table.origin.name}", notes)

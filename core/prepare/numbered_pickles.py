@@ -54,7 +54,7 @@ def read_numbered(files: dict[str, Path], lists: dict[str, list[str]]) -> dict[s
 def images_and_labels(path: Path, content: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """`data` [N, H, W, 3] and `labels` [N] of a pickle."""
     content = load_pickle(path) if content is None else content
-    images, labels = (content.get(key) for key in ("data", "labels")) if isinstance(content, dict) else (0, 0)
+    images, labels = (content.get(key) for key in ("data", "labels")) if isinstance(content, dict) else (None, None)
     sound = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3
     labels = np.array(labels) if isinstance(labels, list | np.ndarray) else np.zeros(0)
     if not sound or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or labels.min() < 0:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -82,7 +82,7 @@ class Decoders:
         if self._pool is None:
             # A server process forks the workers: forking this one would copy the state of its threads.
             self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("forkserver"))
-        running = deque()
+        running: deque[Future] = deque()
         try:
             for files in jobs:
                 running.append(self._pool.submit(decode_all, files, decoding))

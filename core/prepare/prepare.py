@@ -89,6 +89,7 @@ def _pack(root: Path, source: Source, folders: dict[str, Path], options: Options
     with hidden:
         archives = [path for path in options.sources if is_archive(path)]
         unpacked = {archive: hidden.path / str(n) / archive.name for n, archive in enumerate(archives)}
+        assert source.collect is not None, "only a source that is collected needs files"
         try:
             paths = tuple(extract(path, unpacked[path]) if path in unpacked else path for path in options.sources)
             collected = source.collect(replace(options, sources=paths, scratch=hidden.path))

@@ -44,7 +44,8 @@ def split_by_hash(classes: list[str], seed: int) -> dict[str, str]:
     def place(name: str) -> bytes:
         return hashlib.sha256(f"{seed}\0{unicodedata.normalize('NFC', name)}".encode()).digest()
 
-    order, split_of = sorted(classes, key=place), {}
+    order = sorted(classes, key=place)
+    split_of: dict[str, str] = {}
     for split, share in SHARES.items():
         count = max(LEAST_CLASSES, round(share * len(classes)))
         split_of |= dict.fromkeys(order[:count], split)
@@ -88,13 +89,13 @@ def read_rows(file: Path) -> list[Row]:
     if not lines:
         raise UserError(f"{file} is empty; it should begin with the line filename,label.")
     header = [cell.strip().lower() for cell in lines[0][1]]
-    places = [
+    at_file, at_label = (
         next((header.index(name) for name in names if name in header), -1) for names in (FILE_COLUMNS, LABEL_COLUMNS)
-    ]
-    if -1 in places:
+    )
+    if -1 in (at_file, at_label):
         raise UserError(f"{file} begins with {','.join(lines[0][1])!r} instead of a line such as filename,label.")
     at_split = header.index("split") if "split" in header else -1
-    return [_row(file, number, cells, len(header), *places, at_split) for number, cells in lines[1:]]
+    return [_row(file, number, cells, len(header), at_file, at_label, at_split) for number, cells in lines[1:]]
 
 
 def _row(file: Path, number: int, cells: list[str], width: int, at_file: int, at_label: int, at_split: int) -> Row:

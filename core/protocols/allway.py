@@ -17,6 +17,7 @@ from ..data.allway import AllWaySampler
 from ..data.episodes import Episodes
 from ..episode import Features, Task
 from ..errors import UserError
+from ..files import FileContent
 from ..methods.base import Method
 from ..report.result import answered_by, deviation_note, folder_name
 from ..report.stats import interval
@@ -74,7 +75,10 @@ class AllWay(Protocol):
             }
             shape = f"test_{question.shape.shot}s_q{cfg.ALLWAY_QUERIES}_seed{cfg.SEED}_{cfg.TRIALS}"
             lines = [f"{trial},{accuracy:.4f},{macro:.4f}\n" for trial, (accuracy, macro) in enumerate(rows.tolist())]
-            files = {"trials.csv": "trial,accuracy,macro\n" + "".join(lines), "allway.json": result}
+            files: dict[str, FileContent] = {
+                "trials.csv": "trial,accuracy,macro\n" + "".join(lines),
+                "allway.json": result,
+            }
             yield Answer(_line(result), folder_name("allway", result, shape), files)
 
     @torch.no_grad()

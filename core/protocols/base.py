@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..build.data import Data
@@ -13,7 +13,7 @@ from ..files import FileContent
 from ..methods.base import Method
 from ..registry import Registry, import_all
 
-PROTOCOLS = Registry("--protocol")
+PROTOCOLS: Registry[Protocol] = Registry("--protocol")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Answer:
 
     line: str  # for the terminal
     folder: str = ""  # of the files, below eval/<checkpoint>/; "" = their names are whole paths
-    files: Mapping[str, FileContent] = ()  # name -> text, JSON, a function that writes the bytes, or None: no file
+    files: Mapping[str, FileContent] = field(
+        default_factory=dict
+    )  # name -> text, JSON, a function that writes the bytes, or None: no file
 
 
 @dataclass(frozen=True)

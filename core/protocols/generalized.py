@@ -17,6 +17,7 @@ from ..data.store import Split
 from ..engine.evaluator import Evaluator, Sampler
 from ..engine.features import FeatureSource
 from ..errors import UserError
+from ..files import FileContent
 from ..methods.base import Method
 from ..report.result import answered_by, deviation_note, episodes_name, folder_name
 from ..report.stats import interval
@@ -79,7 +80,7 @@ class Generalized(Protocol):
             "figures": counts.figures(self.cfg.EVAL.CI),
             **self.origin(result["features_of"]),
         }
-        files = {"episodes.csv": counts.csv(), "generalized.json": result}
+        files: dict[str, FileContent] = {"episodes.csv": counts.csv(), "generalized.json": result}
         return Answer(_line(result), folder_name("generalized", result, episodes_name(result)), files)
 
 

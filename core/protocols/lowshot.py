@@ -18,13 +18,15 @@ from .. import progress
 from ..backbones.blocks import fold
 from ..build.data import Data
 from ..build.evaluation import Network
+from ..data.class_lists import QUERIES
 from ..data.datasets import dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.loaders import Pixels, TaskBuilder
-from ..data.lowshot import GROUPS, QUERIES, open_group
+from ..data.lowshot import GROUPS, open_group
 from ..engine.features import ImageEncoder
 from ..episode import Features, join
 from ..errors import UserError
+from ..files import FileContent
 from ..methods.base import Method
 from ..report.result import answered_by, deviation_note, folder_name
 from ..report.stats import interval
@@ -89,8 +91,8 @@ class LowShot(Protocol):
         """All images of the group's novel classes and of its base classes."""
         pixels = [Pixels(split, self.data.device) for split in splits]
         features = [encode_all(replace(self._encoder, pixels=p), torch.arange(len(p))) for p in pixels]
-        labels = [torch.from_numpy(split.labels).to(self.data.device) for split in splits]
-        return Queries(join(features), *labels, torch.from_numpy(base_ids).to(self.data.device))
+        novel, base = (torch.from_numpy(split.labels).to(self.data.device) for split in splits)
+        return Queries(join(features), novel, base, torch.from_numpy(base_ids).to(self.data.device))
 
     def _run_trials(self, shot: int) -> Trials:
         """Trials with `shot` images of each novel class."""
@@ -122,7 +124,7 @@ class LowShot(Protocol):
             **self.origin(),
         }
         name = f"{self._group}_{shot}shots_seed{cfg.SEED}_{cfg.TRIALS}"
-        files = {"trials.csv": trials.csv(), "lowshot.json": result}
+        files: dict[str, FileContent] = {"trials.csv": trials.csv(), "lowshot.json": result}
         return Answer(_line(result), folder_name("lowshot", result, name), files)
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,13 +77,7 @@ class TestedNetwork:
             if question.method not in self._heads:
                 head = build_head(self.data, question.method).eval()
                 episode = sampler.draw(torch.arange(1))
-                refuse_unfit(
-                    head,
-                    self.source,
-                    lambda head=head, episode=episode, sampler=sampler: self.evaluator.task(
-                        self.source, episode, sampler, head
-                    ),
-                )
+                refuse_unfit(head, self.source, partial(self.evaluator.task, self.source, episode, sampler, head))
                 self._heads[question.method] = head
 
     def describe(self, question: Question) -> dict[str, Any]:

@@ -135,9 +135,10 @@ def _over_disjoint(one: Group, other: Group) -> Spread | None:
 
 def _common_partitions(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
     """The partitions that all arrays have; n partitions are the first n of any larger number."""
-    if any(array is None for array in arrays):
+    present = [array for array in arrays if array is not None]
+    if len(present) < len(arrays):
         return None
-    return [array[: min(map(len, arrays))] for array in arrays]
+    return [array[: min(map(len, present))] for array in present]
 
 
 def _setting(e: Evaluation) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
@@ -64,7 +65,7 @@ def draw_flow(
     return len(drawn)
 
 
-def _draw_regions(panel, image: np.ndarray, regions: np.ndarray, weight: np.ndarray, title: str) -> None:
+def _draw_regions(panel: Axes, image: np.ndarray, regions: np.ndarray, weight: np.ndarray, title: str) -> None:
     panel.imshow(image)
     panel.set_title(title)
     panel.set_axis_off()

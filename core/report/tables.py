@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SPECIAL = {"\\": r"\textbackslash{}", "†": r"$^\dagger$", "±": r"$\pm$", "−": "$-$", "<": "$<$"}
@@ -86,7 +86,7 @@ def escaped(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def _line(cells) -> str:
+def _line(cells: Iterable[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
 
 

@@ -8,6 +8,8 @@ By the envelope theorem dV/dC is the optimal flow X, dV/da the dual u and dV/db 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -44,7 +46,7 @@ def emd(
 def emd_logits(
     similarity: Tensor,
     weights: tuple[Tensor, Tensor],
-    temperature: float = 12.5,
+    temperature: float | Tensor = 12.5,
     solve: Solver = simplex,
     weight_grad: bool = True,
 ) -> Tensor:
@@ -66,7 +68,7 @@ def emd_logits(
 
 class _EMD(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, cost: Tensor, a: Tensor, b: Tensor, solve: Solver, weight_grad: bool) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, cost: Tensor, a: Tensor, b: Tensor, solve: Solver, weight_grad: bool) -> tuple[Tensor, ...]:
         leading, (n, m) = cost.shape[:-2], cost.shape[-2:]
         problem = [cost.reshape(-1, n, m), a.reshape(-1, n), b.reshape(-1, m)]
         exact = [part.double().contiguous() for part in problem]
@@ -86,7 +88,7 @@ class _EMD(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, slope: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, slope: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
         flow, u, v = ctx.saved_tensors
         by_cost = slope[..., None, None] * flow
         if not ctx.weight_grad:

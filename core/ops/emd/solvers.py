@@ -87,7 +87,8 @@ def simplex(cost: Tensor, a: Tensor, b: Tensor) -> Solution:
     unsolved = sum(in_parts(solve, count, FEWEST))
     if unsolved:
         refuse_unsolved(unsolved, count, most)
-    return *(torch.from_numpy(array).to(cost.device) for array in optimum), 0.0
+    flow, u, v = (torch.from_numpy(array).to(cost.device) for array in optimum)
+    return flow, u, v, 0.0
 
 
 def most_pivots(n: int, m: int) -> int:

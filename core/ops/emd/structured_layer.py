@@ -26,7 +26,7 @@ class StructuredLayer:
     """
 
     sgd: HeadSGD
-    temperature: float
+    temperature: float | Tensor
     solve: Solver
     weight_grad: bool  # whether the gradient goes through the nodes' weights too
     centred: bool  # see `node_similarity`
@@ -80,7 +80,7 @@ class StructuredLayer:
         sgd, number, way = self.sgd, arrays[0].dtype.type, classes.shape[1]
         most = most_pivots(support.shape[2], nodes.shape[1] // way)
         rates = Rates(*map(number, (sgd.lr, sgd.momentum, 1 - sgd.dampening, sgd.weight_decay)))
-        head = Head(way, self.temperature, self.weight_grad, self.centred, LEAST_WEIGHT, LEAST_LENGTH**2, most)
+        head = Head(way, float(self.temperature), self.weight_grad, self.centred, LEAST_WEIGHT, LEAST_LENGTH**2, most)
 
         def fine_tune(part: slice) -> int:
             return descend(*(x[part] for x in arrays), order[part], ends, smoothing, rates, head)
