@@ -78,6 +78,19 @@ class Registry(Generic[Base]):
         former = {old: new for old, new in getattr(cls, "renamed", {}).items() if new in defaults}
         return Arguments(defaults, _choices(cls), former)
 
+    def completed(self, name: str, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments that an older version saved, in present terms: under their present names, later ones at defaults.
+
+        Those of a name that is not registered stay as they are.
+        """
+        if self._registered(name) is None:
+            return dict(saved)
+        arguments = self.arguments(name)
+        defaults = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in arguments.defaults.items()
+        }
+        return defaults | {arguments.renamed.get(key, key): value for key, value in saved.items()}
+
 
 @functools.cache
 def _keyword_only(cls: type) -> dict[str, inspect.Parameter]:

@@ -27,9 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("--out", type=Path, metavar="FILE", help="write the tables there instead of printing them")
     args = cli.parse_args(arguments)
 
+    from ..build.config import schemas
     from ..files import write_text
     from ..report.compare import compare
 
+    schemas()  # registers the classes, whose arguments a run of an older version may have saved under former names
     tables = compare(args.runs, args.all_pairs, args.each, args.format)
     if args.out:
         write_text(args.out, tables + "\n")

@@ -11,10 +11,13 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from ..registry import BACKBONES, METHODS, OBJECTIVES, Registry
 from .defaults import DEFAULTS, STAGE, find_key
 from .keys import Role
 from .provenance import flatten
 from .schema import inherit
+
+CLASSES = {"METHOD": METHODS, "BACKBONE": BACKBONES, "OBJECTIVE": OBJECTIVES}
 
 
 def with_role(cfg: Mapping[str, Any], *roles: Role) -> dict[str, Any]:
@@ -64,11 +67,16 @@ def recipe(saved: Mapping[str, Any]) -> dict[str, Any]:
 def saved_keys(saved: Mapping[str, Any], *roles: Role) -> dict[str, Any]:
     """The keys of these roles in the tree of a saved config.yaml, flat; a key that it lacks has its default.
 
+    So has an argument of a registered class, and former names of arguments count as the present ones.
+
     Raises:
         KeyError, TypeError, ValueError, AttributeError: where the tree is no configuration.
     """
     names = saved.get("STAGES", DEFAULTS["STAGES"])
-    return with_role(inherit(_merged(DEFAULTS | {"STAGE": {name: STAGE for name in names}}, saved)), *roles)
+    tree = inherit(_merged(DEFAULTS | {"STAGE": {name: STAGE for name in names}}, saved))
+    classes = {key: _completed(tree[key], registry) for key, registry in CLASSES.items()}
+    stages = {name: _completed_stage(node) for name, node in tree["STAGE"].items()}
+    return with_role(tree | classes | {"STAGE": stages}, *roles)
 
 
 def reference_applies(overridden: Iterable[str]) -> bool:
@@ -80,6 +88,16 @@ def reference_applies(overridden: Iterable[str]) -> bool:
     if any(key.startswith("REFERENCE.") for key in keys):
         return True
     return not any(roles_of(key) & {"trains", "measures", "inherited"} for key in keys)
+
+
+def _completed(node: Mapping[str, Any], registry: Registry, key: str = "NAME") -> dict[str, Any]:
+    """A class and its ARGS, in present terms."""
+    return {**node, "ARGS": registry.completed(node[key], node["ARGS"])}
+
+
+def _completed_stage(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The method and the objective of a stage, in present terms."""
+    return {**_completed(node, METHODS, "METHOD"), "OBJECTIVE": _completed(node["OBJECTIVE"], OBJECTIVES)}
 
 
 def _merged(base: Any, over: Any) -> Any:

@@ -91,10 +91,5 @@ def _difference(wanted: dict[str, Any], trained: dict[str, Any]) -> str | None:
 
 
 def _completed(entry: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """A checkpoint's entry in present terms: renamed arguments under their names, later ones at their defaults."""
-    if entry["NAME"] not in registry:
-        return entry
-    arguments = registry.arguments(entry["NAME"])
-    defaults = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.defaults.items()}
-    saved = {arguments.renamed.get(name, name): value for name, value in entry["ARGS"].items()}
-    return entry | {"ARGS": defaults | saved}
+    """A checkpoint's entry in present terms."""
+    return entry | {"ARGS": registry.completed(entry["NAME"], entry["ARGS"])}

@@ -25,12 +25,14 @@ class SimpleShot(BaseTrained):
             all base images. Class means are taken after the transform.
     """
 
+    base_share: Tensor  # of the base images, [n_base]
+
     def __init__(self, backbone: Backbone, info: DataInfo, *, norm: Literal["UN", "L2N", "CL2N"] = "CL2N") -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base))
         self.norm = norm
         self.needs = ("vector", "base") if norm == "CL2N" else ("vector",)
         counts = torch.tensor(info.base_counts or [1] * info.n_base)
-        self.register_buffer("base_share", counts / counts.sum(), persistent=False)  # of the base images, [n_base]
+        self.register_buffer("base_share", counts / counts.sum(), persistent=False)
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]: minus the squared distance to the class means."""

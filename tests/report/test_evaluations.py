@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from core.build.config import schemas
 from core.report.evaluations import of_run
 
 CONFIG = "SEED: 0\nMETHOD: {NAME: A}\nEVAL: {EPISODES: 50}\n"
@@ -90,6 +91,16 @@ def recipe(run, name, config):
 )
 def test_runs_that_differ_in_what_trains_nothing_are_of_one_recipe(config, same, run):
     assert (recipe(run, "A_other", config) == recipe(run, "A", CONFIG)) == same
+
+
+def test_runs_saved_under_former_names_are_seeds_of_one_recipe(run):
+    schemas()  # registers MetaBaseline, whose `scale` was once called `tau`
+    before = run("M_before", config="SEED: 0\nMETHOD: {NAME: MetaBaseline, ARGS: {tau: 8.0}}\n")
+    after = run("M_after", config="SEED: 1\nMETHOD: {NAME: MetaBaseline, ARGS: {scale: 8.0}}\n", training_seed=1)
+    recipes = [of_run(folder)[0].recipe for folder in (before, after)]
+    assert recipes[0] is not None
+    assert recipes[0] == recipes[1]
+    assert recipe(run, "M_other", "METHOD: {NAME: MetaBaseline, ARGS: {scale: 9.0}}\n") != recipes[0]
 
 
 def test_arguments_changed_at_test_are_part_of_a_recipe(run):
