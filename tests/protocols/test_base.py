@@ -1,0 +1,55 @@
+"""The registry of protocols and the options that each takes."""
+
+import pytest
+
+from core.errors import UserError
+from core.protocols.base import PROTOCOLS, Answer, Option, Protocol, all_options, protocol_named, refuse_options
+from core.registry import import_plugins
+
+OWN = """
+from core.protocols.base import PROTOCOLS, Answer, Protocol, SHOTS
+
+
+@PROTOCOLS.register("mine")
+class Mine(Protocol):
+    options = {"shots": SHOTS}
+
+    def answers(self):
+        yield Answer("a line")
+"""
+
+
+def test_a_protocol_is_found_by_its_name_in_any_case():
+    assert protocol_named("Episodes") is protocol_named("episodes")
+    with pytest.raises(UserError, match=r"--protocol is 'episode', .* \(did you mean episodes\?\)"):
+        protocol_named("episode")
+
+
+def test_every_option_lists_the_protocols_that_take_it():
+    options = all_options()
+    for name, (option, protocols) in options.items():
+        assert isinstance(option, Option)
+        assert all(name in protocol_named(protocol).options for protocol in protocols)
+    assert {protocol for _, protocols in options.values() for protocol in protocols} <= set(PROTOCOLS)
+
+
+def test_an_option_that_a_protocol_does_not_take_is_refused():
+    class Two(Protocol):
+        name = "two"
+        options = {"shots": Option("", "K"), "all_ways": Option("", "N")}
+
+    refuse_options(Two, {"shots": 1})
+    with pytest.raises(UserError, match=r"--my-group is x, but the protocol two .* takes --shots and --all-ways\."):
+        refuse_options(Two, {"my_group": "x"})
+
+
+def test_a_protocol_of_a_users_module(tmp_path, monkeypatch):
+    (tmp_path / "own_protocol.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(PROTOCOLS, "_classes", dict(PROTOCOLS._classes))
+    import_plugins(["own_protocol"])
+    assert protocol_named("mine").name == "mine"
+
+
+def test_an_answer_may_have_no_files():
+    assert dict(Answer("a line").files) == {}

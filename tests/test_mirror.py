@@ -1,0 +1,34 @@
+"""Every module core/x/y.py has tests/x/test_y.py."""
+
+from pathlib import Path
+
+from core.paths import PACKAGE
+
+TESTS = Path(__file__).parent
+
+# Modules whose tests stand elsewhere, and where.
+ELSEWHERE = {
+    "build/config.py": "tests/config and tests/configs load every kind of configuration through it",
+    "cli/analyse.py": "tests/analysis run it as a shell does",
+    "cli/common.py": "tests/commands/test_bad_input.py",
+    "cli/compare.py": "tests/report/test_compare.py runs it as a shell does",
+    "cli/evaluate.py": "tests/commands run it as a shell does",
+    "cli/main.py": "tests/package run the installed command",
+    "cli/train.py": "tests/commands run it as a shell does",
+    "cli/suite.py": "tests/suites run it as a shell does",
+    "commands.py": "tests/commands",
+    "engine/heads.py": "tests/protocols/test_questions.py and test_episodes.py give it heads that do not fit",
+    "engine/weight_names.py": "the patterns of tests/engine/test_weights.py",
+    "episode.py": "types; every test of a method builds tasks",
+    "errors.py": "one class without a body",
+    "ops/local_descriptors_compiled.py": "tests/ops/test_local_descriptors.py compares it with PyTorch",
+    "report/run.py": "tests/commands/test_resume.py",
+    "suites/local.py": "tests/suites run cells through it",
+    "suites/progress.py": "tests/suites run cells through it",
+}
+
+
+def test_every_module_has_a_test_of_its_name():
+    modules = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    untested = {str(path) for path in modules if not (TESTS / path.parent / f"test_{path.name}").is_file()}
+    assert untested == set(ELSEWHERE)
