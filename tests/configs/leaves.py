@@ -45,7 +45,7 @@ def info(cfg: Config, *, way: int = 0) -> DataInfo:
     features = LENGTH if cfg.BACKBONE.NAME == "Features" else 0
     side = 0 if features else SIDE
     words = torch.eye(8)[:, :6] + 1
-    return DataInfo(8, side, way or task.WAY, task.SHOT, task.QUERY, features, lambda: words)
+    return DataInfo(8, side, way or task.WAY, task.SHOT, task.QUERY, features, words=lambda: words)
 
 
 def distinct(configs: Mapping[str, Config], *, floats: bool) -> dict[str, Config]:
