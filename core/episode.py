@@ -107,8 +107,8 @@ class DataInfo:
     shot: int = 0
     query: int = 0  # per class
     features: int = 0  # length of the features where the data set holds them instead of images
-    base_counts: Sequence[int] = ()  # images of each base class; empty where they are not known
     words: Callable[[], Tensor] | None = field(default=None, repr=False)  # reads `semantics`
+    base_counts: Sequence[int] = ()  # images of each base class; empty where they are not known
 
     @property
     def semantics(self) -> Tensor | None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from core.backbones.conv4 import Conv4
-from core.engine.selection import changed_at_test, refuse_different_network
+from core.engine.selection import changed_arguments, refuse_different_network
 from core.episode import Batch, DataInfo
 from core.errors import UserError
 from core.methods.deepemd import DeepEMD
@@ -214,7 +214,7 @@ ONE_SHOT = [leaf for leaf in leaves() if Path(leaf).name.startswith("DeepEMD_") 
 def test_a_checkpoint_of_one_shot_is_tested_with_the_yaml_of_five(leaf):
     one, five = (described(loaded(leaf.replace("N5K1", f"N5K{shot}")).cfg) for shot in (1, 5))
     refuse_different_network(five, one, Path("ebest_5way_1shot.pth"))
-    assert changed_at_test(five, one) == {"sfc_lr": 100.0, "sfc_weight_grad": False}
+    assert changed_arguments(five, one) == {"sfc_lr": 100.0, "sfc_weight_grad": False}
 
 
 def described(cfg):
