@@ -9,7 +9,6 @@ from tests.configs.leaves import leaves, loaded
 UNUSED = {
     "AM3.learn_scale": {True},
     "AM3.metric": {"squared"},
-    "AM3.use_bn": {True},
     "Baseline++.learn_norm": {False},
     "DeepEMD.norm": {"none"},
     "DeepEMD.sfc_learns": {"map"},
@@ -17,13 +16,12 @@ UNUSED = {
     "DeepEMD.solver_val": {"interior_point", "qpth", "simplex", "sinkhorn"},
     "DynamicFSL.generator": {"averaging"},
     "MML.graph": {"image", "knn"},
+    "NegMargin.head_drop_last": {True},
     "NegMargin.learn_scale": {True},
     "ProtoNet.learn_scale": {True},
     "SimpleShot.norm": {"UN"},
     "TADAM.learn_scale": {True},
     "TADAM.metric": {"cosine", "squared"},
-    "craml.learn": {"joint"},
-    "traml.learn": {"joint"},
     "traml.order": {"sorted"},
 }
 
