@@ -69,3 +69,29 @@ def test_negmargin_of_mmfewshot_is_selected_at_one_shot():
     selection = {(cfg.STAGE.base.VAL.SHOT, cfg.STAGE.base.VAL.EPISODES) for cfg in configs}
     assert len(configs) == 12
     assert selection == {(1, 100)}
+
+
+@pytest.mark.parametrize(
+    ("authors", "crop"),
+    [
+        ("mmfewshot", 0.875),
+        ("NegMargin", 0.875),
+        ("FEAT", 0.913),
+        ("FRN", 0.913),
+        ("DeepBDC", 0.913),
+        ("DeepEMD", 0.913),
+    ],
+)
+def test_numbers_go_with_the_view_of_their_authors(authors, crop):
+    """Resize(96) or Resize(92), then CenterCrop(84)."""
+    configs = [loaded(leaf).cfg for leaf in leaves() if loaded(leaf).cfg.REFERENCE.ACCURACY]
+    theirs = [cfg for cfg in configs if authors in (cfg.METHOD.NAME, cfg.REFERENCE.SOURCE.split(",")[0])]
+    if authors == "DeepBDC":
+        theirs = [cfg for cfg in configs if cfg.METHOD.NAME.endswith("DeepBDC")]
+    assert theirs
+    assert {cfg.DATASET.EVAL_CROP for cfg in theirs} == {crop}
+
+
+def test_small_images_are_seen_whole():
+    small = [loaded(leaf).cfg for leaf in leaves() if leaf.startswith(("CIFAR-FS", "FC100", "Glyphs"))]
+    assert {cfg.DATASET.EVAL_CROP for cfg in small if cfg.DATASET.SIZE < 84} == {1.0}
