@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PARALLEL := -n auto --dist worksteal
 DEMO := configs/Glyphs/ProtoNet_N5K1_C4.yaml
 
-.PHONY: help demo test test-all lint format
+.PHONY: help demo test test-all audit docs lint format
 
 help:                      ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,12 @@ test: lint                 ## linters and the fast tests, a process for each cor
 
 test-all: lint             ## every test
 	$(BIN)/python -m pytest $(PARALLEL)
+
+audit: $(VENV)/.dev        ## every YAML loads, builds, runs a step; every published number is in data/published.csv
+	$(BIN)/python -m pytest $(PARALLEL) tests/configs
+
+docs: $(VENV)/.run         ## write docs/methods.md anew, from the methods, the YAMLs and docs/results.md
+	$(BIN)/python docs/make_methods.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -31,16 +31,27 @@ def test_warmup_starts_at_a_sixteenth_and_ends_at_one():
     [
         ("miniImagenet/NegMargin_N5K1_R12", 3e-3 / 16, (100, 3e-3), (400, 1e-6)),
         ("CUB/NegMargin_N5K5_R18", 3e-3 / 16, (50, 3e-3), (200, 1e-6)),
-        ("CUB/NegMargin_N5K1_C4", 0.05 / 16, (5, 0.05), (200, 5e-4)),
-        ("tieredImagenet/NegMargin_N5K1_C4", 0.05 / 16, (5, 0.05), (100, 5e-4)),
+        ("CUB/NegMargin_N5K1_C4", 0.05 / 4, (30, 0.05), (200, 5e-4)),
+        ("miniImagenet/NegMargin_N5K1_C4", 0.05 / 4, (30, 0.05), (200, 5e-4)),
+        ("tieredImagenet/NegMargin_N5K1_C4", 0.05 / 4, (50, 5e-3), (100, 5e-4)),
     ],
 )
 def test_the_named_recipes_of_negmargin(leaf, start, risen, end):
     stage = load_config(f"configs/{leaf}.yaml").cfg.STAGE.base
-    recipe = Recipe(**{key.lower(): value for key, value in stage.OPTIM.items()})
+    recipe = Recipe.from_node(stage.OPTIM, steps=100)
     assert end[0] == stage.EPOCHS
     for epoch, rate in ((0, start), risen, end):
         assert recipe.lr * recipe.factor(epoch, stage.EPOCHS) == pytest.approx(rate, rel=1e-9)
+
+
+@pytest.mark.parametrize(("leaf", "warmup"), [("CUB", 3000), ("miniImagenet", 3000), ("tieredImagenet", 5000)])
+def test_the_warmup_of_mmfewshot_lasts_so_many_steps(leaf, warmup):
+    """It rises linearly from a quarter of the rate: half of the steps bring it to 5/8."""
+    stage = load_config(f"configs/{leaf}/Baseline_N5K1_C4.yaml").cfg.STAGE.base
+    for steps in (600, 7000):
+        recipe = Recipe.from_node(stage.OPTIM, steps)
+        factors = [recipe.factor(step / steps, stage.EPOCHS) for step in (0, warmup // 2, warmup - 1, warmup)]
+        assert factors == pytest.approx([0.25, 0.625, 1 - 0.75 / warmup, 1])
 
 
 @given(st.floats(50, 200))
@@ -101,6 +112,13 @@ def test_adam():
     assert type(optimizer) is torch.optim.Adam
     assert [(g["lr"], g["initial_lr"]) for g in optimizer.param_groups] == [(0.1, 0.1), (0.02, 0.02)]
     assert {(g["weight_decay"], g["betas"]) for g in optimizer.param_groups} == {(5e-4, (0.9, 0.999))}
+
+
+@pytest.mark.parametrize("leaf", ["DN4_N5K1_F64", "CovaMNet_N5K5_F64", "DN4_N5K1_C4"])
+def test_adam_of_m2l_has_the_betas_of_its_authors(leaf):
+    stage = load_config(f"configs/miniImagenet/{leaf}.yaml").cfg.STAGE.meta
+    optimizer = Recipe.from_node(stage.OPTIM, stage.STEPS).optimizer(groups())
+    assert {g["betas"] for g in optimizer.param_groups} == {(0.5, 0.9)}
 
 
 @pytest.mark.parametrize("nesterov", [True, False])

@@ -1,0 +1,137 @@
+"""Write docs/methods.md: what FiveWay knows of each method, from its class, its YAMLs and docs/results.md."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from core.build.config import load_config, schemas  # noqa: E402
+from core.config import Config  # noqa: E402
+from core.methods.base import Method  # noqa: E402
+from core.registry import METHODS  # noqa: E402
+
+FILE = ROOT / "docs/methods.md"
+STREAMS = {"episodes": "episodes", "batches": "base images", "both": "episodes and base images"}
+BAND = 2.0  # points; training seeds alone move a result by one to two
+NUMBER = r"(\d+\.\d+) ± (\d+\.\d+)"
+HEAD = """# Methods
+
+Written by `make docs` from the methods' docstrings, the YAMLs and [results.md](results.md); edit those.
+
+*Trained on* says what each stage of the method's YAML for Glyphs learns from, in order. A *transductive* method lets
+the other queries of a task change its answer to one.
+
+| method | paper | trained on | transductive | external data | YAMLs |
+|---|---|---|---|---|---|
+"""
+DEVIATIONS = """
+## Where they differ from the papers and the authors' code
+
+What is not listed is meant to be theirs. Recipes are in the YAMLs.
+
+"""
+NUMBERS = f"""
+## Published numbers
+
+5-way accuracy in percent. The source of each number is in the YAML and in [data/published.csv](../data/published.csv).
+*Ours* is the result of the YAML as it is, where results.md has one. The *band* is {BAND:g} points, or the two 95 %
+intervals added where these are wider; the *verdict* says where our result lies.
+
+| YAML | published | status | ours | band | verdict |
+|---|---|---|---|---|---|
+"""
+
+
+def document(load: Callable[[str], Config]) -> str:
+    """The text of docs/methods.md; `load` gives the configuration of a YAML such as Glyphs/ProtoNet_N5K1_C4.yaml."""
+    schemas()  # imports every method
+    configs = {leaf: load(leaf) for leaf in leaves()}
+    rows = [overview(METHODS[name], configs) for name in METHODS]
+    deviations = [f"* **{name}**. {text}\n" for name in METHODS if (text := differences(METHODS[name]))]
+    runs = results()
+    numbers = [number_row(leaf, cfg, runs) for leaf, cfg in configs.items() if cfg.REFERENCE.ACCURACY or leaf in runs]
+    table = [
+        "| method | paper | trained on | transductive | external data | YAMLs |",
+        "|---|---|---|---|---|---|",
+        *rows,
+    ]
+    return HEAD + lines(table) + DEVIATIONS + "".join(deviations) + NUMBERS + lines(numbers)
+
+
+def leaves() -> list[str]:
+    """The YAMLs of results, e.g. Glyphs/ProtoNet_N5K1_C4.yaml."""
+    files = (ROOT / "configs").glob("*/*.yaml")
+    return sorted(f"{file.parent.name}/{file.name}" for file in files if file.parent.name not in ("_base_", "suites"))
+
+
+def overview(method: type[Method], configs: dict[str, Config]) -> str:
+    """The row of a method in the first table."""
+    name = method.name
+    stages = configs[f"Glyphs/{name}_N5K1_C4.yaml"].STAGE.values()
+    trained_on = ", then ".join(STREAMS[stage.STREAM] for stage in stages)
+    count = sum(name == cfg.METHOD.NAME for cfg in configs.values())
+    words = "word vectors" if "semantics" in method.needs else "none"
+    transductive = "yes" if method.transductive else "no"
+    return row(name, paper(method), trained_on, transductive, words, f"{count}: `configs/*/{name}_*.yaml`")
+
+
+def paper(method: type[Method]) -> str:
+    """The first sentence of the module's docstring, which names the paper."""
+    text = flat(inspect.getdoc(sys.modules[method.__module__]) or "")
+    return text.split(": ", 1)[-1]
+
+
+def differences(method: type[Method]) -> str:
+    """The sentences of the docstrings of a class and its parents that begin with `Differs from`."""
+    texts = [inspect.cleandoc(cls.__doc__ or "") for cls in method.__mro__ if issubclass(cls, Method)]
+    return " ".join(
+        flat(part) for text in texts for part in re.findall(r"^Differs from .*?(?=\n\n|\Z)", text, re.M | re.S)
+    )
+
+
+def results() -> dict[str, tuple[float, float]]:
+    """{YAML: (accuracy, half width)} of the runs that a row of results.md names by their YAML."""
+    rows = re.findall(rf"^\| `configs/(\S+\.yaml)` \| {NUMBER}", (ROOT / "docs/results.md").read_text(), re.M)
+    return {leaf: (float(accuracy), float(interval)) for leaf, accuracy, interval in rows}
+
+
+def number_row(leaf: str, cfg: Config, runs: dict[str, tuple[float, float]]) -> str:
+    """The row of a YAML in the table of numbers."""
+    reference, ours = cfg.REFERENCE, runs.get(leaf)
+    published = plus_minus(reference.ACCURACY, reference.CI) if reference.ACCURACY else ""
+    band = verdict = ""
+    if published and ours:
+        width = max(BAND, reference.CI + ours[1])
+        gap = ours[0] - reference.ACCURACY
+        band, verdict = f"{width:g}", "within" if abs(gap) <= width else "above" if gap > 0 else "below"
+    return row(f"`{leaf}`", published, reference.STATUS, plus_minus(*ours) if ours else "", band, verdict)
+
+
+def plus_minus(accuracy: float, interval: float) -> str:
+    """A number as the documents print it."""
+    return f"{accuracy:.2f} ± {interval:.2f}" if interval else f"{accuracy:.2f}"
+
+
+def row(*cells: str) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def flat(text: str) -> str:
+    """One line of text."""
+    return " ".join(text.split())
+
+
+def lines(texts: Iterable[str]) -> str:
+    """Texts as lines."""
+    return "".join(f"{text}\n" for text in texts)
+
+
+if __name__ == "__main__":
+    FILE.write_text(document(lambda leaf: load_config(ROOT / "configs" / leaf).cfg))

@@ -1,0 +1,97 @@
+"""Values of published recipes that are easy to get wrong, each from its source."""
+
+import pytest
+
+from core.config.provenance import flatten
+from tests.configs.leaves import leaves, loaded
+
+RECIPES = [
+    # Gidaris and Komodakis: an episode of stage 2 has 15 queries of its 5 novel classes and 15 of the base classes.
+    ("miniImagenet/DynamicFSL_N5K1_C128", {"TASK.TRAIN.QUERY": 3, "TASK.TRAIN.BASE_QUERY": 15}),
+    ("miniImagenet/DynamicFSL_N5K5_C128", {"TASK.TRAIN.QUERY": 3, "TASK.TRAIN.BASE_QUERY": 15}),
+    ("tieredImagenet/STLDeepBDC_N5K1_R12", {"METHOD.ARGS.inverse_penalty": 0.05}),
+    ("tieredImagenet/STLDeepBDC_N5K5_R12", {"METHOD.ARGS.inverse_penalty": 30.0}),
+    # mmfewshot: the head's scale is not the classifier's, and its 5-shot files for tieredImageNet train longer.
+    ("CUB/Baseline++_N5K1_R12", {"METHOD.ARGS.scale": 10.0, "METHOD.ARGS.head_scale": 5.0}),
+    ("miniImagenet/Baseline++_N5K5_R12", {"METHOD.ARGS.scale": 10.0, "METHOD.ARGS.head_scale": 5.0}),
+    ("tieredImagenet/Baseline++_N5K1_C4", {"METHOD.ARGS.scale": 10.0, "METHOD.ARGS.head_scale": 2.0}),
+    ("tieredImagenet/Baseline++_N5K5_C4", {"STAGE.base.EPOCHS": 200, "STAGE.base.OPTIM.MILESTONES": [60, 120]}),
+    ("tieredImagenet/Baseline++_N5K1_R12", {"STAGE.base.EPOCHS": 100, "STAGE.base.OPTIM.MILESTONES": [30, 60]}),
+    ("tieredImagenet/MetaBaseline_N5K5_C4", {"STAGE.base.ARGS.head_drop_last": True, "STAGE.meta.OPTIM.LR": 0.01}),
+    ("CUB/MAML_mmfewshot_N5K1_R12", {"TASK.TRAIN.SHOT": 5, "STAGE.meta.TASKS": 8, "STAGE.meta.STEPS": 250}),
+    ("CIFAR-FS/ProtoNet_N5K1_R12", {"STAGE.meta.OPTIM.GAMMAS": [0.06, 0.2, 0.2]}),
+    # Snell et al.: more ways in training than at test, no scale, no augmentation.
+    ("miniImagenet/ProtoNet_N5K1_C4", {"TASK.TRAIN.WAY": 30, "TASK.TRAIN.QUERY": 15, "METHOD.ARGS.scale": 1.0}),
+    ("miniImagenet/ProtoNet_N5K5_C4", {"TASK.TRAIN.WAY": 20, "TASK.TRAIN.QUERY": 15, "STAGE.meta.AUGMENT": []}),
+    ("miniImagenet/AM3_none_N5K1_R12T", {"METHOD.ARGS.use_bn": True, "TASK.TRAIN.QUERY": 5}),
+    # The words of TRAML's paper beside what does not shrink the margins.
+    ("miniImagenet/AM3_TRAML_N5K1_R12T", {"OBJECTIVE.ARGS.learn": "joint", "TASK.TRAIN.QUERY": 15}),
+    ("miniImagenet/ProtoNet_TRAML_N5K5_R12T", {"OBJECTIVE.ARGS.learn": "joint", "TASK.TRAIN.QUERY": 15}),
+    ("miniImagenet/AM3_TRAML_fixed_N5K1_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "TASK.TRAIN.QUERY": 5}),
+    ("miniImagenet/AM3_CRAML_fixed_N5K5_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "REFERENCE.ACCURACY": 0.0}),
+    ("tieredImagenet/AM3_none_N5K1_R12T", {"STAGE.meta.EPOCHS": 160, "STAGE.meta.STEPS": 500}),
+    # M2L's numbers are those of 84 pixels, with DropBlock squares of 5.
+    ("CIFAR-FS/MML_N5K1_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
+    ("FC100/MML_N5K5_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
+    ("FC100/MML_32px_N5K5_R12", {"DATASET.SIZE": 0, "BACKBONE.ARGS.drop_size": 2, "REFERENCE.ACCURACY": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("leaf", "expected"), RECIPES, ids=[leaf for leaf, _ in RECIPES])
+def test_the_values_of_published_recipes(leaf, expected):
+    values = flatten(loaded(f"{leaf}.yaml").cfg)
+    assert {key: values[key] for key in expected} == expected
+
+
+def zoo():
+    """The leaves with a number of mmfewshot."""
+    return [leaf for leaf in leaves() if loaded(leaf).cfg.REFERENCE.SOURCE.startswith("mmfewshot")]
+
+
+def test_every_cell_of_mmfewshots_tables_has_a_leaf():
+    """Eight methods, three data sets, two backbones, two shots."""
+    cells = {
+        (cfg.METHOD.NAME, cfg.DATASET.NAME, cfg.BACKBONE.NAME, cfg.TASK.TEST.SHOT)
+        for cfg in (loaded(leaf).cfg for leaf in zoo())
+    }
+    assert len(zoo()) == len(cells) == 8 * 3 * 2 * 2
+
+
+def test_heads_of_mmfewshots_baselines_see_full_batches():
+    baselines = [loaded(leaf).cfg for leaf in zoo() if "Baseline" in leaf and "Meta" not in leaf]
+    assert len(baselines) == 24
+    assert all(cfg.METHOD.ARGS.head_drop_last for cfg in baselines)
+    assert not any(loaded(leaf).cfg.METHOD.ARGS.head_drop_last for leaf in zoo() if "NegMargin" in leaf)
+
+
+def test_negmargin_of_mmfewshot_is_selected_at_one_shot():
+    configs = [loaded(leaf).cfg for leaf in zoo() if "NegMargin" in leaf]
+    selection = {(cfg.STAGE.base.VAL.SHOT, cfg.STAGE.base.VAL.EPISODES) for cfg in configs}
+    assert len(configs) == 12
+    assert selection == {(1, 100)}
+
+
+@pytest.mark.parametrize(
+    ("authors", "crop"),
+    [
+        ("mmfewshot", 0.875),
+        ("NegMargin", 0.875),
+        ("FEAT", 0.913),
+        ("FRN", 0.913),
+        ("DeepBDC", 0.913),
+        ("DeepEMD", 0.913),
+    ],
+)
+def test_numbers_go_with_the_view_of_their_authors(authors, crop):
+    """Resize(96) or Resize(92), then CenterCrop(84)."""
+    configs = [loaded(leaf).cfg for leaf in leaves() if loaded(leaf).cfg.REFERENCE.ACCURACY]
+    theirs = [cfg for cfg in configs if authors in (cfg.METHOD.NAME, cfg.REFERENCE.SOURCE.split(",")[0])]
+    if authors == "DeepBDC":
+        theirs = [cfg for cfg in configs if cfg.METHOD.NAME.endswith("DeepBDC")]
+    assert theirs
+    assert {cfg.DATASET.EVAL_CROP for cfg in theirs} == {crop}
+
+
+def test_small_images_are_seen_whole():
+    small = [loaded(leaf).cfg for leaf in leaves() if leaf.startswith(("CIFAR-FS", "FC100", "Glyphs"))]
+    assert {cfg.DATASET.EVAL_CROP for cfg in small if cfg.DATASET.SIZE < 84} == {1.0}
