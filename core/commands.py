@@ -18,7 +18,7 @@ from .engine.environment import environment
 from .engine.selection import select
 from .errors import UserError
 from .files import write_files, write_json
-from .log import start_log
+from .log import log_result, start_log
 from .protocols.base import Protocol, protocol_named, refuse_options
 from .report.run import RunFolder, run_name
 
@@ -42,6 +42,7 @@ def train(
     """
     loaded = load_config(cfg_file, overrides)
     check_files(loaded.cfg)
+    start_log()
     where, note = device.prepare(device_name, threads)
     data = Data(loaded.cfg, where)
     if folder and tag:
@@ -63,7 +64,7 @@ def train(
         best = trainer.fit()
         if evaluate_after:
             for line in _result_lines(protocol_named("episodes")(data, restore(data, best))):
-                log.info(line)
+                log_result(line)
     except BaseException as error:
         run.set_state("failed", why=f"{type(error).__name__}: {error}".removesuffix(": "))
         raise
@@ -106,7 +107,7 @@ def evaluate(
         networks = (restore(data, path) for path in selection.chosen)
     for network in networks:
         for line in _result_lines(kind(data, network, **options)):
-            log.info(line)
+            log_result(line)
 
 
 def _result_lines(protocol: Protocol) -> Iterator[str]:
