@@ -30,9 +30,7 @@ class Data:
         self.cfg, self.device = cfg, device
         self.image_size = image_size(cfg)
         if cfg.DATASET.EVAL_CROP > 1:
-            raise UserError(
-                f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, a share of each side; give 1 or less."
-            )
+            raise UserError(f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, a share of each side; give 1 or less.")
         if cfg.DATASET.EVAL_CROP < 1 and not self.image_size:
             raise UserError(
                 f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
