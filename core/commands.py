@@ -96,22 +96,27 @@ def evaluate(
     kind = protocol_named(protocol)
     refuse_options(kind, options)
     data = Data(loaded.cfg, where)
+    several = False
     if untrained:
         networks: Iterator[Network] = iter([Network(build_method(data))])
     else:
         selection = select([Path(path) for path in checkpoints], loaded.path, describe(data))
         if options.get("save_features") and len(selection.chosen) > 1:
-            raise UserError(f"--save-features takes one checkpoint, but -c names {len(selection.chosen)}; give one.")
-        for path, reason in selection.skipped:
-            log.info("skipped  %s: %s", path, reason)
+            raise UserError(
+                f"--save-features takes one checkpoint, but --checkpoint (-c) names {len(selection.chosen)}; give one."
+            )
+        for line in selection.lines():
+            log.info(line)
+        several = len(selection.chosen) > 1
         networks = (restore(data, path) for path in selection.chosen)
     for network in networks:
-        for line in _result_lines(kind(data, network, **options)):
+        run = f"  run {network.path.parent.name}" if network.path and several else ""
+        for line in _result_lines(kind(data, network, **options), run):
             log_result(line)
 
 
-def _result_lines(protocol: Protocol) -> Iterator[str]:
-    """Ask a protocol, write the files of each answer, and yield the lines to print.
+def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
+    """Ask a protocol, write the files of each answer, and yield the lines to print, with what names the `run`.
 
     Results of an untrained network belong to no run: they are printed, and only files that the user named are written.
     """
@@ -124,4 +129,4 @@ def _result_lines(protocol: Protocol) -> Iterator[str]:
             folder = Path() if checkpoint is None else checkpoint.parent / "eval" / checkpoint.stem / answer.folder
             write_files(folder, dict(answer.files))
         if checkpoint is not None:
-            yield f"{answer.line}\nresult files  {folder}" if answer.folder else answer.line
+            yield f"{answer.line}{run}\nresult files  {folder}" if answer.folder else f"{answer.line}{run}"
