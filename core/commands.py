@@ -18,7 +18,7 @@ from .engine.environment import environment
 from .engine.selection import select
 from .errors import UserError
 from .files import write_files, write_json
-from .log import start_log
+from .log import log_result, start_log
 from .protocols.base import Protocol, protocol_named, refuse_options
 from .report.run import RunFolder, run_name
 
@@ -42,6 +42,7 @@ def train(
     """
     loaded = load_config(cfg_file, overrides)
     check_files(loaded.cfg)
+    start_log()
     where, note = device.prepare(device_name, threads)
     data = Data(loaded.cfg, where)
     if folder and tag:
@@ -63,7 +64,7 @@ def train(
         best = trainer.fit()
         if evaluate_after:
             for line in _result_lines(protocol_named("episodes")(data, restore(data, best))):
-                log.info(line)
+                log_result(line)
     except BaseException as error:
         run.set_state("failed", why=f"{type(error).__name__}: {error}".removesuffix(": "))
         raise
@@ -95,22 +96,27 @@ def evaluate(
     kind = protocol_named(protocol)
     refuse_options(kind, options)
     data = Data(loaded.cfg, where)
+    several = False
     if untrained:
         networks: Iterator[Network] = iter([Network(build_method(data))])
     else:
         selection = select([Path(path) for path in checkpoints], loaded.path, describe(data))
         if options.get("save_features") and len(selection.chosen) > 1:
-            raise UserError(f"--save-features takes one checkpoint, but -c names {len(selection.chosen)}; give one.")
-        for path, reason in selection.skipped:
-            log.info("skipped  %s: %s", path, reason)
+            raise UserError(
+                f"--save-features takes one checkpoint, but --checkpoint (-c) names {len(selection.chosen)}; give one."
+            )
+        for line in selection.lines():
+            log.info(line)
+        several = len(selection.chosen) > 1
         networks = (restore(data, path) for path in selection.chosen)
     for network in networks:
-        for line in _result_lines(kind(data, network, **options)):
-            log.info(line)
+        run = f"  run {network.path.parent.name}" if network.path and several else ""
+        for line in _result_lines(kind(data, network, **options), run):
+            log_result(line)
 
 
-def _result_lines(protocol: Protocol) -> Iterator[str]:
-    """Ask a protocol, write the files of each answer, and yield the lines to print.
+def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
+    """Ask a protocol, write the files of each answer, and yield the lines to print, with what names the `run`.
 
     Results of an untrained network belong to no run: they are printed, and only files that the user named are written.
     """
@@ -123,4 +129,4 @@ def _result_lines(protocol: Protocol) -> Iterator[str]:
             folder = Path() if checkpoint is None else checkpoint.parent / "eval" / checkpoint.stem / answer.folder
             write_files(folder, dict(answer.files))
         if checkpoint is not None:
-            yield f"{answer.line}\nresult files  {folder}" if answer.folder else answer.line
+            yield f"{answer.line}{run}\nresult files  {folder}" if answer.folder else f"{answer.line}{run}"

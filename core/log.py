@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
+
+from .progress import print_above
+
+BOLD, PLAIN = "\033[1;32m", "\033[0m"
+
+
+class _Terminal(logging.StreamHandler):
+    """Prints above a progress bar. A result is bold and green where the stream is a terminal that may show colours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        if getattr(record, "result", False) and self._in_colour():
+            first, *rest = text.split("\n", 1)
+            text = "\n".join([f"{BOLD}{first}{PLAIN}", *rest])
+        try:
+            print_above(text, self.stream)
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def _in_colour(self) -> bool:
+        """Whether colours are shown; https://no-color.org says how a user refuses them."""
+        refused = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return self.stream.isatty() and not refused
 
 
 def start_log(file: Path | None = None) -> logging.Logger:
@@ -14,9 +39,14 @@ def start_log(file: Path | None = None) -> logging.Logger:
     log.propagate = False
     for handler in log.handlers:
         handler.close()
-    log.handlers = [logging.StreamHandler(sys.stdout)]
+    log.handlers = [_Terminal(sys.stdout)]
     if file is not None:
         to_file = logging.FileHandler(file, encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(to_file)
     return log
+
+
+def log_result(line: str) -> None:
+    """Log a line that the whole command was for; its first line is emphasised at a terminal."""
+    logging.getLogger("fiveway").info(line, extra={"result": True})

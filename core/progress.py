@@ -1,10 +1,11 @@
-"""Progress bars for people at a terminal; logs and pipes get none."""
+"""Progress bars for people at a terminal, which logs and pipes get none of; lines printed above them; durations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -21,9 +22,10 @@ def hidden() -> Iterator[None]:
         _visible.reset(token)
 
 
-def bar(total: int, unit: str, initial: int = 0) -> tqdm:
+def bar(total: int, unit: str, initial: int = 0, name: str = "") -> tqdm:
     """A bar that counts up to `total` of `unit`; it appears at a terminal only, and not inside `hidden`."""
     return tqdm(
+        desc=name or None,
         total=total,
         initial=initial,
         unit=f" {unit}",
@@ -32,3 +34,18 @@ def bar(total: int, unit: str, initial: int = 0) -> tqdm:
         dynamic_ncols=True,
         smoothing=0.05,
     )
+
+
+def print_above(text: str, file: TextIO) -> None:
+    """Print a line; a bar that is on the screen moves below it."""
+    tqdm.write(text, file=file)
+
+
+def duration(seconds: float) -> str:
+    """`3.2 s`, `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

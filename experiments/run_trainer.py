@@ -5,8 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.cli.common import run_command
-from core.cli.train import main
+from core.cli.common import run_script
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script("train")

@@ -1,4 +1,4 @@
-"""Bars appear at a terminal alone, and not inside `hidden`."""
+"""Durations in words."""
 
 import io
 import sys
@@ -6,11 +6,20 @@ import sys
 import pytest
 
 from core import progress
+from core.progress import duration
 
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0.0 s"), (3.21, "3.2 s"), (45, "45 s"), (99.6, "2 min"), (725, "12 min"), (12000, "3 h 20 min")],
+)
+def test_duration(seconds, words):
+    assert duration(seconds) == words
 
 
 def shown(monkeypatch, stream):

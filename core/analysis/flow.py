@@ -14,6 +14,7 @@ from ..build.config import load_config
 from ..build.data import Data
 from ..build.evaluation import build_evaluator, restore
 from ..engine import device
+from ..engine.selection import best_checkpoint
 from ..episode import Task
 from ..errors import UserError
 from ..log import start_log
@@ -45,7 +46,7 @@ def study_flow(
     Args:
         cfg_file: YAML file.
         overrides: of its keys.
-        file: checkpoint.
+        file: checkpoint, or a run folder for its best one.
         episode: number of the test episode.
         query: number of the query in it.
         device_name: number of a GPU, or cpu.
@@ -55,7 +56,7 @@ def study_flow(
     Returns:
         The folder.
     """
-    loaded, path = load_config(cfg_file, overrides), Path(file)
+    loaded, path = load_config(cfg_file, overrides), best_checkpoint(Path(file))
     where, _ = device.prepare(device_name, threads)
     data = Data(loaded.cfg, where)
     network, evaluator = restore(data, path), build_evaluator(data, "test")

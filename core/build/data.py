@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
 from ..paths import command
 from .config import image_size
+
+log = logging.getLogger("fiveway")
 
 
 class Data:
@@ -140,6 +143,7 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
             )
         from ..prepare.sources import source  # loaded for this alone: nothing else in a run prepares data
 
+        log.info("drawing %s at %d px, once, to %s", named.name, size, folder.parent)
         source(name, key).make(Path(root), size)
     return read_split(folder)
 

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
-from ..paths import command
+from ..paths import ROOT, command
 
 # What a number looks like, how it is called, an example.
 NUMBERS = {
     int: (r"\d+", "a whole number", "1 5"),
     float: (r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", "a number", "-0.1 0"),
 }
+
+
+def run_script(name: str) -> None:
+    """Import a command, one of `paths.SCRIPTS`, and run it. A package that is not installed is one sentence, too."""
+    try:
+        run_command(lambda: importlib.import_module(f"..{name}", __name__).main())
+    except ModuleNotFoundError as error:
+        package = (error.name or str(error)).partition(".")[0]
+        if package == __name__.partition(".")[0]:
+            raise
+        print(f"error: {_not_installed(package)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _not_installed(package: str) -> str:
+    """The sentence for a package that this Python lacks."""
+    environment = ROOT / ".venv"
+    if (environment / "bin/python").exists() and Path(sys.prefix) != environment:
+        fix = "start the script with .venv/bin/python, or run `source .venv/bin/activate` first"
+    else:
+        fix = "run `make demo`, which makes .venv, or `python -m pip install -r requirements.txt`"
+    return f"{package} is not installed for {sys.executable}; {fix}."
 
 
 def run_command(main: Callable[[], None]) -> None:

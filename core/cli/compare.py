@@ -13,7 +13,9 @@ examples:
   {command} checkpoint/CIFAR-FS_* --all-pairs --format latex --out table.tex
 
 A RUN is a run folder, or one of its evaluations (the folder that holds a result.json). Of run folders, every set of
-episodes on which all of them were evaluated is compared. Runs that differ only in their training seed share a row.
+episodes on which all of them were evaluated is compared; without one, as with several data sets, there is a table for
+each set of RUNs that share episodes. Runs that differ only in their training seed share a row. Folders without an
+evaluation are skipped, with a line each.
 """
 
 

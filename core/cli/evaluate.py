@@ -10,12 +10,12 @@ from typing import Any
 from .common import config_parser, numbers, split_options
 
 EXAMPLES = """\
-  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c checkpoint/*/*.pth --device cpu
-  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml -c best.pth TASK.TEST.SHOT 5
+  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint checkpoint/Glyphs_ProtoNet_N5K1_C4 --device cpu
+  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint RUN TASK.TEST.SHOT 5
   {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --untrained
-  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml -c best.pth --shots 1 5 --ways 5 10 \\
+  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --shots 1 5 --ways 5 10 \\
       --methods own,ProtoNet
-  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml -c best.pth --protocol allway
+  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --protocol allway
 """
 
 
@@ -64,10 +64,10 @@ def _add_networks(cli: argparse.ArgumentParser) -> None:
     """What is evaluated."""
     networks = cli.add_mutually_exclusive_group(required=True)
     networks.add_argument(
-        "--checkpoint", "-c", nargs="+", metavar="FILE", help="checkpoint, or what a glob makes of several"
+        "--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint, or a glob of several"
     )
     networks.add_argument(
-        "--checkpoint_base", "-b", metavar="DIR", help="folder of run folders: the same as -c DIR/*/*.pth"
+        "--checkpoint_base", "-b", metavar="DIR", help="folder of run folders: the same as --checkpoint DIR/*/*.pth"
     )
     networks.add_argument("--untrained", action="store_true", help="the network as initialised: the floor to beat")
 

@@ -38,7 +38,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def refuse_missing(path: Path) -> None:
     """Say that a checkpoint is not there."""
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give -c a checkpoint file (.pth) of a run folder.")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {what}; give --checkpoint (-c) a checkpoint file (.pth), or a run folder.")
 
 
 def read(path: Path, *, foreign: bool = False) -> Any:

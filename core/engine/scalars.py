@@ -5,20 +5,28 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..config.provenance import flatten
+from ..config.read import parse
 from ..report.run import RunFolder
 
 log = logging.getLogger("fiveway")
 
 
 class Scalars:
-    """Writes one record an epoch. Records that a resumed run will write again are dropped first."""
+    """Writes one record an epoch. Records that a resumed run will write again are dropped first.
 
-    def __init__(self, run: RunFolder, records: int, step: int) -> None:
+    TensorBoard counts the steps of all stages on, and forgets points at or after `purge_step`.
+    """
+
+    def __init__(self, run: RunFolder, records: int, step: int, steps_before: int = 0) -> None:
+        """`step` is the last one in the stage whose record stays, `steps_before` those of the stages before."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import: only training pays for it
 
         run.keep_metrics(records)
-        self._run = run
-        self._board = SummaryWriter(str(run.path / "tb"), purge_step=step)
+        self._run, self._steps_before = run, steps_before
+        self._board = SummaryWriter(str(run.path / "tb"), purge_step=steps_before + step + 1)
+        if not records and run.config.is_file():
+            self._add_settings()
 
     def __enter__(self) -> Scalars:
         return self
@@ -26,12 +34,24 @@ class Scalars:
     def __exit__(self, *exception: object) -> None:
         self._board.close()
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Write a record with `stage`, `epoch` and `step`; each of its further numbers becomes a point of a curve."""
+    def _add_settings(self) -> None:
+        """Show the run's settings under "hparams" of TensorBoard."""
+        from torch.utils.tensorboard.summary import hparams
+
+        tree = parse(self._run.config.read_text(encoding="utf-8"))
+        plain = {key: value for key, value in flatten(tree).items() if isinstance(value, bool | int | float | str)}
+        for summary in hparams(plain, {f"{tree['STAGES'][-1]}/val": 0.0}):
+            self._board.file_writer.add_summary(summary)
+
+    def add(self, record: dict[str, Any], epochs: int, pace: str = "") -> None:
+        """Write a record with `stage`, `epoch` and `step`; each of its further numbers becomes a point of a curve.
+
+        The log also says of how many `epochs` it is one, and its `pace`: how long it took and how much is left.
+        """
         self._run.add_metrics(record)
         named = {"stage", "epoch", "step"}
         for name, value in record.items():
             if name not in named:
-                self._board.add_scalar(f"{record['stage']}/{name}", value, record["step"])
+                self._board.add_scalar(f"{record['stage']}/{name}", value, self._steps_before + record["step"])
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in named)
-        log.info("%s epoch %d  %s", record["stage"], record["epoch"], numbers)
+        log.info("%s epoch %d of %d  %s%s", record["stage"], record["epoch"], epochs, numbers, pace and f"  ({pace})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,16 @@ from ..errors import UserError
 from ..registry import BACKBONES, METHODS, Registry
 from . import checkpoint
 
+FEW = 5  # skipped files that are listed one by one
+# How reasons for skipping begin, and how a summary counts them; any other file is one that cannot be read.
+KINDS = {
+    "an earlier stage": "of an earlier stage",
+    "not the best": "not the best checkpoint of its run",
+    "of config": "of another config",
+    "trained with": "of another network",
+    "holds no best": "without a best checkpoint",
+}
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -20,36 +31,69 @@ class Selection:
     chosen: list[Path]
     skipped: list[tuple[Path, str]]
 
+    def lines(self) -> list[str]:
+        """What the log says of the skipped ones: a line each where they are few, else how many for which reason."""
+        if len(self.skipped) <= FEW:
+            return [f"skipped  {path}: {reason}" for path, reason in self.skipped]
+        kinds = [next((KINDS[k] for k in KINDS if reason.startswith(k)), "unreadable") for _, reason in self.skipped]
+        counts = ", ".join(f"{count} {kind}" for kind, count in Counter(kinds).most_common())
+        return [f"skipped  {len(self.skipped)} of {len(self.skipped) + len(self.chosen)} files: {counts}"]
+
+
+def best_checkpoint(path: Path) -> Path:
+    """The file that `--checkpoint` means: of a run folder, its best checkpoint.
+
+    Raises:
+        UserError: where a run folder has none, or several.
+    """
+    if not path.is_dir():
+        return path
+    best = sorted(path.glob("ebest_*.pth"))
+    if not best:
+        raise UserError(
+            f"{path} holds no best checkpoint (ebest_*.pth): give --checkpoint (-c) a run that was trained."
+        )
+    if len(best) > 1:
+        raise UserError(f"{path} holds several checkpoints: give --checkpoint (-c) one of {', '.join(map(str, best))}.")
+    return best[0]
+
 
 def select(paths: Sequence[Path], config: Path, wanted: dict[str, Any]) -> Selection:
-    """One file alone is taken as it is; of several, the best of each run of this config.
+    """One path alone is taken as it is; of several, the best of each run of this config.
 
     Args:
-        paths: checkpoint files.
+        paths: checkpoint files, or run folders, which stand for their best checkpoint.
         config: the YAML file. Its runs bear its name; the config.yaml in a run's folder stands for that run.
         wanted: what a checkpoint of this config says about itself.
 
     Raises:
         UserError: where a path is no file, or none of several files belongs to the config.
     """
-    for path in paths:
-        checkpoint.refuse_missing(path)
     if len(paths) == 1:
-        return Selection(list(paths), [])
+        file = best_checkpoint(paths[0])
+        checkpoint.refuse_missing(file)
+        return Selection([file], [])
+    for path in paths:
+        if not path.is_dir():
+            checkpoint.refuse_missing(path)
     reasons = [(path, _reason(path, config, wanted)) for path in paths]
-    chosen = [path for path, reason in reasons if reason is None]
+    chosen = list(dict.fromkeys(best_checkpoint(path) for path, reason in reasons if reason is None))
     skipped = [(path, reason) for path, reason in reasons if reason is not None]
     if not chosen:
         listed = "; ".join(f"{path}: {reason}" for path, reason in skipped)
         raise UserError(
-            f"-c names {len(paths)} files, of which none is the best checkpoint of a run of {config} ({listed}); "
-            "give the config they were trained with, or one file alone."
+            f"--checkpoint (-c) names {len(paths)} files, of which none is the best checkpoint of a run of {config} "
+            f"({listed}); give the config they were trained with, or one file alone."
         )
     return Selection(chosen, skipped)
 
 
 def _reason(path: Path, config: Path, wanted: dict[str, Any]) -> str | None:
-    """Why a file is left out, or None."""
+    """Why a file or a run folder is left out, or None."""
+    try:
+        path = best_checkpoint(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path} ")
     try:
         meta: dict[str, Any] = checkpoint.load(path)["meta"]
     except UserError as error:
@@ -65,7 +109,13 @@ def _reason(path: Path, config: Path, wanted: dict[str, Any]) -> str | None:
 
 
 def refuse_different_network(wanted: dict[str, Any], trained: dict[str, Any], path: Path) -> None:
-    """Refuse a checkpoint whose method or backbone arguments differ, though its tensors may fit."""
+    """Refuse a checkpoint whose method or backbone, or an argument of them, differs, though its tensors may fit."""
+    names = trained["method"]["NAME"], wanted["method"]["NAME"]
+    if names[0] != names[1]:
+        raise UserError(
+            f"{path} is a checkpoint of {names[0]}, but the config says {names[1]}: give --cfg the config it was "
+            "trained with."
+        )
     difference = _difference(wanted, trained)
     if difference:
         raise UserError(f"{path} was {difference}; use the config it was trained with, or override these keys.")

@@ -25,6 +25,7 @@ from .epoch_losses import EpochLosses
 from .evaluator import Evaluator
 from .optim import Recipe
 from .scalars import Scalars
+from .stage_clock import StageClock
 
 log = logging.getLogger("fiveway")
 
@@ -145,22 +146,34 @@ class Trainer:
             optimizer.load_state_dict(unfinished["optimizer"])
             progress = _Progress(**unfinished["progress"])
             log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
-        scalars = Scalars(self._run, progress.records, progress.epoch * stage.steps)
-        total = stage.epochs * stage.steps
-        with scalars, bars.bar(total, "steps", initial=progress.epoch * stage.steps) as bar:
+        done, total = progress.epoch * stage.steps, stage.epochs * stage.steps
+        scalars = Scalars(self._run, progress.records, done, self._steps_before(stage))
+        clock = StageClock(stage.name, progress.epoch, stage.epochs, stage.steps, self._device.type == "cpu")
+        with scalars, bars.bar(total, "steps", initial=done) as bar:
             while progress.epoch < stage.epochs:
-                self._epoch(stage, optimizer, progress, scalars, bar)
+                bar.set_description(f"{stage.name} epoch {progress.epoch + 1}/{stage.epochs}")
+                self._epoch(stage, optimizer, progress, scalars, bar, clock)
                 if resumable:
                     self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
         return progress.records
 
+    def _steps_before(self, stage: Stage) -> int:
+        """Steps of the stages before one."""
+        return sum(before.epochs * before.steps for before in self._stages[: self._stages.index(stage)])
+
     def _epoch(
-        self, stage: Stage, optimizer: torch.optim.Optimizer, progress: _Progress, scalars: Scalars, bar: tqdm
+        self,
+        stage: Stage,
+        optimizer: torch.optim.Optimizer,
+        progress: _Progress,
+        scalars: Scalars,
+        bar: tqdm,
+        clock: StageClock,
     ) -> None:
         """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
         began = time.perf_counter()
         losses = EpochLosses(self._device)
-        loss = self._steps(stage, optimizer, progress.epoch, bar, losses)
+        loss = self._steps(stage, optimizer, progress.epoch, bar, losses, clock)
         last_step = (progress.epoch + 1) * stage.steps - 1
         record: dict[str, Any] = {
             "stage": stage.name,
@@ -187,10 +200,16 @@ class Trainer:
         if last and stage.select == "last":
             self._save(stage.best, stage, epoch=progress.epoch, val=record["val"])
         progress.records += 1
-        scalars.add(record)
+        scalars.add(record, stage.epochs, clock.epoch(progress.epoch))
 
     def _steps(
-        self, stage: Stage, optimizer: torch.optim.Optimizer, epoch: int, bar: tqdm, losses: EpochLosses
+        self,
+        stage: Stage,
+        optimizer: torch.optim.Optimizer,
+        epoch: int,
+        bar: tqdm,
+        losses: EpochLosses,
+        clock: StageClock,
     ) -> float:
         """Take the steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
@@ -209,6 +228,7 @@ class Trainer:
                 for part in parts:
                     losses.add(part)
             bar.update()
+            clock.step()
         mean = float(total) / stage.steps
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise UserError(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 import unicodedata
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import PIL
 from PIL import Image
-from tqdm import tqdm
 
+from .. import progress
 from ..data.store import SPLITS, prepared, split_dir, write_split
 from ..errors import UserError
 from .glyph_fonts import alphabets, holders, ink
@@ -116,8 +115,12 @@ def render_image(char: str, number: int, size: int, seed: int = SEED) -> np.ndar
 def render_letters(chars: list[str], size: int, images: int = IMAGES, seed: int = SEED) -> np.ndarray:
     """All images of some letters, [letters * images, size, size, 3] uint8."""
     numbered = [(char, number) for char in chars for number in range(images)]
-    bar = tqdm(numbered, desc=f"{NAME} {size}px", unit="image", disable=not sys.stderr.isatty(), leave=False)
-    return np.stack([render_image(char, number, size, seed) for char, number in bar])
+    images_drawn = []
+    with progress.bar(len(numbered), "images", name=f"{NAME} {size} px") as bar:
+        for char, number in numbered:
+            images_drawn.append(render_image(char, number, size, seed))
+            bar.update()
+    return np.stack(images_drawn)
 
 
 def token_vector(token: str) -> np.ndarray:

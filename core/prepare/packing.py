@@ -6,7 +6,6 @@ All splits appear, or none. All images that cannot be read are named in one erro
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
+from .. import progress
 from ..data.store import read_split, sorted_rows
 from ..data.writer import SplitWriter, Summary, blocks
 from ..errors import UserError
@@ -175,7 +174,7 @@ def pack(
         UserError: where an image cannot be used, the disk refuses, or a benchmark would be enlarged and must not be.
     """
     total = sum(len(content.names) for content in contents.values())
-    bar = tqdm(total=total, desc=dataset, unit="image", disable=not sys.stderr.isatty(), leave=False)
+    bar = progress.bar(total, "images", name=dataset)
     with bar, ExitStack() as stack:
         writers: dict[str, SplitWriter] = {}
         for split, content in contents.items():

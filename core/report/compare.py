@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from .evaluations import Evaluation, common
+from .evaluations import Evaluation, comparable, evaluated
 from .intervals import of_disjoint
 from .paired import Paired, holm, paired
 from .stats import Interval, t_interval
 from .tables import FORMATS, Cell, Table, as_csv, ranked
+
+WIDE = 120  # characters in the header of a table; one that would be wider gets a row for each setting
 
 
 @dataclass(frozen=True)
@@ -63,26 +66,48 @@ class Comparison:
     holm_wilcoxon: float = 1.0
 
 
-def compare(paths: Sequence[Path], all_pairs: bool = False, each: bool = False, form: str = "text") -> str:
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def compare(
+    paths: Sequence[Path],
+    all_pairs: bool = False,
+    each: bool = False,
+    form: str = "text",
+    say: Callable[[str], None] = _to_stderr,
+) -> str:
     """The tables of a comparison, as text.
+
+    RUNs that were not evaluated, or share their episodes with no other, are skipped.
 
     Args:
         paths: of the RUNs.
         all_pairs: compare every pair, not every RUN with the first.
         each: keep the training seeds of one recipe apart.
         form: one of FORMATS, or csv.
+        say: called with a line for each RUN that is skipped.
 
     Raises:
         UserError: where the runs were not evaluated on the same episodes, or are the same.
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise UserError("The same RUN is given twice; name each once.")
-    settings = {_setting(evaluations[0]): grouped(evaluations, each) for evaluations in common(paths)}
-    comparisons = corrected([c for setting, groups in settings.items() for c in _compared(setting, groups, all_pairs)])
+    kept, not_evaluated = evaluated(paths)
+    tables, alone = comparable(kept)
+    for line in [*not_evaluated, *alone]:
+        say(f"skipped  {line}")
+    of_tables = [{_setting(same[0]): grouped(same, each) for same in table} for table in tables]
+    pairs = [[c for name, groups in t.items() for c in _compared(name, groups, all_pairs)] for t in of_tables]
+    rest = iter(corrected([c for of_table in pairs for c in of_table]))  # one correction for the whole call
+    pairs = [[next(rest) for _ in of_table] for of_table in pairs]
+    count = sum(map(len, pairs))
     if form == "csv":
-        return _csv(comparisons) if comparisons else _accuracies_csv(settings)
-    tables = [_accuracies(settings)] + ([_differences(comparisons, all_pairs)] if comparisons else [])
-    return "\n\n".join(FORMATS[form](table) for table in tables)
+        return _csv([c for of_table in pairs for c in of_table]) if count else _accuracies_csv(of_tables)
+    shown = []
+    for settings, comparisons in zip(of_tables, pairs, strict=True):
+        shown += [_accuracies(settings)] + ([_differences(comparisons, all_pairs, count)] if comparisons else [])
+    return "\n\n".join(FORMATS[form](table) for table in shown)
 
 
 def grouped(evaluations: Sequence[Evaluation], each: bool = False) -> list[Group]:
@@ -153,18 +178,22 @@ def _name(e: Evaluation) -> str:
 
 
 def _accuracies(settings: dict[str, list[Group]]) -> Table:
-    """The table of accuracies: a row for each group, a column for each setting."""
+    """The table of accuracies: a row for each group and a column for each setting, or a row for each of both."""
     columns = []
     for groups in settings.values():
         ranks = ranked([round(group.episodes.mean, 2) for group in groups])
         columns.append([Cell(_accuracy(g), rank) for g, rank in zip(groups, ranks, strict=True)])
     first = next(iter(settings.values()))
     names = [[Cell(g.name), Cell(g.method + ("†" if g.transductive else "")), Cell(str(len(g.seeds)))] for g in first]
-    rows = [name + list(cells) for name, *cells in zip(names, *columns, strict=True)]
     several = any(len(g.seeds) > 1 for g in first)
     note = "± is the half-width of a 95 % t-interval over the episodes"
     note += ", and over the training seeds where there are several." if several else "."
     note += " † transductive: an answer depends on the other queries." if any(g.transductive for g in first) else ""
+    if len(settings) > 1 and sum(map(len, settings)) > WIDE:
+        by_setting = zip(settings, columns, strict=True)
+        rows = [[Cell(s), *n, cell] for s, column in by_setting for n, cell in zip(names, column, strict=True)]
+        return Table(["setting", "run", "method", "seeds", "accuracy"], rows, note, names=3)
+    rows = [name + list(cells) for name, *cells in zip(names, *columns, strict=True)]
     return Table(["run", "method", "seeds", *settings], rows, note, names=2)
 
 
@@ -172,8 +201,8 @@ def _accuracy(group: Group) -> str:
     return str(group.over_seeds or group.episodes)
 
 
-def _differences(comparisons: Sequence[Comparison], all_pairs: bool) -> Table:
-    """The table of differences: a row for each comparison."""
+def _differences(comparisons: Sequence[Comparison], all_pairs: bool, count: int) -> Table:
+    """The table of differences: a row for each comparison; p is corrected for the `count` comparisons of the call."""
     several = len({c.setting for c in comparisons}) > 1
     names = ["run"] + ["against"] * all_pairs + ["setting"] * several
     header = [*names, "difference", "95 % interval", "95 %, disjoint tasks", "p (t)", "p (Wilcoxon)", "win/tie/loss"]
@@ -186,8 +215,13 @@ def _differences(comparisons: Sequence[Comparison], all_pairs: bool) -> Table:
     against = "all pairs" if all_pairs else f"each run against the first, {comparisons[0].other.name}"
     note = (
         f"Paired by episode, {against}. Each interval is for one comparison: with these images, and (disjoint tasks) "
-        f"with other images of these classes; p is corrected by Holm for {len(comparisons)}."
+        f"with other images of these classes; p is corrected by Holm for {count}."
     )
+    if any(len(group.seeds) > 1 for c in comparisons for group in (c.one, c.other)):
+        note += (
+            " Intervals and p take the trained networks as they are (of several training seeds, their mean): p may be "
+            "tiny where seeds differ much. Whether another training would agree, the ± over seeds above says."
+        )
     return Table(header, rows, note, names=len(names))
 
 
@@ -222,9 +256,10 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
     return as_csv(header, rows)
 
 
-def _accuracies_csv(settings: dict[str, list[Group]]) -> str:
+def _accuracies_csv(tables: Sequence[dict[str, list[Group]]]) -> str:
     """A line for each group in each setting, where there is nothing to compare."""
-    rows = [[setting, g.name, g.method, *_side(g)] for setting, groups in settings.items() for g in groups]
+    named = [(setting, group) for settings in tables for setting, groups in settings.items() for group in groups]
+    rows = [[setting, g.name, g.method, *_side(g)] for setting, g in named]
     return as_csv(["setting", "run", "method", "accuracy", "ci95", "seeds", "seeds_ci95"], rows)
 
 

@@ -16,6 +16,7 @@ import yaml
 from ..config.read import parse
 from ..config.roles import recipe
 from ..errors import UserError
+from .run import RunFolder
 
 # The entries of result.json that determine the episodes of an evaluation.
 EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")
@@ -134,39 +135,74 @@ def of_run(path: Path) -> list[Evaluation]:
     return best
 
 
-def common(paths: Sequence[Path]) -> list[list[Evaluation]]:
-    """The evaluations of all RUNs on each set of episodes that they have in common, in the order of `paths`.
+def evaluated(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The RUNs that hold an evaluation, and a line for each other one.
 
     Raises:
-        UserError: where they have none in common, with what differs.
+        UserError: where a path does not exist, or no RUN holds an evaluation.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: no such folder; give run folders or evaluations' folders.")
+    reasons = {path: _no_evaluation(path) for path in paths}
+    lines = [f"{path}: {reason}" for path, reason in reasons.items() if reason]
+    if len(lines) == len(paths):
+        raise UserError(f"Nothing can be compared ({'; '.join(lines)}); give run folders that were evaluated.")
+    return [path for path, reason in reasons.items() if not reason], lines
+
+
+def _no_evaluation(path: Path) -> str:
+    """Why there is nothing to compare in a RUN; "" where there is."""
+    if (path / "result.json").is_file() or any(path.glob("eval/*/*/result.json")):
+        return ""
+    run = RunFolder(path)
+    return f"holds no evaluation (training: {run.state()})" if run.config.is_file() else "is no run folder"
+
+
+def comparable(paths: Sequence[Path]) -> tuple[list[list[list[Evaluation]]], list[str]]:
+    """The tables of a comparison, and a line for each RUN that is in none.
+
+    A table lists sets of episodes; each set is the evaluations of the same RUNs, in the order of `paths`. There is one
+    table where all RUNs have a set of episodes in common. Else each set that several RUNs share is in the table of
+    these RUNs.
+
+    Raises:
+        UserError: where no two RUNs have a set of episodes in common, with what differs.
     """
     runs = [of_run(path) for path in paths]
-    keys = [one.key for one in runs[0] if all(one.key in [e.key for e in run] for run in runs)]
-    if not keys:
+    owners: dict[tuple, tuple[int, ...]] = {}
+    for key in dict.fromkeys(e.key for run in runs for e in run):
+        owners[key] = tuple(number for number, run in enumerate(runs) if any(e.key == key for e in run))
+    everybody = tuple(range(len(runs)))
+    shared = {key: group for key, group in owners.items() if group == everybody}
+    shared = shared or {key: group for key, group in owners.items() if len(group) > 1}
+    if not shared:
         raise UserError(_why_not(paths, runs))
-    sets = [[next(e for e in run if e.key == key) for run in runs] for key in keys]
-    for evaluations in sets:
-        for other in evaluations[1:]:
-            if other.classes != evaluations[0].classes:
-                raise UserError(
-                    f"{other.path} and {evaluations[0].path} claim the same episodes, but their episodes.csv list "
-                    "other classes; evaluate both again."
-                )
-    return sets
+    tables: dict[tuple[int, ...], list[list[Evaluation]]] = {}
+    for key, group in shared.items():
+        same_episodes = [next(e for e in runs[number] if e.key == key) for number in group]
+        _refuse_other_classes(same_episodes)
+        tables.setdefault(group, []).append(same_episodes)
+    alone = sorted(set(everybody) - {number for group in tables for number in group})
+    return list(tables.values()), [f"{paths[n]}: no other RUN was evaluated on its episodes" for n in alone]
+
+
+def _refuse_other_classes(evaluations: Sequence[Evaluation]) -> None:
+    for other in evaluations[1:]:
+        if other.classes != evaluations[0].classes:
+            raise UserError(
+                f"{other.path} and {evaluations[0].path} claim the same episodes, but their episodes.csv list "
+                "other classes; evaluate both again."
+            )
 
 
 def _why_not(paths: Sequence[Path], runs: list[list[Evaluation]]) -> str:
-    """The sentence for runs without common episodes: the nearest pair of evaluations, and how they differ."""
-    for path, run in zip(paths[1:], runs[1:], strict=True):
-        pairs = [(one, other) for one in runs[0] for other in run]
-        if any(one.key == other.key for one, other in pairs):
-            continue
-        one, other = min(pairs, key=lambda pair: len(_differences(*pair)))
-        return (
-            f"{path} and {paths[0]} were not evaluated on the same episodes ({'; '.join(_differences(one, other))}); "
-            "evaluate both with the same settings, then compare."
-        )
-    return "No set of episodes is common to all runs, though each pair has one; compare fewer runs at a time."
+    """The sentence for runs without common episodes: the nearest evaluations of the first two, and how they differ."""
+    pairs = [_differences(one, other) for one in runs[0] for other in runs[1]]
+    return (
+        f"{paths[1]} and {paths[0]} were not evaluated on the same episodes ({'; '.join(min(pairs, key=len))}); "
+        "evaluate both with the same settings, then compare."
+    )
 
 
 def _differences(one: Evaluation, other: Evaluation) -> list[str]:

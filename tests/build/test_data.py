@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from core.build.config import load_config
-from core.build.data import Data
+from core.build.data import Data, open_split
 from core.build.networks import build_method, data_info
 from core.errors import UserError
+from core.log import start_log
 from tests.workspace import TWO_STAGES
 
 CPU = torch.device("cpu")
@@ -67,3 +68,12 @@ def test_a_deviation_shows_in_the_result(space, tmp_path, tiny_root):
     result = json.loads(next(run.rglob("result.json")).read_text(encoding="utf-8"))
     assert result["deviation"] == "Glyphs: 2 images are missing"
     assert np.isfinite(result["mean"])
+
+
+def test_the_first_use_of_glyphs_says_what_it_does(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("core.prepare.glyphs.alphabets", lambda: dict.fromkeys(("train", "val", "test"), "ab"))
+    start_log()
+    for _ in range(2):
+        open_split(tmp_path, "Glyphs", "val", 16)
+    out = capsys.readouterr().out
+    assert out == f"drawing Glyphs at 16 px, once, to {tmp_path / 'Glyphs/16px'}\n"

@@ -61,8 +61,11 @@ class Hostile:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda path, trained: None, "does not exist; give -c a checkpoint file (.pth) of a run folder."),
-        (lambda path, trained: path.mkdir(), "does not exist; give -c a checkpoint file (.pth) of a run folder."),
+        (
+            lambda path, trained: None,
+            "does not exist; give --checkpoint (-c) a checkpoint file (.pth), or a run folder.",
+        ),
+        (lambda path, trained: path.mkdir(), "holds no best checkpoint (ebest_*.pth): give --checkpoint (-c) a run"),
         (lambda path, trained: path.write_bytes(b""), "is not a readable checkpoint ("),
         (lambda path, trained: path.write_text("hello"), "is not a readable checkpoint ("),
         (truncated, "is not a readable checkpoint ("),

@@ -74,8 +74,8 @@ def test_equal_contents_have_equal_hashes(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    assert_refused(tmp_path / "a.pth", "does not exist; give -c a checkpoint file")
-    assert_refused(tmp_path, "does not exist")
+    assert_refused(tmp_path / "a.pth", "does not exist; give --checkpoint")
+    assert_refused(tmp_path, "is a folder")
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from core.build.config import load_config
 from core.build.data import Data
 from core.objectives.base import Objective
-from tests.workspace import TWO_STAGES
+from tests.workspace import TWO_STAGES, interrupt_in
 
 BASE = TWO_STAGES["STAGE"]["base"]
 KEYS = ("STREAM", "EPOCHS", "STEPS", "OPTIM", "VAL")
@@ -67,3 +70,50 @@ def test_every_method_that_uses_its_objective_has_a_training_accuracy(space):
     for record in records(run):
         assert 0 <= record["train_accuracy"] <= 100
         assert "delta" not in record
+
+
+def curves(run):
+    """What TensorBoard's Python loader reads: steps of each curve."""
+    board = EventAccumulator(str(run / "tb")).Reload()
+    return {tag: [event.step for event in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
+
+
+def test_tensorboard_keeps_every_stage(space):
+    run = space.train(space.config(TWO_STAGES))
+    steps = [(record["stage"], record["step"]) for record in records(run)]
+    base = [step for stage, step in steps if stage == "base"]
+    assert curves(run)["base/loss"] == base
+    assert curves(run)["meta/loss"] == [base[-1] + step for stage, step in steps if stage == "meta"]
+
+
+@pytest.mark.parametrize(("stage", "epoch"), [("base", 1), ("meta", 2)])
+def test_tensorboard_keeps_every_epoch_before_a_resume(space, monkeypatch, stage, epoch):
+    cfg = space.config(TWO_STAGES)
+    interrupt_in(monkeypatch, stage, epoch)
+    with pytest.raises(KeyboardInterrupt):
+        space.train(cfg)
+    run = space.train(cfg, resume=True)
+    assert [len(curves(run)[f"{name}/val"]) for name in ("base", "meta")] == [2, 3]
+
+
+def test_tensorboard_shows_the_settings_once(space, monkeypatch):
+    cfg = space.config()
+    interrupt_in(monkeypatch, "meta", 1)
+    with pytest.raises(KeyboardInterrupt):
+        space.train(cfg)
+    run = space.train(cfg, resume=True)
+    board = EventAccumulator(str(run / "tb")).Reload()
+    settings = board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    hparams = HParamsPluginData.FromString(settings).session_start_info.hparams
+    assert hparams["BACKBONE.ARGS.width"].number_value == 8
+    assert hparams["METHOD.NAME"].string_value == "ProtoNet"
+    with_settings = [f for f in (run / "tb").iterdir() if b"session_start_info" in f.read_bytes()]
+    assert len(with_settings) == 1
+
+
+def test_the_log_says_of_how_many_epochs_and_how_long(space):
+    run = space.train(space.config())
+    lines = [line for line in (run / "train.log").read_text().splitlines() if "meta epoch" in line]
+    assert [re.search(r"meta epoch \d of \d", line)[0] for line in lines] == [f"meta epoch {n} of 3" for n in (1, 2, 3)]
+    assert re.search(r"\(\S+ s, about \S+ s left\)$", lines[0])
+    assert re.search(r"\(\S+ s\)$", lines[2])

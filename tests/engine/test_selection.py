@@ -7,6 +7,7 @@ import pytest
 
 from core.build.config import schemas
 from core.cli.common import split_options
+from core.engine import selection
 from core.engine.selection import refuse_different_network
 from core.errors import UserError
 from core.registry import BACKBONES
@@ -44,7 +45,8 @@ def globbed(here):
     return [f"./{path.relative_to(here)}" for path in sorted(here.glob("checkpoint/*/*.pth"))]
 
 
-def test_best_checkpoint_of_each_run_of_the_config(space, here):
+def test_best_checkpoint_of_each_run_of_the_config(space, here, monkeypatch):
+    monkeypatch.setattr(selection, "FEW", 99)
     code, out, err = space.evaluator("Proto.yaml", "-c", *globbed(here))
     assert (code, err) == (0, "")
     assert out.count("ProtoNet  Glyphs test  3-way 1-shot") == 2
@@ -69,6 +71,41 @@ def test_best_checkpoint_of_each_run_of_the_config(space, here):
         assert skipped[f"checkpoint/{path}"].startswith(reason)
 
 
+def test_many_skipped_files_are_one_line(space, here):
+    out = space.evaluator("Proto.yaml", "-c", *globbed(here))[1]
+    (line,) = [line for line in out.splitlines() if line.startswith("skipped")]
+    assert line.startswith("skipped  11 of 13 files: ")
+    assert set(line.split(": ", 1)[1].split(", ")) == {
+        "4 not the best checkpoint of its run",
+        "4 of another config",
+        "2 of another network",
+        "1 unreadable",
+    }
+
+
+def test_a_run_folder_means_its_best_checkpoint(space, here):
+    code, out, err = space.evaluator("Proto.yaml", "-c", "checkpoint/Glyphs_Proto")
+    assert (code, err) == (0, "")
+    assert "result files  checkpoint/Glyphs_Proto/eval/ebest_3way_1shot/" in out
+    assert "run Glyphs_Proto" not in out
+    out = space.evaluator(
+        "Proto.yaml", "-c", *(f"checkpoint/Glyphs_{name}" for name in ("Proto", "Proto_s1", "Other"))
+    )[1]
+    results = [line for line in out.splitlines() if line.startswith("ProtoNet  ")]
+    assert [line.rsplit("  ", 1)[1] for line in results] == ["run Glyphs_Proto", "run Glyphs_Proto_s1"]
+    assert "skipped  checkpoint/Glyphs_Other: of config Glyphs/Other" in out
+
+
+def test_a_folder_without_a_best_checkpoint_says_so(space, here):
+    code, _, err = space.evaluator("Proto.yaml", "-c", "checkpoint/notes")
+    assert (code, err.startswith("error: checkpoint/notes holds no best checkpoint")) == (2, True)
+
+
+def test_the_method_of_a_wrong_checkpoint_is_named(space, here):
+    code, _, err = space.evaluator("Proto.yaml", "-c", "checkpoint/Glyphs_Maml")
+    assert (code, "is a checkpoint of MAML, but the config says ProtoNet" in err) == (2, True)
+
+
 def test_overrides_choose_the_run_they_trained(space, here):
     out = space.evaluator("Proto.yaml", "-c", *globbed(here), "BACKBONE.ARGS.width", "4")[1]
     assert out.count("result files") == 1
@@ -85,7 +122,7 @@ def test_none_of_several_is_refused_with_every_reason(space, here):
     cfg = space.config(name="Third.yaml")
     code, out, err = space.evaluator(cfg, "-c", *globbed(here))
     assert (code, out) == (2, "")
-    assert err.startswith("error: -c names 13 files, of which none is the best checkpoint of a run of ")
+    assert err.startswith("error: --checkpoint (-c) names 13 files, of which none is the best checkpoint of a run of ")
     assert "of config Glyphs/Other" in err
 
 

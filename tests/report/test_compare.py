@@ -60,3 +60,21 @@ def test_training_seeds_share_a_row(run, space):
     alone = space.script("run_compare.py", *seeds)[1]
     assert "over the training seeds" in alone
     assert "p (t)" not in alone
+
+
+def test_a_wide_table_has_a_row_for_each_setting(run, space):
+    for name, gain in (("A", 0.0), ("B", 0.8)):
+        for shot in (1, 2, 5, 10):
+            run(name, gain, shot=shot)
+    out = space.script("run_compare.py", space.path / "A", space.path / "B")[1]
+    header, *rows = out.splitlines()
+    assert header.split() == ["setting", "run", "method", "seeds", "accuracy"]
+    assert [row.split()[8:11] for row in rows[:2]] == [["A", "A", "1"], ["B", "B", "1"]]
+    assert max(map(len, rows[:8])) < 120
+
+
+def test_p_beside_few_seeds_is_explained(run, space):
+    seeds = [run(f"A_s{s}", 0.3 + s / 2, CONFIG.replace("0", str(s), 1), training_seed=s) for s in range(2)]
+    other = run("B", 0.8, CONFIG.replace("A", "B"))
+    assert "another training" in space.script("run_compare.py", other, *seeds)[1]
+    assert "another training" not in space.script("run_compare.py", other, seeds[0])[1]

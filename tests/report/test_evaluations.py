@@ -30,6 +30,35 @@ def test_an_evaluation_folder_is_a_run(run, space):
     assert (code, "seed 0" in out) == (0, True)
 
 
+def test_unfinished_runs_and_other_folders_are_skipped_with_a_line_each(run, space):
+    unfinished, margins = space.path / "A_unfinished", space.path / "A_margins"
+    for folder in (unfinished, margins):
+        folder.mkdir()
+    (unfinished / "config.yaml").write_text(CONFIG)
+    (unfinished / "status.json").write_text('{"state": "running"}')
+    code, out, err = space.script("run_compare.py", run("A"), margins, unfinished, run("B"), "--format", "csv")
+    assert code == 0
+    assert [row["run"] for row in csv.DictReader(io.StringIO(out))] == ["B"]
+    assert err.splitlines() == [
+        f"skipped  {margins}: is no run folder",
+        f"skipped  {unfinished}: holds no evaluation (training: running)",
+    ]
+
+
+def test_several_data_sets_are_a_table_each(run, space):
+    runs = [run("A"), run("C", dataset="Second"), run("B"), run("D", dataset="Second"), run("E", dataset="Third")]
+    code, out, err = space.script("run_compare.py", *runs)
+    assert (code, err) == (0, f"skipped  {runs[-1]}: no other RUN was evaluated on its episodes\n")
+    first, against_a, second, against_c = out.split("\n\n")
+    assert "Made test" in first
+    assert "Second test" in second
+    assert "against the first, A" in against_a
+    assert "against the first, C" in against_c
+    assert "by Holm for 2." in against_a
+    rows = csv.DictReader(io.StringIO(space.script("run_compare.py", *runs, "--format", "csv")[1]))
+    assert [(row["run"], row["against"]) for row in rows] == [("B", "A"), ("D", "C")]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -56,7 +85,10 @@ def test_bad_folders_are_one_sentence(run, space, tmp_path):
         return err
 
     good = run("A")
-    assert "holds no evaluation" in refused(good, tmp_path / "nowhere")
+    assert "nowhere: no such folder" in refused(good, tmp_path / "nowhere")
+    empty = tmp_path / "_margins"
+    empty.mkdir()
+    assert "_margins: is no run folder" in refused(empty)
     assert "given twice" in refused(good, good)
     old = run("B")
     file = next(old.glob("eval/*/*/result.json"))

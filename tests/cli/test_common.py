@@ -1,0 +1,32 @@
+"""What every command shares."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND_LINES = [
+    ["run_trainer.py", "--cfg", "x.yaml"],
+    ["run_evaluator.py", "--cfg", "x.yaml", "--untrained"],
+    ["run_compare.py", "one", "two"],
+    ["run_analysis.py", "margin", "--cfg", "x.yaml", "--margins", "0"],
+    ["prepare_data.py", "--list"],
+    ["run_suite.py", "x.yaml"],
+]
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES, ids=lambda line: line[0])
+def test_a_script_without_the_environment_answers_in_one_sentence(line):
+    bare = [sys.executable, "-I", "-S"]  # Python without the packages of any environment
+    run = subprocess.run([*bare, ROOT / "experiments" / line[0], *line[1:]], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1, run.stderr
+    assert "is not installed for" in run.stderr
+    assert "source .venv/bin/activate" in run.stderr or "make demo" in run.stderr
+
+
+def test_make_says_how_to_activate():
+    run = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    assert "source .venv/bin/activate" in run.stdout
