@@ -10,7 +10,6 @@ TESTS = Path(__file__).parent
 ELSEWHERE = {
     "build/config.py": "tests/config and tests/configs load every kind of configuration through it",
     "cli/analyse.py": "tests/analysis run it as a shell does",
-    "cli/common.py": "tests/commands/test_bad_input.py",
     "cli/compare.py": "tests/report/test_compare.py runs it as a shell does",
     "cli/evaluate.py": "tests/commands run it as a shell does",
     "cli/main.py": "tests/package run the installed command",
