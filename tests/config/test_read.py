@@ -107,9 +107,7 @@ def test_missing_file_and_missing_base(write, tmp_path, schemas):
     write("", "nine.yaml")
     with pytest.raises(UserError, match=r"none.yaml cannot be .* holds nine.yaml \(did you mean nine.yaml\?\)\.$"):
         load(tmp_path / "none.yaml", [], schemas)
-    with pytest.raises(
-        UserError, match=r"configs/Glyphs holds ProtoNet_N5K1_C4.yaml,.* more \(did you mean Proto"
-    ):
+    with pytest.raises(UserError, match=r"configs/Glyphs holds ProtoNet_N5K1_C4.yaml,.* more \(did you mean Proto"):
         load(Path("Glyphs/ProtNet_N5K1_C4.yaml"), [], schemas)
     with pytest.raises(UserError, match=r"the folders of .*configs are .*Glyphs.* \(did you mean Glyphs\?\)\.$"):
         load(Path("Glyfs/ProtoNet_N5K1_C4.yaml"), [], schemas)
