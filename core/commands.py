@@ -20,6 +20,7 @@ from .errors import UserError
 from .files import write_files, write_json
 from .log import log_result, start_log
 from .protocols.base import Protocol, protocol_named, refuse_options
+from .report.result import at_chance
 from .report.run import RunFolder, run_name
 
 
@@ -128,5 +129,7 @@ def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
         if checkpoint is not None or not answer.folder:
             folder = Path() if checkpoint is None else checkpoint.parent / "eval" / checkpoint.stem / answer.folder
             write_files(folder, dict(answer.files))
+        if checkpoint is not None and at_chance(answer.files.get("result.json")):
+            yield "These answers are no better than guessing: see the losses in train.log; a lower OPTIM.LR may help."
         if checkpoint is not None:
             yield f"{answer.line}{run}\nresult files  {folder}" if answer.folder else f"{answer.line}{run}"

@@ -57,6 +57,14 @@ def test_every_option_that_the_documents_name_exists(capsys):
                 assert not unknown, f"{document.name} shows {', '.join(sorted(unknown))} in: {line.strip()}"
 
 
+def test_examples_name_the_long_form_of_options():
+    """`-c` is the base folder in one command and the checkpoint in another."""
+    examples = {document.name: document.read_text() for document in DOCUMENTS}
+    examples |= {module.__name__: module.EXAMPLES for module in (train, evaluate, compare, suite)}
+    short = {name: re.findall(r".* -[cpbe] .*", text) for name, text in examples.items()}
+    assert not {name: lines for name, lines in short.items() if lines}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
 def test_the_config_and_the_keys_of_every_command_load(document):
     problems = []

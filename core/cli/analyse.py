@@ -14,7 +14,7 @@ MARGIN = """\
 """
 FLOW = """\
   {command} flow --cfg configs/CIFAR-FS/DeepEMD_FCN_N5K1_C4.yaml \\
-      -c checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4/ebest_5way_1shot.pth --episode 3 --query 20
+      --checkpoint checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4/ebest_5way_1shot.pth --episode 3 --query 20
 """
 
 

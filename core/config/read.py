@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
+from ..paths import CONFIGS
+from ..registry import nearest
 from .provenance import COMMAND_LINE, Settings, settings
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast
+LISTED = 8  # file names in a message
 
 
 def read_chain(path: str | Path, source: str = "", below: tuple[Path, ...] = ()) -> Settings:
@@ -70,7 +74,8 @@ def _read_file(path: Path, wanted_by: Path | None) -> dict[str, Any]:
         tree = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         by = f", which is a _BASE_ of {wanted_by}," if wanted_by else ""
-        raise UserError(f"{path}{by} cannot be read: {error.strerror}.") from error
+        there = f"; {_what_exists(path)}" if isinstance(error, FileNotFoundError) else ""
+        raise UserError(f"{path}{by} cannot be read: {error.strerror}{there}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}{_line(error)}: not valid YAML: {_reason(error)}.") from error
     if tree is None:
@@ -78,6 +83,18 @@ def _read_file(path: Path, wanted_by: Path | None) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise UserError(f"{path}: the file holds {tree!r:.40}, but it must be a mapping of keys to values.")
     return tree
+
+
+def _what_exists(path: Path) -> str:
+    """The YAML files that a mistyped path may mean: those beside it, else those of the project, else its folders."""
+    for folder in (path.parent, CONFIGS / path.parent.name):
+        names = sorted(file.name for file in folder.glob("*.yaml"))
+        if names:
+            close = difflib.get_close_matches(path.name, names, n=LISTED, cutoff=0.3) or names[:LISTED]
+            more = f" and {len(names) - len(close)} more" if len(names) > len(close) else ""
+            return f"{folder} holds {', '.join(close)}{more}{nearest(path.name, names)}"
+    folders = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name[0] != "_")
+    return f"the folders of {CONFIGS} are {', '.join(folders)}{nearest(path.parent.name, folders)}"
 
 
 def _bases(value: Any, path: Path) -> list[Path]:

@@ -78,18 +78,29 @@ def _unknown(key: str, setting: Setting, settings: Settings, known: Mapping[str,
     where = f"{setting.source}: "
     stage = re.match(r"STAGE\.([^.]+)", key)
     if stage and not is_group(stage[0], known):
-        return f"{where}{key} is set, but STAGES does not list {stage[1]}{_nearest_stage(stage[1], known)}."
+        return f"{where}{key} is set, but STAGES does not list {stage[1]}{_stages(stage[1], known)}."
     argument = re.fullmatch(r"(STAGE\.\w+)\.(OBJECTIVE\.)?(ARGS\..+)", key)
     if argument:
         names = f"{argument[1]}.OBJECTIVE.NAME" if argument[2] else f"{argument[1]}.METHOD"
         if not value_of(settings, names, ""):
             owner = f"{argument[2] or 'METHOD.'}{argument[3]}"
             return f"{where}{key} is set, but {names} is not: set {owner}, or {names} as well."
-    return f"{where}unknown key {key}{_nearest_key(key, known)}."
+    return f"{where}unknown key {key}{_nearest_key(key, known)}{_arguments(key, known)}."
 
 
-def _nearest_stage(name: str, known: Mapping[str, Any]) -> str:
-    return nearest(name, {key.split(".")[1] for key in known if key.startswith("STAGE.")})
+def _stages(name: str, known: Mapping[str, Any]) -> str:
+    """The nearest stage, and all that there are."""
+    stages = list(dict.fromkeys(key.split(".")[1] for key in known if key.startswith("STAGE.")))
+    return f"{nearest(name, stages)}; its stages: {', '.join(stages)}" if stages else ""
+
+
+def _arguments(key: str, known: Mapping[str, Any]) -> str:
+    """The arguments that there are, for a key that names another one."""
+    group, args, _ = key.rpartition("ARGS.")
+    if not args:
+        return ""
+    names = [k.removeprefix(f"{group}ARGS.") for k in known if k.startswith(f"{group}ARGS.")]
+    return f"; {group}ARGS takes {', '.join(names) or 'nothing'}"
 
 
 def _nearest_key(key: str, known: Mapping[str, Any]) -> str:

@@ -69,7 +69,9 @@ def dataset(name: str, key: str = "DATASET.NAME") -> Dataset:
         return _folder(name[len(FOLDER) :], key)
     by_lower_name = {known.lower(): known for known in DATASETS}
     if name.lower() not in by_lower_name:
-        raise UserError(f"{key} is {name!r}, which is not one of: {', '.join(DATASETS)}{nearest(name, DATASETS)}.")
+        path = "/" in name or Path(name).expanduser().is_dir()
+        own = f"; for a folder of your own images write {FOLDER}{name}" if path else nearest(name, DATASETS)
+        raise UserError(f"{key} is {name!r}, which is not one of: {', '.join(DATASETS)}{own}.")
     return DATASETS[by_lower_name[name.lower()]]
 
 

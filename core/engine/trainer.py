@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .. import progress as bars
 from ..episode import Batch, Task
@@ -148,11 +147,10 @@ class Trainer:
             log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
         done, total = progress.epoch * stage.steps, stage.epochs * stage.steps
         scalars = Scalars(self._run, progress.records, done, self._steps_before(stage))
-        clock = StageClock(stage.name, progress.epoch, stage.epochs, stage.steps, self._device.type == "cpu")
         with scalars, bars.bar(total, "steps", initial=done) as bar:
+            clock = StageClock(stage.name, stage.epochs, stage.steps, progress.epoch, bar, self._device.type == "cpu")
             while progress.epoch < stage.epochs:
-                bar.set_description(f"{stage.name} epoch {progress.epoch + 1}/{stage.epochs}")
-                self._epoch(stage, optimizer, progress, scalars, bar, clock)
+                self._epoch(stage, optimizer, progress, scalars, clock)
                 if resumable:
                     self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
         return progress.records
@@ -167,13 +165,12 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         progress: _Progress,
         scalars: Scalars,
-        bar: tqdm,
         clock: StageClock,
     ) -> None:
         """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
         began = time.perf_counter()
         losses = EpochLosses(self._device)
-        loss = self._steps(stage, optimizer, progress.epoch, bar, losses, clock)
+        loss = self._steps(stage, optimizer, progress.epoch, clock, losses)
         last_step = (progress.epoch + 1) * stage.steps - 1
         record: dict[str, Any] = {
             "stage": stage.name,
@@ -196,7 +193,7 @@ class Trainer:
                 progress.best_accuracy = val.mean
                 if stage.select == "val":
                     self._save(stage.best, stage, epoch=progress.epoch, val=val.mean)
-            bar.set_postfix(loss=f"{loss:.3f}", val=f"{val.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
+            clock.show(loss=f"{loss:.3f}", val=f"{val.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
         if last and stage.select == "last":
             self._save(stage.best, stage, epoch=progress.epoch, val=record["val"])
         progress.records += 1
@@ -207,9 +204,8 @@ class Trainer:
         stage: Stage,
         optimizer: torch.optim.Optimizer,
         epoch: int,
-        bar: tqdm,
-        losses: EpochLosses,
         clock: StageClock,
+        losses: EpochLosses,
     ) -> float:
         """Take the steps of one epoch; returns their mean loss."""
         method, recipe = stage.method, stage.recipe
@@ -227,7 +223,6 @@ class Trainer:
                 total += _update(method, optimizer, recipe, parts)
                 for part in parts:
                     losses.add(part)
-            bar.update()
             clock.step()
         mean = float(total) / stage.steps
         if mean != mean or mean in (float("inf"), float("-inf")):

@@ -92,7 +92,7 @@ def refuse_untrained_classifier(head: Method, network: Network) -> None:
     if not head.base_from_means and (network.path is None or head.name != network.method.name):
         raise UserError(
             f"{head.name} scores base classes with a classifier that training learns, and here it is untrained; give a "
-            f"checkpoint of {head.name} with -c, or ask a method that scores them by their means."
+            f"checkpoint of {head.name} with --checkpoint (-c), or ask a method that scores them by their means."
         )
 
 

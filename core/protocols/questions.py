@@ -17,7 +17,7 @@ from ..data.episodes import EpisodeSampler, Shape
 from ..engine.heads import refuse_unfit
 from ..errors import UserError
 from ..methods.base import Method
-from ..registry import METHODS
+from ..registry import METHODS, not_one_of
 
 OWN = "own"
 
@@ -36,6 +36,10 @@ def questions(cfg: Config, shots: Sequence[int], ways: Sequence[int], methods: S
     for option, least, values in (("--shots", 1, shots), ("--ways", 2, ways)):
         if any(value < least for value in values):
             raise UserError(f"{option} lists {min(values)}; every number must be at least {least}.")
+    known = [OWN, *METHODS]
+    for name in methods:
+        if name.lower() not in map(str.lower, known):
+            raise UserError(not_one_of("--methods", name, known))
     names = [own_name if name.lower() == OWN else METHODS[name].name for name in methods] or [own_name]
     shapes = [_reshaped(task_shape(cfg, "test"), way, shot) for way in ways or [test.WAY] for shot in shots or [0]]
     return [Question(shape, name) for shape in dict.fromkeys(shapes) for name in dict.fromkeys(names)]

@@ -158,3 +158,9 @@ def result_line(result: dict[str, Any]) -> str:
 def deviation_note(result: dict[str, Any]) -> str:
     """What every line says of data that differs from the published benchmark."""
     return "  DATA DEVIATES from the published benchmark" if result.get("deviation") else ""
+
+
+def at_chance(result: Any) -> bool:
+    """Whether the accuracy is that of guessing among the classes of an episode, as far as its interval tells."""
+    known = isinstance(result, dict) and all(isinstance(result.get(k), int | float) for k in ("mean", "ci95", "way"))
+    return known and result["mean"] - result["ci95"] <= 100 / result["way"]

@@ -286,3 +286,12 @@ class NearestShot(Method):
         far = squared_euclidean(task.query["vector"], task.support["vector"])
         return -far.unflatten(2, (task.way, task.shot)).amin(3).add(1e-6) ** self.power
 """
+
+
+def test_a_run_that_ends_at_chance_says_so(space, monkeypatch):
+    space.train(space.config(), evaluate_after=True)
+    assert "no better than guessing" not in space.printed()
+    monkeypatch.setattr("core.commands.at_chance", lambda result: result["mean"] <= 100)
+    run = space.train(space.config(), evaluate_after=True, overwrite=True)
+    assert "These answers are no better than guessing" in space.printed()
+    assert "no better than guessing" in (run / "train.log").read_text()

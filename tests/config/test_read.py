@@ -104,6 +104,13 @@ def test_circular_bases(write, schemas):
 def test_missing_file_and_missing_base(write, tmp_path, schemas):
     with pytest.raises(UserError, match=r"none.yaml cannot be read: No such file"):
         load(tmp_path / "none.yaml", [], schemas)
+    write("", "nine.yaml")
+    with pytest.raises(UserError, match=r"none.yaml cannot be .* holds nine.yaml \(did you mean nine.yaml\?\)\.$"):
+        load(tmp_path / "none.yaml", [], schemas)
+    with pytest.raises(UserError, match=r"configs/Glyphs holds ProtoNet_N5K1_C4.yaml,.* more \(did you mean Proto"):
+        load(Path("Glyphs/ProtNet_N5K1_C4.yaml"), [], schemas)
+    with pytest.raises(UserError, match=r"the folders of .*configs are .*Glyphs.* \(did you mean Glyphs\?\)\.$"):
+        load(Path("Glyfs/ProtoNet_N5K1_C4.yaml"), [], schemas)
     with pytest.raises(UserError, match=r"none.yaml, which is a _BASE_ of .*leaf.yaml, cannot be read"):
         load(write("_BASE_: none.yaml"), [], schemas)
 

@@ -90,13 +90,13 @@ def test_all_unknown_keys_at_once_with_their_files(write, schemas):
         "_base_/b.yaml: SEED is 'x', which is not an integer.",
         "leaf.yaml: unknown key SHOT (did you mean TASK.TEST.SHOT?).",
         "leaf.yaml: unknown key STAGE.meta.OPTIM.LRR (did you mean STAGE.meta.OPTIM.LR?).",
-        "leaf.yaml: unknown key METHOD.ARGS.kk (did you mean METHOD.ARGS.k?).",
+        "leaf.yaml: unknown key METHOD.ARGS.kk (did you mean METHOD.ARGS.k?); METHOD.ARGS takes k, scale.",
         "command line: unknown key seed (did you mean SEED?).",
     }
 
 
 def test_keys_of_a_stage_that_is_not_listed(refused):
-    assert "STAGES does not list mta (did you mean meta?)" in refused("STAGE: {mta: {EPOCHS: 1}}")
+    assert "STAGES does not list mta (did you mean meta?); its stages: meta." in refused("STAGE: {mta: {EPOCHS: 1}}")
 
 
 def test_arguments_of_an_unnamed_stage_method(refused):

@@ -4,6 +4,12 @@ from core.data.datasets import Dataset, dataset, is_prepared, split_folders
 from core.errors import UserError
 
 
+@pytest.mark.parametrize("name", ["/photos", "my/photos"])
+def test_a_path_is_told_how_a_folder_is_named(name):
+    with pytest.raises(UserError, match=rf"for a folder of your own images write folder:{name}\.$"):
+        dataset(name)
+
+
 def test_names_ignore_case():
     assert dataset("cifar-fs").name == "CIFAR-FS"
     with pytest.raises(UserError, match=r"DATASET.NAME is 'CIFARFS', which is not one of.*did you mean CIFAR-FS"):

@@ -68,6 +68,7 @@ def heads():
         (["--methods", "MetaBaseline"], "MetaBaseline, which has learned parameters outside the backbone (scale)"),
         (["--methods", "Mapped"], "Mapped, which needs the feature 'map', but ProtoNet encodes vector"),
         (["--methods", "MAML", "BACKBONE.ARGS.norm=running"], "METHOD.NAME is MAML"),
+        (["--methods", "own,ProtNet"], "--methods is 'ProtNet', which is not one of: own, "),
         (["--methods", "ProtNet"], "did you mean ProtoNet?"),
         (["--shots", "0"], "--shots lists 0; every number must be at least 1."),
         (["--ways", "1"], "--ways lists 1; every number must be at least 2."),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.files import write_files
-from core.report.result import episodes_name, folder_name, quoted, result_files, result_line
+from core.report.result import at_chance, episodes_name, folder_name, quoted, result_files, result_line
 from core.report.tally import Evaluation
 
 NAMES = ["apple", 'a "b"', "c, d", "e\nf", "ü\rv", ""]
@@ -122,3 +122,13 @@ def test_folder_says_what_was_measured(trained_on, other):
     assert folder_name("", result, episodes_name(result)) == f"{other}test_2w1s_q15_seed0_3"
     another = result | {"features_of": "NegMargin", "at_test": {"sfc_lr": 0.5}, "precision": "bfloat16"}
     assert folder_name("allway", another, "x") == f"allway_{other}x_ProtoNet_sfc_lr=0.5_bf16"
+
+
+@pytest.mark.parametrize(("mean", "is_chance"), [(19.0, True), (20.9, True), (21.1, False), (60.0, False)])
+def test_chance(mean, is_chance):
+    assert at_chance({"mean": mean, "ci95": 1.0, "way": 5}) == is_chance
+
+
+@pytest.mark.parametrize("result", [None, "text", {"mean": 1.0, "ci95": 0.1}, {"mean": {}, "ci95": 0.1, "way": 5}])
+def test_other_answers_are_not_at_chance(result):
+    assert not at_chance(result)
