@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..config import Config
 from ..data import views
-from ..data.datasets import dataset
+from ..data.datasets import FEATURES, dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.holdout import hold_out
 from ..data.loaders import Pixels
@@ -134,6 +134,9 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
         raise UserError(f"DATASET.SIZE is {size}, but {key} {name} holds features; leave it 0.")
     folder = split_dir(root, named.name, size, split)
     if not prepared([folder]):
+        if named.features and name.lower().startswith(FEATURES):
+            export = f"{command('evaluate')} ... --save-features {root} --splits {split}"
+            raise UserError(f"{key} is {name!r}, of which {root} holds no {split}: write it with `{export}`.")
         if not named.drawn:
             arguments = f"{name if named.folder else f'{named.name} --from PATH'}{'' if native else f' --size {size}'}"
             originals = f", from originals of {size} px or more" if size > named.native_size > 0 and not native else ""

@@ -14,6 +14,7 @@ from ..paths import ROOT, command
 
 # What a number looks like, how it is called, an example.
 NUMBERS = {
+    str: (r".+", "a name", "train val"),
     int: (r"\d+", "a whole number", "1 5"),
     float: (r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", "a number", "-0.1 0"),
 }

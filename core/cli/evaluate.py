@@ -16,6 +16,7 @@ EXAMPLES = """\
   {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --shots 1 5 --ways 5 10 \\
       --methods own,ProtoNet
   {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --protocol allway
+  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --save-features DIR --splits train val test
 """
 
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             overrides += after
     if args.lowshot:
         values["group"] = args.lowshot
+    if args.splits and args.protocol == "episodes":
+        args.protocol = "features"
 
     from ..commands import evaluate
 
@@ -79,7 +82,7 @@ def _add_protocols(cli: argparse.ArgumentParser) -> None:
         "--protocol",
         default="episodes",
         metavar="NAME",
-        help="way of asking: episodes (default), generalized, lowshot, allway, or one of your own",
+        help="way of asking: episodes (default), generalized, lowshot, allway, features, or one of your own",
     )
     protocols.add_argument(
         "--generalized",

@@ -106,14 +106,28 @@ def reference_complete(cfg: CfgNode) -> str | None:
     ref = cfg.REFERENCE
     if not any(ref.values()):
         return None
-    if not 0 < ref.ACCURACY <= 100:
+    wrong = [entry for entry in ref.FIGURES if not _is_figure(entry)]
+    if wrong:
+        return f"REFERENCE.FIGURES lists {wrong[0]}; an entry is [figure, shots, percent], e.g. [novel, 1, 48.1]."
+    if not ref.FIGURES and not 0 < ref.ACCURACY <= 100:
         return f"REFERENCE.ACCURACY is {ref.ACCURACY}; it must be a percentage above 0, or REFERENCE be left out."
     missing = [key for key in ("SOURCE", "STATUS") if not ref[key]]
     if missing:
-        return (
-            f"REFERENCE.ACCURACY is given without {' and '.join(missing)}; say where it is printed and who reports it."
-        )
+        given = f"REFERENCE.{'FIGURES' if ref.FIGURES else 'ACCURACY'} is given without {' and '.join(missing)}"
+        return f"{given}; say where it is printed and who reports it."
     return None
+
+
+def _is_figure(entry: object) -> bool:
+    """Whether an entry of REFERENCE.FIGURES is a figure of --lowshot, a number of shots and a percentage."""
+    return (
+        isinstance(entry, list)
+        and [type(part) for part in entry[:2]] == [str, int]
+        and len(entry) == 3
+        and isinstance(entry[2], int | float)
+        and entry[0] in ("novel", "base", "novel_all", "base_all", "all", "prior")
+        and 0 < entry[2] <= 100
+    )
 
 
 def steps_known(key: str, stage: CfgNode) -> str | None:

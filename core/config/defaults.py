@@ -111,6 +111,8 @@ KEYS: dict[str, Any] = {
     "REFERENCE": {  # the published result this configuration should reach
         "ACCURACY": key(0.0, "neither", least=0),  # percent; 0 = none published
         "CI": key(0.0, "neither", least=0),  # half width of its 95 % interval, percent
+        # In place of ACCURACY for --lowshot, group test: top-5 by figure and n, [[novel, 1, 48.1], [all, 1, 59.2]].
+        "FIGURES": key([], "neither"),
         "SOURCE": key("", "neither"),  # where it is printed, e.g. "Snell et al. 2017, table 2"
         "STATUS": key("", "neither", choices=("", "paper", "author-repo", "secondary")),  # who reports it
     },

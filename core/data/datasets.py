@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .lowshot import STORED
 from .store import SPLITS, prepared, split_dir
 
 FOLDER = "folder:"
+FEATURES = "features:"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Dataset:
     splits: tuple[str, ...] = SPLITS  # that are stored
     drawn: bool = False  # FiveWay draws it where it is missing
     folder: Path | None = None  # the folder of class folders that it is, in place of a benchmark
+    features_as: str = ""  # the data set that reads features of its images; "" = features: before its own name
 
     @property
     def features(self) -> bool:
@@ -53,6 +55,7 @@ DATASETS = {
         Dataset("CUB", 84, partial(class_lists, "cub_closerlook")),
         Dataset("CUB-FEAT", 84, partial(class_lists, "cub_feat")),
         Dataset("Omniglot", 28, partial(class_lists, "omniglot")),
+        Dataset("ImageNet", 224, lambda: lowshot_classes().lists(), STORED, features_as="ImageNet-LowShot"),
         _lowshot("ImageNet-LowShot", by_sorted_wnid=False),
         _lowshot("ImageNet-LowShot-Sorted", by_sorted_wnid=True),
     )
@@ -62,11 +65,15 @@ DATASETS = {
 def dataset(name: str, key: str = "DATASET.NAME") -> Dataset:
     """Look a data set up by its name in any case, or by `folder:PATH`, any folder of class folders.
 
+    `features:NAME` are the features that a network gave of a data set's images.
+
     Raises:
         UserError: where there is none of that name.
     """
     if name.lower().startswith(FOLDER):
         return _folder(name[len(FOLDER) :], key)
+    if name.lower().startswith(FEATURES):
+        return replace(dataset(name[len(FEATURES) :], key), native_size=0, drawn=False)
     by_lower_name = {known.lower(): known for known in DATASETS}
     if name.lower() not in by_lower_name:
         path = "/" in name or Path(name).expanduser().is_dir()

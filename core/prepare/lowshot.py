@@ -38,7 +38,7 @@ def collect_lowshot(options: Options, by_sorted_wnid: bool = False, classes: Low
         )
     wnids = {part: _class_order(table, classes, options.class_ids) for part, table in tables.items()}
     counts = {part: _counts(table, wnids[part]) for part, table in tables.items()}
-    notes = refuse_deviation("; ".join(_deviations(classes, counts)), options)
+    notes = refuse_deviation("; ".join(deviations(classes, counts)), options)
     contents = {split: _content(split, tables, wnids, classes) for split in STORED}
     order = options.class_ids or "named in the files"
     return Collected(contents, {"preparation": {"features": train.shape[0], "class_ids": order}, **notes})
@@ -81,8 +81,8 @@ def _counts(table: RowFile, wnids: list[str]) -> dict[str, int]:
     return dict(zip(wnids, np.bincount(table.labels, minlength=len(wnids)).tolist(), strict=True))
 
 
-def _deviations(classes: LowShotClasses, counts: dict[str, dict[str, int]]) -> list[str]:
-    """In words, how the numbers of images differ from ImageNet's."""
+def deviations(classes: LowShotClasses, counts: dict[str, dict[str, int]]) -> list[str]:
+    """In words, how the numbers of images of the training ("") and the validation part differ from ImageNet's."""
     texts = []
     for part, kind in (("", "training"), (QUERIES, "validation")):
         missing = [name for name in classes.label_names if not counts[part].get(name)]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..data.datasets import DATASETS, Dataset, dataset
-from . import catalogue, cifar, lowshot, remotes
+from . import catalogue, cifar, imagenet, lowshot, remotes
 from .collect import Collected, Options, Published, collect_folder
 from .download import Remote
 from .glyphs import IMAGES, class_names, render_glyphs
@@ -16,6 +16,7 @@ from .glyphs import IMAGES, class_names, render_glyphs
 CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CIFAR_TERMS = "no licence stated; cite Krizhevsky 2009"
 IMAGENET_TERMS = "ImageNet's terms: non-commercial research"
+IMAGENET_PAGE = "https://image-net.org (ILSVRC 2012, an account is needed): train and val as class folders"
 IMAGENET_PICKLES = "https://zenodo.org/record/7978538 (pickles)"
 IMAGENET_FEATURES = "features of all of ImageNet, computed by your network (docs/data.md)"
 CUB_PAGE = "https://data.caltech.edu/records/20098"
@@ -82,6 +83,13 @@ SOURCES = {
         _benchmark("CUB", catalogue.cub, catalogue.CUB, CUB_PAGE, CUB_TERMS, remotes.CUB),
         _benchmark("CUB-FEAT", catalogue.cub_feat, catalogue.CUB_FEAT, CUB_PAGE, CUB_TERMS, remotes.CUB),
         _benchmark("Omniglot", catalogue.omniglot, catalogue.OMNIGLOT, OMNIGLOT_PAGE, "MIT", remotes.OMNIGLOT),
+        Source(
+            DATASETS["ImageNet"],
+            imagenet.collect_imagenet,
+            images=lowshot.total,
+            where=IMAGENET_PAGE,
+            terms=IMAGENET_TERMS,
+        ),
         _lowshot("ImageNet-LowShot", by_sorted_wnid=False),
         _lowshot("ImageNet-LowShot-Sorted", by_sorted_wnid=True),
     )

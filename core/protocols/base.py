@@ -40,6 +40,7 @@ class Option:
 
 SHOTS = Option("instead of TASK.TEST.SHOT", "K", int, many=True)
 WAYS = Option("instead of TASK.TEST.WAY", "N", int, many=True)
+SAVE_FEATURES = Option("hand features on: of the test split, or of --splits", "FILE.npz or DIR")
 METHODS = Option("whose heads classify its features; own = its own", "NAME,NAME", commas=True)
 
 

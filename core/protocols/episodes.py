@@ -21,7 +21,7 @@ from ..report import intervals
 from ..report.result import episodes_name, folder_name, result_files, result_line
 from ..report.stats import interval
 from ..report.tally import Evaluation
-from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Option, Protocol
+from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Protocol
 from .questions import Question, TestedNetwork, questions
 
 
@@ -32,14 +32,14 @@ class Episodes(Protocol):
     Args:
         data, network: see `Protocol`.
         shots, ways, methods: replace the config's, if they list any.
-        save_features: file that receives the features of all encoded images; "" = none.
+        save_features: .npz file that receives the features of all encoded images; "" = none.
     """
 
     options = {
         "shots": SHOTS,
         "ways": WAYS,
         "methods": METHODS,
-        "save_features": Option("hand the test split's features on", "FILE.npz"),
+        "save_features": SAVE_FEATURES,
     }
 
     def __init__(
@@ -110,7 +110,7 @@ class Episodes(Protocol):
         same_question = shape == task_shape(self.cfg, "test") and not features_of
         if not (self.cfg.REFERENCE.ACCURACY and same_images and same_question):
             return None
-        return {key.lower(): value for key, value in self.cfg.REFERENCE.items()}
+        return {key.lower(): value for key, value in self.cfg.REFERENCE.items() if key != "FIGURES"}
 
     def _intervals(self, evaluation: Evaluation, disjoint: Evaluation | None, tasks: int) -> dict[str, Any]:
         """Every interval that these episodes allow, by what it is over."""

@@ -5,9 +5,11 @@ Hariharan and Girshick, ICCV 2017; Wang et al., CVPR 2018, for the groups and th
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +24,12 @@ from ..data.class_lists import QUERIES
 from ..data.datasets import dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.loaders import Pixels, TaskBuilder
-from ..data.lowshot import GROUPS, open_group
+from ..data.lowshot import GROUPS, FixedShots, open_group, read_draws
+from ..data.store import SPLITS
 from ..engine.features import ImageEncoder
 from ..episode import Features, join
 from ..errors import UserError
-from ..files import FileContent
+from ..files import FileContent, sha256
 from ..methods.base import Method
 from ..report.result import answered_by, deviation_note, folder_name
 from ..report.stats import interval
@@ -46,6 +49,7 @@ class LowShot(Protocol):
         data, network: see `Protocol`.
         group: val or test.
         shots: images of each novel class; by default 1, 2, 5, 10 and 20.
+        draws: files of fixed shots, one for each trial (core/data/lowshot.py); by default EVAL.TRIALS random ones.
 
     Raises:
         UserError: where the data set has no such groups.
@@ -54,9 +58,20 @@ class LowShot(Protocol):
     options = {
         "group": Option("of ImageNet low-shot: val or test", "GROUP"),
         "shots": Option("images of each novel class (default: 1 2 5 10 20)", "K", int, many=True),
+        "draws": Option(
+            "fixed shots, a file a trial: splitfile_1.json ..., in place of EVAL.TRIALS", "FILE", many=True
+        ),
     }
 
-    def __init__(self, data: Data, network: Network, *, group: str = "test", shots: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        data: Data,
+        network: Network,
+        *,
+        group: str = "test",
+        shots: Sequence[int] = (),
+        draws: Sequence[str] = (),
+    ) -> None:
         super().__init__(data, network)
         names, cfg = data.cfg.DATASET, data.cfg.EVAL
         test_set = dataset(names.TEST.NAME, "DATASET.TEST.NAME")
@@ -67,10 +82,19 @@ class LowShot(Protocol):
             )
         self._group, self._shots = group, list(dict.fromkeys(shots or DEFAULT_SHOTS))
         self._split = data.split(group)
+        splits = [data.split(name) for name in SPLITS]
+        self._draws = read_draws(draws, splits, group) if draws else None
+        self._trials = len(draws) or cfg.TRIALS
+        self._drawn = "".join(sha256(Path(file)) for file in draws)
         self._encoder = ImageEncoder(
-            fold(network.method), data.pixels(group), data.image_size, cfg.BATCH, cfg.PRECISION == "bf16"
+            fold(network.method),
+            data.pixels(group),
+            data.image_size,
+            cfg.BATCH,
+            cfg.PRECISION == "bf16",
+            eval_crop=names.EVAL_CROP,
         )
-        opened = open_group(names.ROOT, test_set.name, group)
+        opened = open_group(names.ROOT, test_set.name, group, data.image_size)
         self._queries = self._encode_queries([opened.novel, opened.base], opened.base_ids)
         self._fingerprints = [split.fingerprint for split in (self._split, opened.novel, opened.base)]
 
@@ -78,6 +102,8 @@ class LowShot(Protocol):
         refuse_untrained_classifier(self.network.method, self.network)
         smallest, most = int(self._split.counts.argmin()), max(self._shots)
         count, name = self._split.counts[smallest], self._split.classes[smallest]
+        if self._draws is not None and most > self._draws.shape[2]:
+            raise UserError(f"--shots lists {most}, but the files of --draws hold {self._draws.shape[2]} of a class.")
         if most > count:
             raise UserError(
                 f"--lowshot: a trial takes {most} images of each class, but {name!r} has {count}; give --shots."
@@ -98,10 +124,11 @@ class LowShot(Protocol):
         """Trials with `shot` images of each novel class."""
         data, cfg, method = self.data, self.cfg.EVAL, self._encoder.method
         sampler = EpisodeSampler(self._split, Shape(len(self._split.classes), shot, 0), cfg.SEED, "--shots")
+        shots = sampler if self._draws is None else FixedShots(sampler, self._draws)
         words = data.words(self._group) if "semantics" in method.needs else None
         base = self._base_means() if method.base_from_means or "base" in method.needs else None
         builder = TaskBuilder(sampler.shape, data.device, data.first_class(self._group), words, base)
-        return classify_lowshot(method, self._encoder, sampler, builder, self._queries, cfg.TRIALS, cfg.PRIOR)
+        return classify_lowshot(method, self._encoder, shots, builder, self._queries, self._trials, cfg.PRIOR)
 
     def _answer(self, shot: int, trials: Trials) -> Answer:
         cfg, queries = self.cfg.EVAL, self._queries
@@ -114,18 +141,33 @@ class LowShot(Protocol):
             "shot": shot,
             "n_base": len(queries.base_ids),
             "queries": {"novel": len(queries.novel_y), "base": len(queries.base_y)},
-            "trials": cfg.TRIALS,
+            "trials": self._trials,
             "seed": cfg.SEED,
             "prior": cfg.PRIOR,
             "figures": trials.figures(cfg.CI),
             "transductive": self.network.method.transductive,
             "precision": "bfloat16" if cfg.PRECISION == "bf16" else "float32",
             "deviation": self.data.deviation(),
+            **({"draws": self._drawn_hash()} if self._drawn else {}),
+            **({"reference": reference} if (reference := self._reference(shot)) else {}),
             **self.origin(),
         }
-        name = f"{self._group}_{shot}shots_seed{cfg.SEED}_{cfg.TRIALS}"
+        name = f"{self._group}_{shot}shots_seed{cfg.SEED}_{self._trials}"
+        name += f"_draws={result['draws']}" if self._drawn else ""
         files: dict[str, FileContent] = {"trials.csv": trials.csv(), "lowshot.json": result}
         return Answer(_line(result), folder_name("lowshot", result, name), files)
+
+    def _drawn_hash(self) -> str:
+        """A short name for the content of the files of fixed shots."""
+        return hashlib.sha256(self._drawn.encode()).hexdigest()[:8]
+
+    def _reference(self, shot: int) -> dict[str, Any] | None:
+        """The published top-5 numbers for this n of the final group, by figure."""
+        published = self.cfg.REFERENCE
+        numbers = {figure: number for figure, n, number in published.FIGURES if n == shot}
+        if not numbers or self._group != "test":
+            return None
+        return {"top5": numbers, "source": published.SOURCE, "status": published.STATUS}
 
     @torch.no_grad()
     def _base_means(self) -> Features:
@@ -180,7 +222,7 @@ def encode_all(encoder: ImageEncoder, ids: Tensor) -> Features:
 def classify_lowshot(
     method: Method,
     shots: ImageEncoder,
-    sampler: EpisodeSampler,
+    sampler: EpisodeSampler | FixedShots,
     builder: TaskBuilder,
     queries: Queries,
     trials: int,
@@ -234,10 +276,15 @@ def _line(result: dict[str, Any]) -> str:
     """One line: top-5 of every figure, and top-1 of the joint one."""
     r, f = result, result["figures"]
     parts = "  ".join(f"{name.replace('_', ' ')} {_with_interval(f[name]['top5'])}" for name in FIGURES)
+    drawn = "fixed draws" if "draws" in r else f"trials, seed {r['seed']}"
+    published = r.get("reference", {"top5": {}})
+    numbers = "".join(f"  {figure} {number:g}" for figure, number in published["top5"].items())
+    numbers = f"  {published['status']}:{numbers[1:]}" if numbers else ""
     return (
         f"{answered_by(r)}  {r['dataset']} group {r['group']}  n = {r['shot']}  top-5  {parts}  top-1 all "
-        f"{_with_interval(f['all']['top1'])}  ({r['trials']} trials, seed {r['seed']}, {r['way']} novel and "
-        f"{r['n_base']} base classes, {sum(r['queries'].values())} images, prior {r['prior']})" + deviation_note(r)
+        f"{_with_interval(f['all']['top1'])}  ({r['trials']} {drawn}, {r['way']} novel and "
+        f"{r['n_base']} base classes, {sum(r['queries'].values())} images, prior {r['prior']})"
+        f"{numbers}{deviation_note(r)}"
     )
 
 

@@ -143,7 +143,7 @@ def test_reference_stays(read, overrides):
 @pytest.mark.parametrize("override", ["TASK.TEST.SHOT=5", "METHOD.ARGS.scale=3", "STAGE.meta.OPTIM={LR: 1.0}"])
 def test_reference_is_left_out_where_the_command_line_changes_what_it_is_for(read, override):
     loaded = read(REFERENCE, override, "SEED=1")
-    assert dict(loaded.cfg.REFERENCE) == {"ACCURACY": 0.0, "CI": 0.0, "SOURCE": "", "STATUS": ""}
+    assert dict(loaded.cfg.REFERENCE) == {"ACCURACY": 0.0, "CI": 0.0, "FIGURES": [], "SOURCE": "", "STATUS": ""}
     assert {loaded.values[f"REFERENCE.{key}"] for key in ("ACCURACY", "SOURCE")} == {0.0, ""}
     assert "REFERENCE" not in loaded.diff()
     assert loaded.cfg.is_frozen()

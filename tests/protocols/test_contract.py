@@ -19,7 +19,7 @@ from tests.workspace import best, files
 
 KEYS = ("DATASET.BASE_HOLDOUT=4", "EVAL.TRIALS=3", "EVAL.ALLWAY_QUERIES=5")
 OPTIONS = {"allway": {"shots": [1, 2]}, "episodes": {"shots": [1, 2]}, "generalized": {"shots": [1, 2]}}
-OTHER_DATA = {"lowshot"}  # reads ImageNet-LowShot alone: tests/protocols/test_lowshot.py
+OTHER_DATA = {"lowshot", "features"}  # read ImageNet-LowShot alone, write a data set: test_lowshot.py, test_features.py
 
 
 def pytest_generate_tests(metafunc):

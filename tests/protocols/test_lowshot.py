@@ -7,18 +7,20 @@ import math
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
 from core.data.episodes import EpisodeSampler, Shape
-from core.data.lowshot import open_group
+from core.data.lowshot import FixedShots, open_group, read_draws
+from core.data.store import read_split, split_dir
 from core.engine.checkpoint import load, restore
 from core.prepare import lowshot
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare
 from core.protocols.lowshot import shares
-from tests.prepare.fake_features import ORDER, features, small_lowshot, write_npz
+from tests.prepare.fake_features import ORDER, SMALL, features, small_lowshot, write_npz
 from tests.workspace import PROTONET, Workspace, best
 
 NAME = "ImageNet-LowShot"
@@ -209,3 +211,70 @@ def test_a_prior_near_one_side_gives_it_every_first_place(prior, novel, base):
     of_novel = shares(scores, scores, torch.arange(4), torch.arange(0), prior)[5, 0]
     of_base = shares(scores, scores, torch.arange(0), torch.arange(4), prior)[5, 0]
     assert (of_novel, of_base) == (novel, base)
+
+
+def write_draws(path, stored, offset=0):
+    """A file of fixed shots: image i of each class, counted from `offset`, in the order of label_names."""
+    rows = [[9 * number + (offset + shot) % 9 for shot in range(4)] for number in range(len(ORDER))]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def test_fixed_draws_are_the_trials(stored, monkeypatch):
+    monkeypatch.setattr("core.data.lowshot.lowshot_classes", lambda: SMALL)
+    files = [write_draws(stored.path / f"splitfile_{n}.json", stored, n) for n in (1, 2)]
+    splits = [read_split(split_dir(stored.root, NAME, 0, split)) for split in ("train", "val", "test")]
+    images = read_draws(files, splits, "test")
+    assert images.shape == (2, 3, 4)
+    names = [splits[2].names[i] for i in images[1].flatten().tolist()]
+    assert names == [f"n{c}_{i:05d}" for c in (10, 11, 12) for i in (2, 3, 4, 5)]
+    sampler = EpisodeSampler(splits[2], Shape(3, 2, 0), 0)
+    drawn = FixedShots(sampler, images).draw(torch.tensor([0, 1]))
+    labels = torch.from_numpy(splits[2].labels)[drawn.support]
+    assert torch.equal(labels, drawn.classes.repeat_interleave(2, 1))
+    assert splits[2].names[drawn.support[0, 0]].endswith("_00001")
+    cfg = config(stored, PROTO)
+    checkpoint = best(stored.train(cfg, "BACKBONE.ARGS.width=4"))
+    asked = ("-c", checkpoint, "BACKBONE.ARGS.width=4", "--lowshot", "test", "--shots", 1)
+    code, out, err = stored.evaluator(cfg, *asked, "--draws", *files)
+    assert (code, err) == (0, "")
+    assert "(2 fixed draws, 3 novel and 3 base classes" in out
+    stored.evaluator(cfg, *asked, "EVAL.TRIALS=2")
+    stored.evaluator(cfg, *asked, "--draws", *reversed(files))
+    folders = sorted(path.name for path in checkpoint.parent.glob("eval/*/*"))
+    assert len(folders) == 3
+    assert sum("_draws=" in name for name in folders) == 2
+
+
+def test_draws_that_do_not_fit_are_refused(stored, refused, monkeypatch):
+    monkeypatch.setattr("core.data.lowshot.lowshot_classes", lambda: SMALL)
+    files = {name: stored.path / f"{name}.json" for name in ("good", "short", "text", "outside")}
+    write_draws(files["good"], stored)
+    files["short"].write_text("[[1, 2]]")
+    files["text"].write_text("no JSON")
+    files["outside"].write_text(files["good"].read_text().replace("[[0,", "[[200,").replace("63", "900"))
+    asked = (
+        "run_evaluator.py",
+        "--cfg",
+        config(stored, PROTO),
+        "-d",
+        "cpu",
+        "--untrained",
+        "--lowshot",
+        "test",
+        "--draws",
+    )
+    assert "it holds [1, 2], not [12, shots] whole numbers" in refused(*asked, files["short"], "--shots", 1)
+    assert "which is no file of fixed shots (Expecting value" in refused(*asked, files["text"], "--shots", 1)
+    assert "lie outside its 9 training images" in refused(*asked, files["outside"], "--shots", 1)
+    assert "--shots lists 5, but the files of --draws hold 4 of a class" in refused(*asked, files["good"], "--shots", 5)
+
+
+def test_published_figures_stand_on_the_line(stored):
+    figures = "[[novel, 1, 48.1], [all, 1, 59.2], [novel, 2, 59.2]]"
+    tree = PROTO | {"REFERENCE": {"FIGURES": yaml.safe_load(figures), "SOURCE": "table 2", "STATUS": "paper"}}
+    asked = ("--untrained", "--lowshot", "test", "--shots", 1, 2, 3)
+    lines = stored.evaluator(config(stored, tree), *asked)[1].splitlines()[-3:]
+    assert [line.split(")  ")[-1] for line in lines[:2]] == ["paper: novel 48.1  all 59.2", "paper: novel 59.2"]
+    assert "paper" not in lines[2]
+    assert "paper" not in stored.evaluator(config(stored, tree), "--untrained", "--lowshot", "val", "--shots", 1)[1]
