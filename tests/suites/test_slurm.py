@@ -75,7 +75,7 @@ def test_options_that_do_not_fit_are_refused(suite, refused, options, sentence):
 
 def test_only_runs_one_cell(suite, space):
     file = suite(TESTS=[{}])
-    code, out, err = space.script("run_suite.py", file, "--only", "Glyphs_Proto", "--devices", "cpu", "--threads", "1")
+    code, _, err = space.script("run_suite.py", file, "--only", "Glyphs_Proto", "--devices", "cpu", "--threads", "1")
     assert (code, err) == (0, "")
     assert [progress(cell).state for cell in read_suite(file)] == ["new", "new", "done"]
 
@@ -97,7 +97,7 @@ def test_a_job_that_left_the_queue_has_failed_unless_it_was_cancelled(suite):
 
 def test_the_queue_is_read_by_number_and_name(suite, tmp_path, monkeypatch):
     """A number that SLURM has given to another job since is not ours."""
-    two, scaled, proto = cells = read_suite(suite())
+    two, _, proto = cells = read_suite(suite())
     for number, cell in enumerate(cells):
         Record(cell).note_job(str(number))
     squeue = tmp_path / "bin" / "squeue"
@@ -125,21 +125,32 @@ def cluster(tmp_path_factory, monkeypatch):
     started = subprocess.run([TOOL / "start.sh", folder], capture_output=True, text=True, check=False, timeout=120)
     if started.returncode:
         pytest.skip(f"SLURM did not start: {started.stderr.strip().splitlines()[-1:]}")
-    shell = subprocess.run(["sh", "-c", f"{started.stdout}; env -0"], capture_output=True, text=True, check=True)
-    for name, value in (line.split("=", 1) for line in shell.stdout.split("\0") if "=" in line):
-        if name in ("SLURM_CONF", "LD_LIBRARY_PATH", "PATH"):
+    try:
+        for name, value in _environment(started.stdout).items():
             monkeypatch.setenv(name, value)
-    yield
-    subprocess.run(["scancel", "--user", str(os.getuid())], check=False)
-    subprocess.run([TOOL / "stop.sh", folder], check=False)
+        with (folder / "slurm.conf").open("a") as conf:
+            conf.write("KillWait=2\n")  # seconds from SIGTERM to SIGKILL; 30 would let a short training end
+        _call("scontrol", "reconfigure")
+        yield
+        subprocess.run(["scancel", "--user", str(os.getuid())], check=False)
+    finally:
+        subprocess.run([TOOL / "stop.sh", folder], check=False)
+
+
+def _environment(exports):
+    """The variables that the lines of start.sh set."""
+    shell = ["sh", "-c", f"{exports}\nenv -0"]
+    variables = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.split("\0")
+    values = dict(line.split("=", 1) for line in variables if "=" in line)
+    return {name: values[name] for name in ("SLURM_CONF", "LD_LIBRARY_PATH", "PATH")}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_suite_whose_jobs_are_killed_ends_with_the_same_table(suite, space, cluster):
-    """Two pairs of cells, each sharing a base training: one job is requeued, one preempted, the process of one killed."""
+    """Two cells share a base training and two another; one is requeued, one preempted, the process of one is killed."""
     runs = [str(space.path / name) for name in ("Two.yaml", "Scaled.yaml")]
-    keys = {"RUNS": runs, "SEEDS": [0, 1], "OVERRIDES": ["STAGE.meta.EPOCHS=300"], "TESTS": [{}]}
+    keys = {"RUNS": runs, "SEEDS": [0, 1], "OVERRIDES": ["STAGE.meta.EPOCHS=500"], "TESTS": [{}]}
     file = suite(**keys)
     assert space.script("run_suite.py", file, "--devices", "cpu", "--jobs", "2")[0] == 0
     expected = table(file, "text")
