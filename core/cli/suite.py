@@ -59,18 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif args.only:
         commands.run_cell(args.suite, args.only, (args.devices or ["0"])[0], args.threads or 0)
     elif args.launch == "slurm":
-        commands.submit_suite(args.suite, Resources(**_given(args, SLURM_ONLY)))
+        commands.submit_suite(args.suite, Resources(**_options(args, SLURM_ONLY)))
     else:
-        commands.run_suite(args.suite, **{"devices": ["0"], **_given(args, LOCAL_ONLY)})
+        commands.run_suite(args.suite, **{"devices": ["0"], **_options(args, LOCAL_ONLY)})
 
 
 def _refuse_others(args: argparse.Namespace) -> None:
     """Refuse options that belong to another place than --launch names."""
     others, place = ((*LOCAL_ONLY, "only"), "on this machine") if args.launch == "slurm" else (SLURM_ONLY, "on SLURM")
-    for name in _given(args, others):
+    for name in _options(args, others):
         raise UserError(f"--{name} is for cells {place}, but --launch is {args.launch}; leave one out.")
 
 
-def _given(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+def _options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """The options that the user gave, by name."""
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.episodes import Episodes
 from ..engine.evaluator import Sampler
 from ..errors import UserError
-from ..report.tally import Evaluation, joined
+from ..report.tally import Evaluation, join_evaluations
 
 FOLDER = "shards"
 ARRAYS = ("correct", "top2", "classes", "confusion", "bins")
@@ -71,7 +71,7 @@ def read_shards(folder: Path, episodes: int, identity: dict[str, Any]) -> Evalua
     """
     files = {numbers: folder / shard_name(numbers) for numbers in _shards(folder)}
     _refuse_holes(folder, list(files), episodes)
-    return joined([_read(file, identity) for file in files.values()])
+    return join_evaluations([_read(file, identity) for file in files.values()])
 
 
 def _shards(folder: Path) -> list[range]:

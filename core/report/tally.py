@@ -75,7 +75,7 @@ class Tally:
         return Evaluation(self.correct, self.top2, self.classes, queries, confusion, self._bins, seconds)
 
 
-def joined(parts: Sequence[Evaluation]) -> Evaluation:
+def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
     """One evaluation of the episodes of several, one after another.
 
     Sums of confidences are exact up to some 10^7 queries a bin: float32 values, summed in float64. So are those of the

@@ -77,11 +77,11 @@ def submit(file: str, cells: Sequence[Cell], resources: Resources, say: Callable
         if states[cell.name] in ("done", "queued", "running"):
             continue
         stages = [stage for stage in stage_files(cell) if not stage.is_file()]
-        first = sorted({makers[stage] for stage in stages if stage in makers}, key=int)
-        job = _submit_cell(executor, file, cell, resources, first)
+        earlier = sorted({makers[stage] for stage in stages if stage in makers}, key=int)
+        job = _submit_cell(executor, file, cell, resources, earlier)
         Record(cell).note_job(job)
         makers |= dict.fromkeys(stages, job) | makers
-        say(f"queued  {cell.name}  job {job}" + (f"  after {' '.join(first)}" if first else ""))
+        say(f"queued  {cell.name}  job {job}" + (f"  after {' '.join(earlier)}" if earlier else ""))
 
 
 def _executor(base: Path, resources: Resources) -> Any:
@@ -111,11 +111,11 @@ def _executor(base: Path, resources: Resources) -> Any:
     return executor
 
 
-def _submit_cell(executor: Any, file: str, cell: Cell, resources: Resources, first: Sequence[str]) -> str:
-    """Submit the job of a cell, which waits for the end of the jobs in `first`; returns its number."""
+def _submit_cell(executor: Any, file: str, cell: Cell, resources: Resources, earlier: Sequence[str]) -> str:
+    """Submit the job of a cell, which waits for the end of the `earlier` ones; returns its number."""
     device = "0" if resources.gpus else "cpu"
     arguments = [file, "--only", cell.name, "--devices", device, "--threads", str(resources.cpus)]
-    executor.update_parameters(job_name=cell.name, dependency=f"afterany:{':'.join(first)}" if first else None)
+    executor.update_parameters(job_name=cell.name, dependency=f"afterany:{':'.join(earlier)}" if earlier else None)
     try:
         return str(executor.submit(CommandJob(words_of("suite", arguments), resources.requeue)).job_id)
     except RuntimeError as error:  # submitit's own errors are RuntimeErrors

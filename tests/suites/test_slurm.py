@@ -73,6 +73,7 @@ def test_options_that_do_not_fit_are_refused(suite, refused, options, sentence):
     assert refused("run_suite.py", file, *options).startswith(sentence.replace("{suite}", str(file)))
 
 
+@pytest.mark.slow
 def test_only_runs_one_cell(suite, space):
     file = suite(TESTS=[{}])
     code, _, err = space.script("run_suite.py", file, "--only", "Glyphs_Proto", "--devices", "cpu", "--threads", "1")
