@@ -19,7 +19,7 @@ from .engine.selection import select
 from .errors import UserError
 from .files import write_files, write_json
 from .log import log_result, start_log
-from .protocols.base import Protocol, protocol_named, refuse_options
+from .protocols.base import Protocol, answer_folder, protocol_named, refuse_options
 from .report.result import at_chance
 from .report.run import RunFolder, run_name
 
@@ -127,7 +127,7 @@ def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
         if checkpoint is None:
             yield f"untrained  {answer.line}" if answer.folder else answer.line
         if checkpoint is not None or not answer.folder:
-            folder = Path() if checkpoint is None else checkpoint.parent / "eval" / checkpoint.stem / answer.folder
+            folder = Path() if checkpoint is None else answer_folder(protocol.network, answer.folder)
             write_files(folder, dict(answer.files))
         if checkpoint is not None and at_chance(answer.files.get("result.json")):
             yield "These answers are no better than guessing: see the losses in train.log; a lower OPTIM.LR may help."

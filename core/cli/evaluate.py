@@ -17,6 +17,7 @@ EXAMPLES = """\
       --methods own,ProtoNet
   {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --protocol allway
   {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --save-features DIR --splits train val test
+  {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN EVAL.EPISODES=1000000 --episodes 0:250000
 """
 
 
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, (option, protocols) in options.items():
         words = f"{option.help} ({', '.join(protocols)})"
         more: dict[str, Any] = {"nargs": "+"} if option.many else {"type": _names} if option.commas else {}
-        group.add_argument(f"--{name.replace('_', '-')}", default=None, metavar=option.metavar, help=words, **more)
+        more |= {"action": "store_const", "const": True} if option.flag else {"metavar": option.metavar}
+        group.add_argument(f"--{name.replace('_', '-')}", default=None, help=words, **more)
     args = cli.parse_intermixed_args(arguments)
     checkpoints, overrides = split_options(args.checkpoint or [])
     if args.checkpoint_base:

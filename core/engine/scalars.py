@@ -41,7 +41,7 @@ class Scalars:
         tree = parse(self._run.config.read_text(encoding="utf-8"))
         plain = {key: value for key, value in flatten(tree).items() if isinstance(value, bool | int | float | str)}
         for summary in hparams(plain, {f"{tree['STAGES'][-1]}/val": 0.0}):
-            self._board.file_writer.add_summary(summary)
+            self._board._get_file_writer().add_summary(summary)
 
     def add(self, record: dict[str, Any], epochs: int, pace: str = "") -> None:
         """Write a record with `stage`, `epoch` and `step`; each of its further numbers becomes a point of a curve.

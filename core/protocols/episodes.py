@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,8 +22,9 @@ from ..report import intervals
 from ..report.result import episodes_name, folder_name, result_files, result_line
 from ..report.stats import interval
 from ..report.tally import Evaluation
-from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Protocol
+from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Option, Protocol, answer_folder
 from .questions import Question, TestedNetwork, questions
+from .shards import EpisodesFrom, parse_range, read_shards, shard_name, write_shard
 
 
 @PROTOCOLS.register("episodes")
@@ -33,6 +35,8 @@ class Episodes(Protocol):
         data, network: see `Protocol`.
         shots, ways, methods: replace the config's, if they list any.
         save_features: .npz file that receives the features of all encoded images; "" = none.
+        episodes: A:B, evaluate episodes A to B - 1 alone and keep their counts beside the result; "" = all.
+        merge: join the counts that are kept so, instead of evaluating episodes.
     """
 
     options = {
@@ -40,6 +44,8 @@ class Episodes(Protocol):
         "ways": WAYS,
         "methods": METHODS,
         "save_features": SAVE_FEATURES,
+        "episodes": Option("a shard: episodes A to B - 1 of EVAL.EPISODES", "A:B"),
+        "merge": Option("join the shards that --episodes evaluated into the result", flag=True),
     }
 
     def __init__(
@@ -51,10 +57,13 @@ class Episodes(Protocol):
         ways: Sequence[int] = (),
         methods: Sequence[str] = (),
         save_features: str = "",
+        episodes: str = "",
+        merge: bool = False,
     ) -> None:
         super().__init__(data, network)
         self._questions = questions(data.cfg, shots, ways, methods)
-        self._save_features = save_features
+        self._save_features, self._merge = save_features, merge
+        self._shard = parse_range(episodes, data.cfg.EVAL.EPISODES) if episodes else None
         self._tested = TestedNetwork(data, network)
 
     def refuse(self) -> None:
@@ -64,11 +73,17 @@ class Episodes(Protocol):
                 f"--save-features asks for features, but {source.method.name} encodes nothing ahead: its "
                 "network adapts to each task; leave the option out."
             )
+        if self._shard and self._merge:
+            raise UserError("--episodes evaluates a shard and --merge joins all of them; leave one of them out.")
+        if (self._shard or self._merge) and self.network.path is None:
+            raise UserError(
+                "--episodes and --merge keep shards beside a checkpoint; give one with -c, or leave them out."
+            )
         self._tested.refuse(self._questions)
 
     def answers(self) -> Iterator[Answer]:
         for question in self._questions:
-            yield self._answer(question)
+            yield self._shard_answer(question, self._shard) if self._shard else self._answer(question)
         if self._save_features:
             file = Path(self._save_features)
             yield Answer(f"features  {file}", files={str(file.absolute()): self._write_features})
@@ -76,11 +91,10 @@ class Episodes(Protocol):
     def _answer(self, question: Question) -> Answer:
         """Evaluate one method on episodes of one shape."""
         tested, cfg, shape = self._tested, self.cfg.EVAL, question.shape
-        head, sampler = tested.head(question.method), tested.sampler(shape)
-        evaluation = tested.evaluator.classify(tested.source, cfg.EPISODES, sampler, head)
+        result = tested.describe(question)
+        evaluation = self._merged(result) if self._merge else self._classify(question, range(cfg.EPISODES))
         disjoint = self._disjoint(question)
         mean = interval(evaluation.accuracy, cfg.CI)
-        result = tested.describe(question)
         result |= {
             "queries": shape.n_query,
             "mean": mean.mean,
@@ -102,6 +116,33 @@ class Episodes(Protocol):
         }
         files = result_files(result, evaluation, tested.split.classes, disjoint)
         return Answer(result_line(result), folder_name("", result, episodes_name(result)), files)
+
+    def _classify(self, question: Question, numbers: range) -> Evaluation:
+        """Classify the episodes of these numbers."""
+        tested = self._tested
+        sampler = EpisodesFrom(tested.sampler(question.shape), numbers.start)
+        return tested.evaluator.classify(tested.source, len(numbers), sampler, tested.head(question.method))
+
+    def _shard_answer(self, question: Question, numbers: range) -> Answer:
+        """Evaluate some of the episodes and keep their counts."""
+        evaluation = self._classify(question, numbers)
+        identity, folder = self._identity(self._tested.describe(question))
+        line = (
+            f"{question.method}  episodes {numbers.start}:{numbers.stop} of {self.cfg.EVAL.EPISODES}  "
+            f"{evaluation.accuracy.mean():.2f} %; --merge joins the shards once all are there"
+        )
+        write = partial(write_shard, evaluation=evaluation, identity=identity)
+        return Answer(line, folder, {shard_name(numbers): write})
+
+    def _merged(self, result: dict[str, Any]) -> Evaluation:
+        """All episodes, from their shards."""
+        identity, folder = self._identity(result)
+        return read_shards(answer_folder(self.network, folder), self.cfg.EVAL.EPISODES, identity)
+
+    def _identity(self, result: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """What all shards of a result have in common, and the result's folder."""
+        identity = result | self.origin(result["features_of"])
+        return identity, folder_name("", identity, episodes_name(identity))
 
     def _reference(self, shape: Shape, features_of: str | None) -> dict[str, Any] | None:
         """The published number, where this network answers the published question as the published one did."""

@@ -198,9 +198,9 @@ def _refuse_other_classes(evaluations: Sequence[Evaluation]) -> None:
 
 def _why_not(paths: Sequence[Path], runs: list[list[Evaluation]]) -> str:
     """The sentence for runs without common episodes: the nearest evaluations of the first two, and how they differ."""
-    pairs = [_differences(one, other) for one in runs[0] for other in runs[1]]
+    pairs: list[list[str]] = [_differences(one, other) for one in runs[0] for other in runs[1]]
     return (
-        f"{paths[1]} and {paths[0]} were not evaluated on the same episodes ({'; '.join(min(pairs, key=len))}); "
+        f"{paths[1]} and {paths[0]} were not evaluated on the same episodes ({'; '.join(min(pairs, key=lambda pair: len(pair)))}); "
         "evaluate both with the same settings, then compare."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,14 @@ class Evaluation:
     classes: np.ndarray  # [episodes, N] classes of the split
     queries: int  # of an episode
     confusion: np.ndarray  # [classes, classes] true by predicted, counts
-    ece: float  # expected calibration error of the logits' softmax, percent
+    bins: np.ndarray  # [3, BINS] of confidence: queries, correct ones, sum of confidences
     seconds: dict[str, float]  # encode | classify | total
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error of the logits' softmax, percent."""
+        count, hits, confidence = self.bins
+        return 100 * float(np.abs(hits - confidence).sum() / count.sum())
 
     @property
     def accuracy(self) -> np.ndarray:
@@ -64,10 +71,25 @@ class Tally:
 
     def evaluation(self, queries: int, seconds: dict[str, float]) -> Evaluation:
         """The counts, once all episodes are in."""
-        n_classes, (count, hits, confidence) = self._n_classes, self._bins
-        ece = 100 * float(np.abs(hits - confidence).sum() / count.sum())
-        confusion = self._confusion.reshape(n_classes, n_classes)
-        return Evaluation(self.correct, self.top2, self.classes, queries, confusion, ece, seconds)
+        confusion = self._confusion.reshape(self._n_classes, self._n_classes)
+        return Evaluation(self.correct, self.top2, self.classes, queries, confusion, self._bins, seconds)
+
+
+def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
+    """One evaluation of the episodes of several, one after another.
+
+    Sums of confidences are exact up to some 10^7 queries a bin: float32 values, summed in float64. So are those of the
+    parts, and the calibration error does not depend on where the episodes were cut.
+    """
+    return Evaluation(
+        correct=np.concatenate([part.correct for part in parts]),
+        top2=np.concatenate([part.top2 for part in parts]),
+        classes=np.concatenate([part.classes for part in parts]),
+        queries=parts[0].queries,
+        confusion=np.sum([part.confusion for part in parts], axis=0),
+        bins=np.sum([part.bins for part in parts], axis=0),
+        seconds={name: sum(part.seconds[name] for part in parts) for name in parts[0].seconds},
+    )
 
 
 def _second(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:

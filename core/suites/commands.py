@@ -8,9 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UserError
+from ..registry import nearest
 from ..report.compare import compare
 from .local import LocalRunner
 from .progress import Progress, Record, progress
+from .queue import cancel_job, read_queue
+from .slurm import Resources, submit
 from .suite import Cell, read_suite
 
 
@@ -30,7 +33,7 @@ def run_suite(file: str, devices: Sequence[str], jobs: int = 0, threads: int = 0
         raise UserError(f"--jobs is {jobs} and --threads is {threads}; neither can be negative.")
     cells, jobs = read_suite(file), jobs or len(devices)
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
-    failed = LocalRunner(cells, devices, jobs, threads, lambda line: print(line, flush=True)).run()
+    failed = LocalRunner(cells, devices, jobs, threads, lambda line: print(line, flush=True)).run(read_queue(cells))
     print(status(file))
     if failed:
         raise UserError(
@@ -40,10 +43,30 @@ def run_suite(file: str, devices: Sequence[str], jobs: int = 0, threads: int = 0
     print(table(file, "text"))
 
 
+def run_cell(file: str, name: str, device: str, threads: int) -> None:
+    """Run one cell of a suite to its end on this machine: what a SLURM job does.
+
+    Raises:
+        UserError: where the suite has no such cell, or where the cell failed.
+    """
+    cells = {cell.name: cell for cell in read_suite(file)}
+    if name not in cells:
+        raise UserError(f"--only is {name}, which is no cell of {file}{nearest(name, cells)}; --status lists them.")
+    if LocalRunner([cells[name]], [device], 1, threads, lambda line: print(line, flush=True)).run():
+        raise UserError(f"{name} failed; its log is {Record(cells[name]).log}.")
+
+
+def submit_suite(file: str, resources: Resources) -> None:
+    """Submit what is missing of a suite to SLURM and say how far it is."""
+    submit(file, read_suite(file), resources, lambda line: print(line, flush=True))
+    print(status(file))
+
+
 def status(file: str) -> str:
     """A line for each cell, and how many there are in each state."""
     cells = read_suite(file)
-    rows = [(cell, progress(cell)) for cell in cells]
+    jobs = read_queue(cells)
+    rows = [(cell, progress(cell, jobs)) for cell in cells]
     width = max(len(cell.name) for cell in cells)
     states = [row.state for _, row in rows]
     counts = "  ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -74,9 +97,14 @@ def table(file: str, form: str) -> str:
 
 
 def cancel(file: str) -> None:
-    """Stop the cells that run on this machine; the same suite goes on with them later."""
-    for cell in read_suite(file):
-        if progress(cell).state == "running":
+    """Stop the cells that run on this machine or have a job in SLURM's queue; the same suite goes on later."""
+    cells = read_suite(file)
+    jobs = read_queue(cells) or {}
+    for cell in cells:
+        if cell.name in jobs:
+            cancel_job(Record(cell))
+            print(f"cancelled  {cell.name}", file=sys.stderr)
+        elif progress(cell).state == "running":
             os.kill(Record(cell).read()["pid"], signal.SIGINT)
             print(f"stopped  {cell.name}", file=sys.stderr)
 

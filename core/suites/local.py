@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import queue
 import shlex
+import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-import torch
-
-from ..build.data import Data
-from ..build.training import shared_files
-from ..paths import PACKAGE, command
-from .progress import Record, is_trained, progress, started_at
+from ..paths import command
+from .processes import python_path, words_of
+from .progress import Queue, Record, is_trained, progress, started_at
+from .stages import stage_files
 from .suite import Cell
 
 RESULT = "result files  "  # how run_evaluator.py says where its files are
@@ -43,21 +41,21 @@ class LocalRunner:
             self._devices.put(devices[number % len(devices)])
         self._processes: set[subprocess.Popen[bytes]] = set()
 
-    def run(self) -> list[Cell]:
-        """Run what is missing; returns the cells that failed.
+    def run(self, jobs: Queue | None = None) -> list[Cell]:
+        """Run what is missing, apart from cells that have a job in SLURM's queue; returns the cells that failed.
 
         A stage before the last is shared by all cells that ask for the same one. The first of them trains it, and the
         others wait until it is there.
         """
-        states = {cell.name: progress(cell).state for cell in self._cells}
-        pending = [cell for cell in self._cells if states[cell.name] not in ("done", "running")]
-        for name in [name for name, state in states.items() if state == "running"]:
-            self._say(f"left alone  {name}: it runs already; start the suite again when it has ended")
-        shared = {cell.name: _shared_files(cell) for cell in pending}
+        states = {cell.name: progress(cell, jobs).state for cell in self._cells}
+        pending = [cell for cell in self._cells if states[cell.name] not in ("done", "queued", "running")]
+        for name, state in [(name, state) for name, state in states.items() if state in ("queued", "running")]:
+            self._say(f"left alone  {name}: it is {state} already; start the suite again when it has ended")
+        shared = {cell.name: stage_files(cell) for cell in pending}
         running: dict[Future[bool], Cell] = {}
         failed: list[Cell] = []
-        try:
-            with ThreadPoolExecutor(self._jobs) as pool:
+        with ThreadPoolExecutor(self._jobs) as pool:
+            try:
                 while pending or running:
                     for cell in self._startable(pending, list(running.values()), shared):
                         pending.remove(cell)
@@ -66,10 +64,10 @@ class LocalRunner:
                     for future in finished:
                         cell = running.pop(future)
                         failed += [] if future.result() else [cell]
-        except BaseException:
-            for process in self._processes:
-                process.terminate()
-            raise
+            except BaseException:  # before the pool waits for its threads, which wait for the processes
+                for process in self._processes:
+                    process.send_signal(signal.SIGINT)
+                raise
         return failed
 
     def _startable(self, pending: list[Cell], running: list[Cell], shared: dict[str, list[Path]]) -> list[Cell]:
@@ -85,6 +83,8 @@ class LocalRunner:
         """Train what is not trained and answer the tests without results; returns whether all went well."""
         device, record = self._devices.get(), Record(cell)
         try:
+            if record.job != os.environ.get("SLURM_JOB_ID"):
+                record.note_job("")
             resume = cell.run.last.is_file() or cell.run.config.is_file()
             epochs = progress(cell).epochs
             record.note(started=time.time(), epochs_at_start=epochs, exit=0, device=device)
@@ -122,8 +122,8 @@ class LocalRunner:
             log.write(f"$ {command(name)} {shlex.join([*threads, *arguments])}\n".encode())
             log.flush()
             start = log.tell()
-            words = [sys.executable, "-m", *_module(name), *threads, *arguments]
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment())
+            words, environment = words_of(name, [*threads, *arguments]), os.environ | {"PYTHONPATH": python_path()}
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
             self._processes.add(process)
             record.note(pid=process.pid, process_started=started_at(process.pid))
             code = process.wait()
@@ -131,20 +131,3 @@ class LocalRunner:
             record.note(exit=code)
             log.seek(start)
             return None if code else log.read().decode("utf-8", "replace")
-
-
-def _shared_files(cell: Cell) -> list[Path]:
-    """Where the stages before the last of a cell are kept."""
-    data = Data(cell.loaded.cfg, torch.device("cpu"))
-    return [file for file in shared_files(data, cell.base / "pretrained").values() if file is not None]
-
-
-def _module(name: str) -> list[str]:
-    """The module and first word that run a command, in a checkout and in an installed package alike."""
-    return [f"{__package__.split('.')[0]}.cli.main", name]
-
-
-def _environment() -> dict[str, str]:
-    """The environment of a cell's processes: they find the package wherever they are started."""
-    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}

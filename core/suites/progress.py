@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
+from ..files import write_files, write_json
 from .suite import Cell
 
 LAST_LINES = 5  # of a failed cell's log
+INTERRUPTED = 130  # exit code of a command that was stopped by Ctrl-C or --cancel
+Queue = Mapping[str, str]  # SLURM's: queued or running, by the name of a cell that has a job in it
 
 
 class Record:
@@ -21,6 +24,7 @@ class Record:
         self._cell = cell
         folder = cell.base / "suites"
         self.log, self._file = folder / f"{cell.name}.log", folder / f"{cell.name}.json"
+        self._job_file = folder / f"{cell.name}.job"
 
     def read(self) -> dict[str, Any]:
         """The notes; empty before the first."""
@@ -34,6 +38,34 @@ class Record:
         """Add to the notes."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_json(self._file, self.read() | notes)
+
+    @property
+    def job(self) -> str:
+        """Number of the SLURM job that the cell was last given to; "" for none.
+
+        It has a file of its own, so that a job may write its notes while the number of the job is noted.
+        """
+        return (self._job_words() or [""])[0]
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the user took back that job."""
+        return "cancelled" in self._job_words()
+
+    def _job_words(self) -> list[str]:
+        try:
+            return self._job_file.read_text(encoding="utf-8").split()
+        except OSError:
+            return []
+
+    def note_job(self, job: str, *words: str) -> None:
+        """Note the number of the SLURM job, and `cancelled` where the user took it back; "" forgets the job."""
+        write_files(self._job_file.parent, {self._job_file.name: " ".join([job, *words]) + "\n" if job else None})
+
+    @property
+    def job_log(self) -> Path:
+        """What the SLURM job itself printed as errors; submitit names the file."""
+        return self.log.parent / "slurm" / f"{self.job}_0_log.err"
 
     def note_result(self, test: int, folders: list[str]) -> None:
         """Note where the results of a test lie."""
@@ -50,7 +82,7 @@ class Record:
 class Progress:
     """How far a cell is."""
 
-    state: str  # done | running | failed | incomplete | new
+    state: str  # done | queued | running | failed | incomplete | new
     epochs: int  # finished, of all stages that the cell trains itself
     of: int
     best: float | None  # accuracy on validation episodes, percent
@@ -58,18 +90,18 @@ class Progress:
     reason: str = ""  # last lines of the log of a failed cell
 
 
-def progress(cell: Cell) -> Progress:
-    """Read how far a cell is."""
+def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
+    """Read how far a cell is; `jobs` is SLURM's queue, None where it is not known."""
     record = Record(cell)
     notes, rows = record.read(), _metrics(cell)
     of = sum(cell.loaded.cfg.STAGE[name].EPOCHS for name in cell.loaded.cfg.STAGES)
     last_stage = [row["val"] for row in rows if row["stage"] == cell.loaded.cfg.STAGES[-1] and "val" in row]
-    state = _state(cell, record, notes)
+    state = _state(cell, record, notes, jobs)
     left = None
     since, started = len(rows) - notes.get("epochs_at_start", 0), notes.get("started")
     if state == "running" and since > 0 and started:
         left = (time.time() - started) / since * max(0, of - len(rows))
-    reason = _last_lines(record.log) if state == "failed" else ""
+    reason = _last_lines(record.log if _has_failed(notes) else record.job_log) if state == "failed" else ""
     return Progress(state, len(rows), of, max(last_stage, default=None), left, reason)
 
 
@@ -78,12 +110,15 @@ def is_trained(cell: Cell) -> bool:
     return cell.checkpoint.is_file() and cell.run.state() == "done"
 
 
-def _state(cell: Cell, record: Record, notes: dict[str, Any]) -> str:
+def _state(cell: Cell, record: Record, notes: dict[str, Any], jobs: Queue | None) -> str:
     if is_trained(cell) and all(record.has_result(number) for number in range(len(cell.tests))):
         return "done"
+    if jobs and cell.name in jobs:
+        return jobs[cell.name]
     if _is_alive(notes.get("pid"), notes.get("process_started")):
         return "running"
-    if notes.get("exit"):
+    has_lost_its_job = jobs is not None and record.job and not record.is_cancelled
+    if _has_failed(notes) or has_lost_its_job:
         return "failed"
     return "incomplete" if cell.run.path.exists() else "new"
 
@@ -114,6 +149,11 @@ def _metrics(cell: Cell) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
     except (OSError, ValueError):
         return []
+
+
+def _has_failed(notes: dict[str, Any]) -> bool:
+    """Whether the last command of a cell failed."""
+    return notes.get("exit", 0) not in (0, INTERRUPTED)
 
 
 def _last_lines(log: Path) -> str:

@@ -40,7 +40,9 @@ def run(tmp_path):
         result = SETTING | {"method": name[0], "transductive": name == "T", "training_seed": 0, "episodes": episodes}
         result |= {"mean": accuracy.mean, "ci95": accuracy.ci95, "precision": "float32"} | changes
         folder = tmp_path / name / "eval" / checkpoint / f"test_{result['shot']}s_{result['seed']}_{episodes}"
-        evaluation = Evaluation(correct, correct, classes, result["queries"], np.eye(2, dtype=int), 0.0, {})
+        evaluation = Evaluation(
+            correct, correct, classes, result["queries"], np.eye(2, dtype=int), np.zeros((3, 1)), {}
+        )
         write_files(folder, result_files(result, evaluation, ["x", "y"]))
         if config:
             (tmp_path / name / "config.yaml").write_text(config)

@@ -46,7 +46,7 @@ def written(tmp_path):
     confusion[0, :2] = 12, 3
     confusion[1, 1] = 7
     confusion[2, 0] = 5
-    evaluation = Evaluation(correct, np.array([30, 20, 9]), classes, 30, confusion, 0.0, {})
+    evaluation = Evaluation(correct, np.array([30, 20, 9]), classes, 30, confusion, np.zeros((3, 1)), {})
     write_files(folder, result_files(RESULT, evaluation, NAMES))
     return folder, confusion
 
