@@ -12,7 +12,7 @@ from .build.evaluation import Network, build_evaluator, restore
 from .build.identity import describe
 from .build.networks import build_method
 from .build.training import build_trainer
-from .config import check_files
+from .config import Loaded, check_files
 from .engine import device
 from .engine.environment import environment
 from .engine.selection import select
@@ -54,6 +54,9 @@ def train(
     trainer.rehearse()
     build_evaluator(data, "test")  # what the test split cannot give is said now, not after training
     differing = differing_keys(loaded, run.config) if run.config.is_file() and not overwrite else []
+    if resume and _only_longer(loaded, run, differing):
+        trainer.refuse_longer()
+        differing = []
     run.begin(loaded.full(), loaded.diff(), differing, resume, overwrite)
     log = start_log(run.path / "train.log")
     for line in [note, *loaded.notes, loaded.diff(), f"run folder  {run.path}"]:
@@ -71,6 +74,12 @@ def train(
         raise
     run.set_state("done")
     return run.path
+
+
+def _only_longer(loaded: Loaded, run: RunFolder, differing: Sequence[str]) -> bool:
+    """Whether all that differs from the run in the folder is a larger number of epochs of the last stage."""
+    key = f"STAGE.{loaded.cfg.STAGES[-1]}.EPOCHS"
+    return list(differing) == [key] and loaded.values[key] > load_config(run.config).values[key]
 
 
 def evaluate(

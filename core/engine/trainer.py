@@ -89,6 +89,24 @@ class Trainer:
             for stage in self._stages:
                 stage.evaluator.run(stage.method, 1)
 
+    def refuse_longer(self) -> None:
+        """Refuse to go on with a run for more epochs than it was begun with, where that changes the earlier ones.
+
+        Raises:
+            UserError: where the learning rate or the loss of the last stage depends on its number of epochs.
+        """
+        stage = self._stages[-1]
+        if stage.recipe.schedule == "cosine":
+            reason = f"STAGE.{stage.name}.OPTIM.SCHEDULE is cosine, whose rates depend on the number of epochs"
+        elif stage.method.follows_progress:
+            reason = f"the loss of {stage.method.name} depends on the share of the epochs that is done"
+        else:
+            return
+        raise UserError(
+            f"STAGE.{stage.name}.EPOCHS is {stage.epochs}, more than the run in {self._run.path} was begun with, and "
+            f"{reason}; give --tag NAME to train anew."
+        )
+
     def fit(self) -> Path:
         """Train what is not trained yet; returns the checkpoint that the last stage selected.
 

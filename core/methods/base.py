@@ -72,6 +72,11 @@ class Method(nn.Module):
         if not hasattr(type(self), "scale"):  # a property of some methods
             self.scale = 1.0
 
+    @property
+    def follows_progress(self) -> bool:
+        """Whether the loss depends on the share of the stage that is done, and so on the stage's number of epochs."""
+        return self.objective.follows_progress
+
     def needed(self, training: bool) -> tuple[str, ...]:
         """Names of the features that `encode` returns: `needs`, or in training `train_needs` where it is set."""
         return self.needs if not training or self.train_needs is None else self.train_needs

@@ -99,6 +99,10 @@ class TADAM(Prototypical):
             parts.append(self.backbone(images[in_block].flatten(0, 1), of_images)["vector"])
         return torch.cat(parts).unflatten(0, (tasks, n))
 
+    @property
+    def follows_progress(self) -> bool:
+        return self.auxiliary > 0 or super().follows_progress
+
     def batch_logits(self, batch: Batch) -> Tensor:
         """Base-class logits [n, n_base] on the plain backbone."""
         return self.classifier(self.backbone(batch.inputs["image"])["vector"])

@@ -31,6 +31,11 @@ class Objective(nn.Module):
     needs_cosine = False
     needs_semantics = False
 
+    @property
+    def follows_progress(self) -> bool:
+        """Whether the loss depends on `progress`; if so, a run cannot go on for more epochs than it was begun with."""
+        return False
+
     def forward(
         self,
         logits: Tensor,
@@ -93,6 +98,11 @@ class Margin(Objective):
         if not 0 <= ramp <= 1:
             raise UserError(f"OBJECTIVE.ARGS.ramp is {ramp}; it is a share of the stage, from 0 to 1.")
         self.margin, self.ramp = margin, ramp
+
+    @property
+    def follows_progress(self) -> bool:
+        """Whether the margin still grows in the course of the stage."""
+        return self.ramp > 0
 
     def margin_at(self, progress: float) -> float:
         """The margin at a point of the stage, 0..1."""

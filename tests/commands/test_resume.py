@@ -12,6 +12,7 @@ import torch.nn.functional as F
 import yaml
 
 from core.engine.trainer import Trainer
+from core.errors import UserError
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
 from tests.workspace import EXPERIMENTS, PROTONET, best, files, interrupt_in, metrics, same_run, state
@@ -156,5 +157,37 @@ def test_a_run_of_an_older_version_goes_on(space):
     (run / "config.yaml").write_text(yaml.safe_dump(saved))
     code, _, err = space.trainer(cfg, "-e", "0", "--resume", "STAGE.meta.EPOCHS=1")
     assert (code, err) == (0, "")
-    code, _, err = space.trainer(cfg, "-e", "0", "--resume", "STAGE.meta.EPOCHS=2")
-    assert (code, "differs in STAGE.meta.EPOCHS" in err) == (2, True)
+    code, _, err = space.trainer(cfg, "-e", "0", "--resume", "STAGE.meta.OPTIM.LR=0.5")
+    assert (code, "differs in STAGE.meta.OPTIM.LR" in err) == (2, True)
+
+
+def test_a_run_goes_on_for_more_epochs(space):
+    cfg = space.config(CFG)
+    run = space.train(cfg, "STAGE.meta.EPOCHS=2")
+    assert len(metrics(run)) == 2
+    run = space.train(cfg, "STAGE.meta.EPOCHS=4", resume=True)
+    assert same_run(run, space.train(cfg, "STAGE.meta.EPOCHS=4", tag="whole"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["STAGE.meta.OPTIM.SCHEDULE=cosine"], "SCHEDULE is cosine, whose rates depend on the number of epochs"),
+        (["OBJECTIVE.NAME=negmargin", "OBJECTIVE.ARGS={margin: -0.1, ramp: 0.5}"], "the loss of ProtoNet depends on"),
+    ],
+)
+def test_more_epochs_are_refused_where_the_earlier_ones_would_differ(space, overrides, says):
+    cfg = space.config(CFG)
+    run = space.train(cfg, "STAGE.meta.EPOCHS=2", *overrides)
+    before = files(run)
+    with pytest.raises(UserError, match=says):
+        space.train(cfg, "STAGE.meta.EPOCHS=4", *overrides, resume=True)
+    assert files(run) == before
+
+
+def test_fewer_epochs_and_a_run_without_resume_are_refused_as_before(space):
+    cfg = space.config(CFG)
+    space.train(cfg, "STAGE.meta.EPOCHS=2")
+    for epochs, resume in ((1, True), (4, False)):
+        with pytest.raises(UserError, match=r"differs in STAGE\.meta\.EPOCHS"):
+            space.train(cfg, f"STAGE.meta.EPOCHS={epochs}", resume=resume)
