@@ -23,7 +23,7 @@ from torch import Tensor
 from ..errors import UserError
 from .class_lists import GROUPS as GROUPS
 from .class_lists import QUERIES, lowshot_classes
-from .episodes import Episodes, EpisodeSampler
+from .episodes import Episodes, EpisodeSampler, Shape
 from .store import SPLITS, Split, read_split, split_dir
 
 STORED = (*SPLITS, *(split + QUERIES for split in SPLITS))
@@ -56,7 +56,7 @@ class FixedShots:
     images: Tensor  # [trials, classes, most shots] image ids of the split
 
     @property
-    def shape(self):
+    def shape(self) -> Shape:
         """The shape of an episode."""
         return self.sampler.shape
 

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..backbones.blocks import fold
 from ..build.data import Data, open_split
 from ..build.evaluation import Network
+from ..build.networks import data_info
 from ..data.class_lists import QUERIES
 from ..data.datasets import dataset
 from ..data.loaders import Pixels
 from ..data.store import SPLITS, Split, prepared, split_dir
 from ..data.writer import SplitWriter
 from ..engine.features import ImageEncoder
-from ..episode import Features
 from ..errors import UserError
+from ..methods.base import Method
 from .base import PROTOCOLS, SAVE_FEATURES, Answer, Option, Protocol
 
 KEPT = ("words", "groups", "deviation", "terms")  # of an image store's manifest
@@ -87,7 +87,7 @@ class ExportedFeatures(Protocol):
         """Encode a split and write it; images are in the order of the store already."""
         cfg = self.cfg
         encoder = ImageEncoder(
-            _Vectors(fold(self.network.method.backbone)),
+            Method(fold(self.network.method.backbone), data_info(self.data, self.cfg.STAGES[-1])).eval(),
             Pixels(split, self.data.device),
             split.size,
             cfg.EVAL.BATCH,
@@ -108,14 +108,3 @@ class ExportedFeatures(Protocol):
             for _, features in encoder.blocks(torch.arange(len(split.names))):
                 w.add(features["vector"].cpu().numpy())
             w.finish(f"features of {path.name if path else 'an untrained network'}", **notes)
-
-
-class _Vectors(nn.Module):
-    """A backbone as what encodes images: their vectors alone."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def encode(self, pixels: Features) -> Features:
-        return {"vector": self.backbone(pixels["image"])["vector"]}

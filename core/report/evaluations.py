@@ -198,9 +198,10 @@ def _refuse_other_classes(evaluations: Sequence[Evaluation]) -> None:
 
 def _why_not(paths: Sequence[Path], runs: list[list[Evaluation]]) -> str:
     """The sentence for runs without common episodes: the nearest evaluations of the first two, and how they differ."""
-    pairs: list[list[str]] = [_differences(one, other) for one in runs[0] for other in runs[1]]
+    differences: list[list[str]] = [_differences(one, other) for one in runs[0] for other in runs[1]]
+    nearest: list[str] = min(differences, key=len)
     return (
-        f"{paths[1]} and {paths[0]} were not evaluated on the same episodes ({'; '.join(min(pairs, key=lambda pair: len(pair)))}); "
+        f"{paths[1]} and {paths[0]} were not evaluated on the same episodes ({'; '.join(nearest)}); "
         "evaluate both with the same settings, then compare."
     )
 
