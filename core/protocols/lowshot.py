@@ -33,7 +33,9 @@ from ..files import FileContent, sha256
 from ..methods.base import Method
 from ..report.result import answered_by, deviation_note, folder_name
 from ..report.stats import interval
+from . import joint_regression
 from .base import PROTOCOLS, Answer, Option, Protocol, refuse_untrained_classifier
+from .joint_regression import JointRegression
 
 DEFAULT_SHOTS = (1, 2, 5, 10, 20)
 FIGURES = ("novel", "base", "novel_all", "base_all", "all", "prior")
@@ -49,6 +51,7 @@ class LowShot(Protocol):
         data, network: see `Protocol`.
         group: val or test.
         shots: images of each novel class; by default 1, 2, 5, 10 and 20.
+        classifier: "logistic" for core/protocols/joint_regression.py in place of the network's own method.
         draws: files of fixed shots, one for each trial (core/data/lowshot.py); by default EVAL.TRIALS random ones.
 
     Raises:
@@ -58,6 +61,7 @@ class LowShot(Protocol):
     options = {
         "group": Option("of ImageNet low-shot: val or test", "GROUP"),
         "shots": Option("images of each novel class (default: 1 2 5 10 20)", "K", int, many=True),
+        "classifier": Option("logistic: trained on base and novel images together, not the method's", "logistic"),
         "draws": Option(
             "fixed shots, a file a trial: splitfile_1.json ..., in place of EVAL.TRIALS", "FILE", many=True
         ),
@@ -71,6 +75,7 @@ class LowShot(Protocol):
         group: str = "test",
         shots: Sequence[int] = (),
         draws: Sequence[str] = (),
+        classifier: str = "",
     ) -> None:
         super().__init__(data, network)
         names, cfg = data.cfg.DATASET, data.cfg.EVAL
@@ -79,6 +84,11 @@ class LowShot(Protocol):
             raise UserError(
                 f"--lowshot is {group!r} on DATASET.TRAIN.NAME {names.TRAIN.NAME} and DATASET.TEST.NAME "
                 f"{names.TEST.NAME}; it evaluates group val or test of ImageNet-LowShot, trained on the same."
+            )
+        self._joint = classifier == "logistic"
+        if classifier and (not self._joint or "vector" not in network.method.needs):
+            raise UserError(
+                f"--classifier is {classifier!r} on {network.method.name}; it is logistic, for methods on vectors."
             )
         self._group, self._shots = group, list(dict.fromkeys(shots or DEFAULT_SHOTS))
         self._split = data.split(group)
@@ -99,7 +109,8 @@ class LowShot(Protocol):
         self._fingerprints = [split.fingerprint for split in (self._split, opened.novel, opened.base)]
 
     def refuse(self) -> None:
-        refuse_untrained_classifier(self.network.method, self.network)
+        if not self._joint:
+            refuse_untrained_classifier(self.network.method, self.network)
         smallest, most = int(self._split.counts.argmin()), max(self._shots)
         count, name = self._split.counts[smallest], self._split.classes[smallest]
         if self._draws is not None and most > self._draws.shape[2]:
@@ -128,12 +139,16 @@ class LowShot(Protocol):
         words = data.words(self._group) if "semantics" in method.needs else None
         base = self._base_means() if method.base_from_means or "base" in method.needs else None
         builder = TaskBuilder(sampler.shape, data.device, data.first_class(self._group), words, base)
+        if self._joint:
+            method = self._joint_regression()
         return classify_lowshot(method, self._encoder, shots, builder, self._queries, self._trials, cfg.PRIOR)
 
     def _answer(self, shot: int, trials: Trials) -> Answer:
         cfg, queries = self.cfg.EVAL, self._queries
+        result_of = self.network.method.name if self._joint else None
         result = {
-            "method": self.network.method.name,
+            "method": joint_regression.NAME if self._joint else self.network.method.name,
+            **({"features_of": self.network.method.name} if self._joint else {}),
             "dataset": self._split.dataset,
             "group": self._group,
             "fingerprints": self._fingerprints,
@@ -150,12 +165,24 @@ class LowShot(Protocol):
             "deviation": self.data.deviation(),
             **({"draws": self._drawn_hash()} if self._drawn else {}),
             **({"reference": reference} if (reference := self._reference(shot)) else {}),
-            **self.origin(),
+            **self.origin(result_of),
         }
         name = f"{self._group}_{shot}shots_seed{cfg.SEED}_{self._trials}"
         name += f"_draws={result['draws']}" if self._drawn else ""
         files: dict[str, FileContent] = {"trials.csv": trials.csv(), "lowshot.json": result}
         return Answer(_line(result), folder_name("lowshot", result, name), files)
+
+    def _joint_regression(self) -> JointRegression:
+        """A classifier for the features of all training images of the group's base classes."""
+        train, base_ids = self.data.split("train"), self._queries.base_ids
+        place = torch.full((len(train.classes),), -1)
+        place[base_ids.cpu()] = torch.arange(len(base_ids))
+        labels = place[torch.from_numpy(train.labels)]
+        ids = (labels >= 0).nonzero()[:, 0]
+        with torch.no_grad():
+            encoder = replace(self._encoder, pixels=self.data.pixels("train"))
+            vectors = encode_all(encoder, ids)["vector"][0]
+        return JointRegression(vectors, labels[ids].to(vectors.device), base_ids, len(train.classes))
 
     def _drawn_hash(self) -> str:
         """A short name for the content of the files of fixed shots."""
@@ -220,7 +247,7 @@ def encode_all(encoder: ImageEncoder, ids: Tensor) -> Features:
 
 @torch.no_grad()
 def classify_lowshot(
-    method: Method,
+    method: Method | JointRegression,
     shots: ImageEncoder,
     sampler: EpisodeSampler | FixedShots,
     builder: TaskBuilder,

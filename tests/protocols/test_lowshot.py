@@ -16,9 +16,11 @@ from core.data.episodes import EpisodeSampler, Shape
 from core.data.lowshot import FixedShots, open_group, read_draws
 from core.data.store import read_split, split_dir
 from core.engine.checkpoint import load, restore
+from core.episode import Task
 from core.prepare import lowshot
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare
+from core.protocols.joint_regression import JointRegression
 from core.protocols.lowshot import shares
 from tests.prepare.fake_features import ORDER, SMALL, features, small_lowshot, write_npz
 from tests.workspace import PROTONET, Workspace, best
@@ -278,3 +280,40 @@ def test_published_figures_stand_on_the_line(stored):
     assert [line.split(")  ")[-1] for line in lines[:2]] == ["paper: novel 48.1  all 59.2", "paper: novel 59.2"]
     assert "paper" not in lines[2]
     assert "paper" not in stored.evaluator(config(stored, tree), "--untrained", "--lowshot", "val", "--shots", 1)[1]
+
+
+def test_logistic_regression_learns_base_and_novel_classes_together(stored, monkeypatch):
+    monkeypatch.setattr(JointRegression, "steps", 150)
+    monkeypatch.setattr(JointRegression.__init__, "__defaults__", (150, 60, 0.1, 0.9, 0.9, 1e-3, None))
+    cfg = config(stored, PROTO)
+    asked = ("--untrained", "--lowshot", "test", "--shots", 5, "--classifier")
+    code, out, err = stored.evaluator(cfg, *asked, "logistic", "EVAL.TRIALS=2")
+    assert (code, err) == (0, "")
+    assert "LogisticRegression on features of ProtoNet  ImageNet-LowShot group test  n = 5" in out
+    assert float(out.split("top-1 all ")[1].split()[0]) > 40  # six classes
+    assert stored.evaluator(cfg, *asked, "logistic", "EVAL.TRIALS=2")[1] == out
+    assert stored.evaluator(cfg, *asked, "ridge")[2].startswith(
+        "error: --classifier is 'ridge' on ProtoNet; it is logistic"
+    )
+
+
+def test_logistic_regression_scores_the_groups_classes_alone():
+    base = torch.eye(4).repeat(5, 1)[:, :4]
+    head = JointRegression(base, torch.arange(4).repeat(5), torch.tensor([1, 3, 4, 6]), 8, steps=300, batch=20)
+    support = {"vector": -torch.eye(4)[None, :2]}
+    task = Task(
+        support,
+        torch.arange(2)[None],
+        {"vector": torch.cat([-torch.eye(4)[:2], torch.eye(4)])[None]},
+        torch.zeros(1, 6, dtype=torch.long),
+        2,
+        1,
+        torch.arange(2)[None],
+        torch.tensor([5]),
+        1.0,
+    )
+    novel, base_logits = head(task), head.base_logits(task)
+    assert (novel.shape, base_logits.shape) == ((1, 6, 2), (1, 6, 8))
+    assert torch.isinf(base_logits[..., [0, 2, 5, 7]]).all()
+    joint = torch.cat([base_logits, novel], -1)[0]
+    assert joint.argmax(1).tolist() == [8, 9, 1, 3, 4, 6]
