@@ -21,9 +21,13 @@ ELSEWHERE = {
     "episode.py": "types; every test of a method builds tasks",
     "errors.py": "one class without a body",
     "ops/local_descriptors_compiled.py": "tests/ops/test_local_descriptors.py compares it with PyTorch",
+    "protocols/joint_regression.py": "tests/protocols/test_lowshot.py asks it",
     "report/run.py": "tests/commands/test_resume.py",
     "suites/local.py": "tests/suites run cells through it",
+    "suites/processes.py": "tests/suites run cells through it",
     "suites/progress.py": "tests/suites run cells through it",
+    "suites/queue.py": "tests/suites/test_slurm.py",
+    "suites/stages.py": "tests/suites run cells through it",
 }
 
 

@@ -15,6 +15,7 @@ from ..registry import nearest
 from .provenance import COMMAND_LINE, Settings, settings
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast
+NO_CONFIGS = ("_base_", "suites")  # folders of configs/ that hold no config
 LISTED = 8  # file names in a message
 
 
@@ -93,7 +94,7 @@ def _what_exists(path: Path) -> str:
             close = difflib.get_close_matches(path.name, names, n=LISTED, cutoff=0.3) or names[:LISTED]
             more = f" and {len(names) - len(close)} more" if len(names) > len(close) else ""
             return f"{folder} holds {', '.join(close)}{more}{nearest(path.name, names)}"
-    folders = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name[0] != "_")
+    folders = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name not in NO_CONFIGS)
     return f"the folders of {CONFIGS} are {', '.join(folders)}{nearest(path.parent.name, folders)}"
 
 

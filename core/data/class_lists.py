@@ -11,6 +11,7 @@ from .. import paths
 from .store import SPLITS
 
 QUERIES = "-queries"  # ends the names of ImageNet low-shot's splits of validation images
+STORED = (*SPLITS, *(split + QUERIES for split in SPLITS))  # splits of ImageNet low-shot
 GROUPS = ("val", "test")  # of ImageNet low-shot
 
 

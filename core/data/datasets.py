@@ -13,8 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..registry import nearest
-from .class_lists import class_lists, lowshot_classes
-from .lowshot import STORED
+from .class_lists import STORED, class_lists, lowshot_classes
 from .store import SPLITS, prepared, split_dir
 
 FOLDER = "folder:"

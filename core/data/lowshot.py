@@ -24,9 +24,7 @@ from ..errors import UserError
 from .class_lists import GROUPS as GROUPS
 from .class_lists import QUERIES, lowshot_classes
 from .episodes import Episodes, EpisodeSampler, Shape
-from .store import SPLITS, Split, read_split, split_dir
-
-STORED = (*SPLITS, *(split + QUERIES for split in SPLITS))
+from .store import Split, read_split, split_dir
 
 
 @dataclass(frozen=True)

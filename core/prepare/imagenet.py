@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.class_lists import QUERIES, LowShotClasses, lowshot_classes
-from ..data.lowshot import STORED
+from ..data.class_lists import QUERIES, STORED, LowShotClasses, lowshot_classes
 from ..errors import UserError
 from .collect import Collected, Options, refuse_deviation
 from .images import Decoding

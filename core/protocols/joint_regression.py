@@ -49,6 +49,7 @@ class JointRegression:
 
     def base_logits(self, task: Task) -> Tensor:
         """Logits [1, Q, n_base] of the classifier that `__call__` trained; -inf for classes of the other group."""
+        assert self._head is not None  # __call__ comes first
         scores = self._head(task.query["vector"])[..., : len(self.base_ids)]
         logits = scores.new_full((*scores.shape[:-1], self.n_base), -torch.inf)
         return logits.index_copy(-1, self.base_ids, scores)

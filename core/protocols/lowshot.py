@@ -139,9 +139,8 @@ class LowShot(Protocol):
         words = data.words(self._group) if "semantics" in method.needs else None
         base = self._base_means() if method.base_from_means or "base" in method.needs else None
         builder = TaskBuilder(sampler.shape, data.device, data.first_class(self._group), words, base)
-        if self._joint:
-            method = self._joint_regression()
-        return classify_lowshot(method, self._encoder, shots, builder, self._queries, self._trials, cfg.PRIOR)
+        head = self._joint_regression() if self._joint else method
+        return classify_lowshot(head, self._encoder, shots, builder, self._queries, self._trials, cfg.PRIOR)
 
     def _answer(self, shot: int, trials: Trials) -> Answer:
         cfg, queries = self.cfg.EVAL, self._queries

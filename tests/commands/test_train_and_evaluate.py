@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -159,7 +160,7 @@ def test_evaluation_on_another_data_set_is_named_by_it(checkpoint, trained, spac
     shutil.copytree(tiny_root, root)
     write_tiny_split(root, "test", 4, 10, dataset="CIFAR-FS")
     folder = space.evaluate(trained[0], checkpoint, f"DATASET.ROOT={root}", "DATASET.TEST.NAME=CIFAR-FS")
-    assert folder.name == "CIFAR-FS_test_3w1s_q5_seed0_40"
+    assert re.fullmatch("CIFAR-FS_test_3w1s_q5_seed0_40_data=[0-9a-f]{8}", folder.name)  # the images are told apart too
     assert (result(folder)["dataset"], result(folder)["trained_on"]) == ("CIFAR-FS", "Glyphs")
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from core.data.class_lists import class_lists, english_names, lowshot_classes, split_file
+from core.data.class_lists import STORED, class_lists, english_names, lowshot_classes, split_file
 from core.data.datasets import DATASETS
-from core.data.lowshot import STORED
 from core.data.store import SPLITS
 
 

@@ -4,9 +4,8 @@ from functools import partial
 
 import numpy as np
 
-from core.data.class_lists import LowShotClasses
+from core.data.class_lists import STORED, LowShotClasses
 from core.data.datasets import Dataset
-from core.data.lowshot import STORED
 from core.prepare.collect import Options
 from core.prepare.lowshot import collect_lowshot
 from core.prepare.prepare import prepare

@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from core.data.class_lists import STORED
 from core.data.datasets import DATASETS, Dataset
-from core.data.lowshot import STORED, open_group
+from core.data.lowshot import open_group
 from core.errors import UserError
 from core.prepare import lowshot
 from core.prepare.collect import Options

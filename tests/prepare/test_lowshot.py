@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.build.data import open_split
-from core.data.lowshot import STORED
+from core.data.class_lists import STORED
 from core.errors import UserError
 from core.prepare import lowshot
 from core.prepare.collect import Options
