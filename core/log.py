@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from .progress import print_above
+from tqdm import tqdm
 
 BOLD, PLAIN = "\033[1;32m", "\033[0m"
 
@@ -21,7 +21,7 @@ class _Terminal(logging.StreamHandler):
             first, *rest = text.split("\n", 1)
             text = "\n".join([f"{BOLD}{first}{PLAIN}", *rest])
         try:
-            print_above(text, self.stream)
+            tqdm.write(text, file=self.stream)  # a bar that is on the screen moves below the line
             self.flush()
         except Exception:
             self.handleError(record)

@@ -1,11 +1,10 @@
-"""Progress bars for people at a terminal, which logs and pipes get none of; lines printed above them; durations."""
+"""Progress bars for people at a terminal, which logs and pipes get none of, and durations in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TextIO
 
 from tqdm import tqdm
 
@@ -34,11 +33,6 @@ def bar(total: int, unit: str, initial: int = 0, name: str = "") -> tqdm:
         dynamic_ncols=True,
         smoothing=0.05,
     )
-
-
-def print_above(text: str, file: TextIO) -> None:
-    """Print a line; a bar that is on the screen moves below it."""
-    tqdm.write(text, file=file)
 
 
 def duration(seconds: float) -> str:

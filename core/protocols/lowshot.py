@@ -32,15 +32,12 @@ from ..errors import UserError
 from ..files import FileContent, sha256
 from ..methods.base import Method
 from ..report.result import answered_by, deviation_note, folder_name
-from ..report.stats import interval
+from ..report.trials import FIGURES, TOPS, Trials
 from . import joint_regression
 from .base import PROTOCOLS, Answer, Option, Protocol, refuse_untrained_classifier
 from .joint_regression import JointRegression
 
 DEFAULT_SHOTS = (1, 2, 5, 10, 20)
-FIGURES = ("novel", "base", "novel_all", "base_all", "all", "prior")
-TOPS = (1, 5)
-COLUMNS = [f"{figure}_top{top}" for figure in FIGURES for top in TOPS]
 
 
 @PROTOCOLS.register("lowshot")
@@ -201,32 +198,6 @@ class LowShot(Protocol):
         train = self.data.split("train")
         encoder = replace(self._encoder, pixels=self.data.pixels("train"))
         return encoder.class_means(torch.from_numpy(train.labels))
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Shares of images whose class is the likeliest, or among the five likeliest.
-
-    novel, base          each kind of image among its own kind of classes
-    novel_all, base_all  each kind among all classes
-    all                  all images among all classes
-    prior                the same, with softmax over the novel classes times mu, over the base classes times 1 - mu
-    """
-
-    shares: np.ndarray  # [trials, 6, 2] percent: FIGURES by TOPS
-
-    def figures(self, formula: str) -> dict[str, Any]:
-        """Means with their 95 % intervals over trials."""
-        columns = self.shares.reshape(len(self.shares), -1).T
-        intervals = [interval(column, formula) for column in columns]
-        pairs = {name: {"mean": i.mean, "ci95": i.ci95} for name, i in zip(COLUMNS, intervals, strict=True)}
-        return {figure: {f"top{top}": pairs[f"{figure}_top{top}"] for top in TOPS} for figure in FIGURES}
-
-    def csv(self) -> str:
-        """One line a trial."""
-        rows = self.shares.reshape(len(self.shares), -1).tolist()
-        lines = [",".join([str(i), *(f"{value:.4f}" for value in row)]) + "\n" for i, row in enumerate(rows)]
-        return ",".join(["trial", *COLUMNS]) + "\n" + "".join(lines)
 
 
 @dataclass(frozen=True)
