@@ -77,6 +77,7 @@ def config_parser(name: str, description: str | None, examples: str) -> argparse
     parser.add_argument(
         "--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, and the CPU without a GPU)"
     )
+    parser.add_argument("-gpu", dest="device", help=argparse.SUPPRESS)  # as DeepEMD's authors spell it
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides of config keys, also as KEY=VALUE")
     return parser

@@ -37,6 +37,11 @@ def choose(name: str) -> tuple[torch.device, str | None]:
     text = name.removeprefix("cuda:")
     if text == "cpu":
         return torch.device("cpu"), None
+    if "," in text:
+        raise UserError(
+            f"--device is {name!r}, but a run takes one; give --device {text.partition(',')[0]}, or spread several "
+            "runs over the GPUs with run_suite.py --devices 0 1 2 3."
+        )
     if not text.isdecimal():
         raise UserError(
             f"--device is {name!r}, which is neither a GPU's number nor cpu; write --device 0 or --device cpu."

@@ -60,3 +60,10 @@ def test_threads_are_set():
 @pytest.mark.parametrize(("size", "images"), [(0, 4096), (32, 50), (84, 7), (10_000, 1)])
 def test_larger_images_are_encoded_in_smaller_numbers(size, images):
     assert device.images_at_once(size, torch.device("cpu")) == images
+
+
+def test_several_devices_are_a_sentence_that_says_how():
+    with pytest.raises(
+        UserError, match=r"a run takes one; give --device 0, or spread .*run_suite\.py"
+    ):
+        device.choose("0,1,2,3")
