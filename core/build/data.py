@@ -154,8 +154,8 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
 def task_shape(cfg: Config, name: str) -> Shape:
     """The shape of "train", "val" or "test" episodes; only test episodes can be uneven."""
     task = cfg.TASK[name.upper()]
-    shots, queries = tuple(task.get("SHOTS", ())), task.get("QUERIES", 0)
-    return Shape(task.WAY, max(shots, default=task.SHOT), 0 if queries else task.QUERY, shots, queries)
+    shots, queries, alpha = tuple(task.get("SHOTS", ())), task.get("QUERIES", 0), task.get("QUERY_ALPHA", 0.0)
+    return Shape(task.WAY, max(shots, default=task.SHOT), 0 if queries else task.QUERY, shots, queries, alpha)
 
 
 def episode_sampler(data: Data, name: str, seed: int, stage: str = "") -> EpisodeSampler:

@@ -15,6 +15,7 @@ from ..registry import not_one_of
 from .defaults import find_key
 from .provenance import flatten
 
+LEAST_ALPHA, MOST_ALPHA = 0.05, 1000  # shares of smaller ones are all zeros to a computer, of larger ones all equal
 SMALLEST_IMAGE = 16  # four poolings leave one position
 
 
@@ -93,6 +94,17 @@ def size_native_or_large(cfg: CfgNode) -> str | None:
     if size == 0 or size >= SMALLEST_IMAGE:
         return None
     return f"DATASET.SIZE is {size}; it must be 0, for the native size, or at least {SMALLEST_IMAGE} pixels."
+
+
+def query_alpha_can_be_drawn(cfg: CfgNode) -> str | None:
+    """Queries are balanced, or the concentration of their shares is one that can be drawn."""
+    alpha = cfg.TASK.TEST.QUERY_ALPHA
+    if alpha == 0 or LEAST_ALPHA <= alpha <= MOST_ALPHA:
+        return None
+    return (
+        f"TASK.TEST.QUERY_ALPHA is {alpha:g}; it must be 0, for balanced queries, "
+        f"or from {LEAST_ALPHA} to {MOST_ALPHA}."
+    )
 
 
 def prior_is_a_share(cfg: CfgNode) -> str | None:
@@ -215,6 +227,7 @@ RULES: list[Callable[[CfgNode], str | None]] = [
     last_stage_trains_method,
     later_stages_start_from_earlier,
     size_native_or_large,
+    query_alpha_can_be_drawn,
     prior_is_a_share,
     reference_complete,
 ]

@@ -57,6 +57,9 @@ KEYS: dict[str, Any] = {
             "SHOTS": key([], "measures"),  # support images of each class, in place of SHOT, e.g. [1, 2, 3, 1, 2]
             # Query images of all classes together, in place of QUERY: then some classes have more.
             "QUERIES": key(0, "measures", least=0),
+            # Concentration of the Dirichlet distribution of the classes' shares of all queries; 0 = as above. 2 is the
+            # realistic protocol for transductive methods.
+            "QUERY_ALPHA": key(0.0, "measures", least=0),
         },
         "VAL": {  # episodes that select a checkpoint; 0 = as TASK.TEST
             "WAY": key(0, "inherited", least=2),

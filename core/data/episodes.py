@@ -24,7 +24,8 @@ class Shape:
 
     Where `shots` is given, the class drawn n-th has shots[n] supports, and `shot` is the largest of them. Where
     `queries` is given, it is the number of queries of all classes together, which chance divides unevenly among the
-    classes; else each class has `query` queries.
+    classes; else each class has `query` queries. Where `alpha` is given, the classes' shares of all these queries are
+    drawn from a Dirichlet distribution of this concentration: the smaller it is, the less balanced they are.
     """
 
     way: int
@@ -32,11 +33,12 @@ class Shape:
     query: int
     shots: tuple[int, ...] = ()
     queries: int = 0
+    alpha: float = 0.0
 
     @property
     def even(self) -> bool:
         """Whether all classes have the same numbers of supports and of queries."""
-        return not self.shots and not self.queries
+        return not self.shots and not self.queries and not self.alpha
 
     @property
     def supports(self) -> tuple[int, ...]:
@@ -49,13 +51,20 @@ class Shape:
         return self.queries or self.way * self.query
 
     @property
+    def most_of_a_class(self) -> int:
+        """The queries that one class may have."""
+        return self.n_query if self.alpha or self.queries else self.query
+
+    @property
     def shot_name(self) -> int | str:
         """The shots in result files: 5, or 1+2+3+1+2."""
         return "+".join(map(str, self.shots)) or self.shot
 
     @property
     def query_name(self) -> int | str:
-        """The queries in result files: 15, or 75all."""
+        """The queries in result files: 15, 75all, or 75dirichlet2."""
+        if self.alpha:
+            return f"{self.n_query}dirichlet{self.alpha:g}"
         return f"{self.queries}all" if self.queries else self.query
 
     def __str__(self) -> str:
@@ -93,7 +102,7 @@ class EpisodeSampler:
         uneven = () if shape.even else (shape.shot_name, shape.query_name)
         self._key = random.key("episode", split.fingerprint, shape.way, shape.shot, shape.query, seed, *uneven)
         # Images of a class from which its queries are taken: with a total, all queries could be of one class.
-        self._spare = min(shape.queries, split.counts.min() - shape.shot) if shape.queries else shape.query
+        self._spare = min(shape.most_of_a_class, split.counts.min() - shape.shot)
 
     def draw(self, index: Tensor) -> Episodes:
         """Episodes number `index` [T] int64."""
@@ -111,11 +120,34 @@ class EpisodeSampler:
 
     def _queries(self, seed: Tensor) -> tuple[Tensor, Tensor]:
         """Label of each query and its number among its class's spare images, both [T, Q]."""
+        if self.shape.alpha:
+            return self._unbalanced(seed)
         slots = torch.arange(self.shape.way * self._spare).expand(len(seed), -1)
         if self.shape.queries:
             every = torch.full_like(seed, slots.shape[1])
             slots = random.subset(seed, "queries", every, self.shape.queries).sort(dim=1).values
         return slots // self._spare, slots % self._spare
+
+    def _unbalanced(self, seed: Tensor) -> tuple[Tensor, Tensor]:
+        """As `_queries`, with shares from a Dirichlet distribution (Veilleux et al., NeurIPS 2021)."""
+        total = self.shape.n_query
+        shares = random.dirichlet(seed, "shares", self.shape.way, self.shape.alpha)
+        counts = round_shares(shares, total)
+        ends, position = counts.cumsum(1), torch.arange(total).expand(len(seed), -1).contiguous()
+        query_y = torch.searchsorted(ends, position, right=True)
+        return query_y, position - (ends - counts).gather(1, query_y)
+
+
+def round_shares(shares: Tensor, total: int) -> Tensor:
+    """Whole numbers [T, N] that sum to `total` and are nearest to `total` times the shares: largest remainders first.
+
+    Of equal remainders that of the lower class comes first.
+    """
+    exact = shares * total
+    counts = exact.floor().long()
+    missing = total - counts.sum(1, keepdim=True)
+    rank = (counts - exact).argsort(dim=1, stable=True).argsort(dim=1)
+    return counts + (rank < missing)
 
 
 def _refuse_too_few(split: Split, shape: Shape, key: str) -> None:
@@ -128,12 +160,24 @@ def _refuse_too_few(split: Split, shape: Shape, key: str) -> None:
     smallest = int(split.counts.argmin())
     have, name = int(split.counts[smallest]), split.classes[smallest]
     where = f"of the {split.name} split of {split.dataset}"
-    if shape.shot + shape.query > have or (shape.queries and shape.shot >= have):
+    if shape.alpha:
+        _refuse_too_few_unbalanced(shape, key, f"class {name!r} {where}", have)
+    elif shape.shot + shape.query > have or (shape.queries and shape.shot >= have):
         sum_of = "SHOT + 1 query" if shape.queries else f"SHOT + {key}.QUERY"
         need = f"{shape.shot} + {1 if shape.queries else shape.query} = {shape.shot + max(1, shape.query)}"
         raise UserError(f"{key}.{sum_of} is {need}, but class {name!r} {where} has {have} images; lower one of them.")
-    if shape.queries > shape.way * (have - shape.shot):
+    elif shape.queries > shape.way * (have - shape.shot):
         raise UserError(
             f"{key}.QUERIES is {shape.queries}, but {shape.way} classes {where} may have no more than "
             f"{shape.way * (have - shape.shot)} images beside their supports (class {name!r}); lower it."
+        )
+
+
+def _refuse_too_few_unbalanced(shape: Shape, key: str, smallest: str, have: int) -> None:
+    """Refuse unbalanced queries that may be more than a class's images: all of them may be of one class."""
+    if shape.shot + shape.n_query > have:
+        total = f"{key}.QUERIES" if shape.queries else f"{key}.QUERY"
+        raise UserError(
+            f"{key}.QUERY_ALPHA is {shape.alpha:g}, so that all {shape.n_query} queries of an episode may be of one "
+            f"class, but {smallest} has {have} images, {shape.shot} of them supports; lower {total}."
         )

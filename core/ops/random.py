@@ -50,6 +50,18 @@ def normal(seed: Tensor, tag: str | int, shape: tuple[int, ...] = ()) -> Tensor:
     return ((-2 * (1 - radius).log()).sqrt() * (2 * math.pi * angle).cos()).float()
 
 
+def dirichlet(seed: Tensor, tag: str | int, n: int, concentration: float) -> Tensor:
+    """Proportions of n parts from a symmetric Dirichlet distribution: seeds [*S] to [*S, n] float64, sums 1.
+
+    They are n Gamma variables over their sum, each from one uniform variable by the inverse of its distribution.
+    """
+    from scipy.special import gammaincinv  # slow to import
+
+    chance = (_shift_right(hashes(seed, tag, n), 11).double() + 0.5) * 2**-53  # strictly between 0 and 1
+    gamma = torch.from_numpy(gammaincinv(concentration, chance.cpu().numpy())).to(chance.device)
+    return gamma / gamma.sum(-1, keepdim=True)
+
+
 def permutation(seed: Tensor, tag: str | int, n: int) -> Tensor:
     """A permutation of 0..n-1 for each seed: [*S] to [*S, n] int64."""
     return hashes(seed, tag, n).argsort(dim=-1, stable=True)

@@ -57,7 +57,9 @@ class AllWay(Protocol):
                 f"--protocol allway: a trial takes {most} images of each class and asks about others, but class "
                 f"{split.classes[smallest]!r} has {split.counts[smallest]}; give smaller --shots."
             )
-        self._tested.refuse([replace(q, shape=replace(q.shape, query=1, queries=0)) for q in self._questions])
+        self._tested.refuse(
+            [replace(q, shape=replace(q.shape, query=1, queries=0, alpha=0.0)) for q in self._questions]
+        )
 
     def answers(self) -> Iterator[Answer]:
         for question in self._questions:

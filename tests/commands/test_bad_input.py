@@ -15,6 +15,11 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
         (["TASK.TEST.SHOOT=1"], "command line: unknown key TASK.TEST.SHOOT (did you mean TASK.TEST.SHOT?)."),
         (["TASK.TEST.SHOTS=[1, 2]"], "TASK.TEST.SHOTS is [1, 2], which must be 3 numbers of 1 or more, one for each"),
         (["TASK.TEST.SHOTS=[1, 2, 30]"], "TASK.TEST.SHOT + TASK.TEST.QUERY is 30 + 5 = 35, but class 'test0' of the"),
+        (["TASK.TEST.QUERY_ALPHA=0.01"], "TASK.TEST.QUERY_ALPHA is 0.01; it must be 0, for balanced queries, or from"),
+        (
+            ["TASK.TEST.QUERY_ALPHA=2", "TASK.TEST.QUERY=7", "TASK.VAL.QUERY=5", "TASK.TRAIN.QUERY=5"],
+            "TASK.TEST.QUERY_ALPHA is 2, so that all 21 queries of an episode may be of one class, but",
+        ),
         (["TASK.TEST.QUERIES=58"], "TASK.TEST.QUERIES is 58, but 3 classes of the test split of Glyphs may have no"),
         (
             ["TASK.TEST.QUERIES=5", "TASK.TEST.SHOT=20", "TASK.VAL.SHOT=1", "TASK.TRAIN.SHOT=1"],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.data.episodes import EpisodeSampler, Shape
+from core.data.episodes import EpisodeSampler, Shape, round_shares
 from core.errors import UserError
 from tests.helpers import make_split
 
@@ -170,7 +170,16 @@ def test_a_total_of_queries_falls_unevenly_on_the_classes(per_class):
     assert counts.max() >= 7
 
 
-@pytest.mark.parametrize("shape", [Shape(5, 3, 4, shots=SHOTS), Shape(3, 2, 0, queries=17), Shape(5, 3, 0, SHOTS, 11)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(5, 3, 4, shots=SHOTS),
+        Shape(3, 2, 0, queries=17),
+        Shape(5, 3, 0, SHOTS, 11),
+        Shape(5, 2, 5, alpha=2.0),
+        Shape(3, 3, 0, (1, 3, 2), 20, 0.3),
+    ],
+)
 def test_no_image_occurs_twice_and_an_episode_depends_on_its_number_alone(shape):
     split, drawn = draw_uneven(shape)
     for support, query in zip(drawn.support.tolist(), drawn.query.tolist(), strict=True):
@@ -183,3 +192,65 @@ def test_no_image_occurs_twice_and_an_episode_depends_on_its_number_alone(shape)
 def test_all_queries_there_are():
     _, drawn = draw_uneven(Shape(2, 1, 0, queries=6), per_class=4)
     assert (drawn.query_y == torch.tensor([0, 0, 0, 1, 1, 1])).all()
+
+
+def drawn_shares(alpha, episodes=4000):
+    """Queries of each class, [episodes, 4], where shares come from a Dirichlet distribution."""
+    sampler = EpisodeSampler(make_split(6, 60), Shape(4, 1, 10, alpha=alpha), 3)
+    return torch.nn.functional.one_hot(sampler.draw(torch.arange(episodes)).query_y, 4).sum(1)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 2.0, 20.0])
+def test_unbalanced_queries_are_shared_by_a_dirichlet_distribution(alpha):
+    """A share has the mean 1 / 4 and the variance (1 / 4) (3 / 4) / (4 alpha + 1); rounding adds little."""
+    counts = drawn_shares(alpha).double()
+    assert (counts.sum(1) == 40).all()
+    deviation = 40 * (3 / 16 / (4 * alpha + 1)) ** 0.5
+    np.testing.assert_allclose(counts.mean(0), 10, atol=4 * deviation / 4000**0.5)
+    np.testing.assert_allclose(counts.std(0), deviation, rtol=0.05)
+
+
+def test_shares_near_a_large_alpha_are_balanced():
+    assert (drawn_shares(1000.0, 200) - 10).abs().max() <= 2
+
+
+def test_a_class_may_have_no_query_or_all():
+    counts = drawn_shares(0.05)
+    assert counts.min() == 0
+    assert counts.max() == 40
+
+
+def test_first_unbalanced_episodes_never_change():
+    drawn = EpisodeSampler(SPLIT, Shape(3, 2, 2, alpha=2.0), 7).draw(torch.tensor([0, 1]))
+    assert drawn.classes.tolist() == [[1, 7, 6], [2, 5, 3]]
+    assert drawn.query.tolist() == [[34, 46, 38, 39, 184, 161], [56, 146, 135, 144, 147, 93]]
+    assert drawn.query_y.tolist() == [[0, 0, 0, 0, 1, 2], [0, 1, 1, 1, 1, 2]]
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8).filter(lambda x: sum(x) > 1e-3), st.integers(1, 200))
+def test_largest_remainders_sum_to_the_total_and_stay_within_one(parts, total):
+    shares = torch.tensor([parts], dtype=torch.float64)
+    shares = shares / shares.sum()
+    counts = round_shares(shares, total)[0]
+    assert counts.sum() == total
+    assert ((counts - shares[0] * total).abs() < 1 + 1e-9).all()
+
+
+def test_the_largest_remainder_is_served_first_and_ties_go_to_the_lower_class():
+    assert round_shares(torch.tensor([[0.3, 0.3, 0.4], [0.1, 0.62, 0.28]]).double(), 5).tolist() == [
+        [2, 1, 2],
+        [1, 3, 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "total"), [(Shape(3, 2, 8, alpha=2.0), "QUERY"), (Shape(3, 2, 0, (), 24, 2.0), "QUERIES")]
+)
+def test_unbalanced_queries_that_a_class_may_not_have_are_one_sentence(shape, total):
+    EpisodeSampler(make_split(4, [30, 26, 30, 30], size=1), shape, 0)
+    with pytest.raises(UserError) as caught:
+        EpisodeSampler(make_split(4, [30, 25, 30, 30], size=1), shape, 0)
+    assert str(caught.value) == (
+        "TASK.TEST.QUERY_ALPHA is 2, so that all 24 queries of an episode may be of one class, but class 'class001' of "
+        f"the train split of Made has 25 images, 2 of them supports; lower TASK.TEST.{total}."
+    )

@@ -197,3 +197,13 @@ def test_ordered_subsets_are_uniform():
     counts = (chosen * torch.tensor([25, 5, 1])).sum(1).unique(return_counts=True)[1]
     assert len(counts) == 60
     assert stats.chisquare(counts.numpy()).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("concentration", [0.05, 1.0, 2.0, 50.0])
+def test_dirichlet_proportions_have_the_distribution_of_one_part(concentration):
+    shares = random.dirichlet(seeds(5000), "shares", 4, concentration)
+    assert shares.dtype == torch.float64
+    torch.testing.assert_close(shares.sum(1), torch.ones(5000, dtype=torch.float64))
+    one_part = stats.beta(concentration, 3 * concentration)
+    for part in range(4):
+        assert stats.kstest(shares[:, part].numpy(), one_part.cdf).pvalue > 1e-4

@@ -133,6 +133,15 @@ def test_uneven_shots_and_a_total_of_queries(space, trained):
     assert sum(int(row["correct"]) for row in rows) / len(rows) * 10 == pytest.approx(result["mean"])
 
 
+def test_unbalanced_queries(space, trained):
+    cfg, run = trained
+    found = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.QUERY_ALPHA=2.0")
+    result = json.loads((found / "result.json").read_text())
+    assert (result["query"], result["queries"]) == ("15dirichlet2", 15)
+    assert result["intervals"]["disjoint"] is None
+    assert found.name.startswith("test_3w1s_q15dirichlet2_seed0_")
+
+
 def test_every_class_of_the_split(space, trained):
     cfg, run = trained
     found = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.WAY=6")
