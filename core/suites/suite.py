@@ -18,7 +18,7 @@ from ..registry import nearest
 from ..report.run import RunFolder, run_name
 
 SUITE_KEYS = ("BASE", "SEEDS", "OVERRIDES", "RUNS", "TESTS")
-RUN_KEYS = ("CFG", "OVERRIDES", "SEEDS", "TAG")
+RUN_KEYS = ("CFG", "OVERRIDES", "SEEDS", "TAG", "TESTS")
 TEST_KEYS = ("OVERRIDES", "OPTIONS")
 
 
@@ -67,7 +67,7 @@ def read_suite(path: str | Path) -> list[Cell]:
 
     Keys of the file:
 
-        RUNS       YAML files, or {CFG, OVERRIDES, SEEDS, TAG} for one with overrides, seeds or a tag of its own
+        RUNS       YAML files, or {CFG, OVERRIDES, SEEDS, TAG, TESTS} for one with these of its own
         SEEDS      training seeds of every run; [0] if left out
         OVERRIDES  KEY=VALUE of every run
         TESTS      {OVERRIDES, OPTIONS} of each evaluation; one evaluation as the config has it if left out
@@ -81,8 +81,7 @@ def read_suite(path: str | Path) -> list[Cell]:
     _refuse_unknown(tree, SUITE_KEYS, str(file))
     if not tree.get("RUNS"):
         raise UserError(f"{file}: RUNS is missing; list the YAML files of the suite.")
-    tests = tuple(_test(test, file) for test in _items(tree, "TESTS", file) or [{}])
-    cells = [cell for run in _items(tree, "RUNS", file) for cell in _cells(run, tree, tests, file)]
+    cells = [cell for run in _items(tree, "RUNS", file) for cell in _cells(run, tree, file)]
     folders: dict[str, Cell] = {}
     for cell in cells:
         if cell.name in folders:
@@ -91,7 +90,7 @@ def read_suite(path: str | Path) -> list[Cell]:
     return cells
 
 
-def _cells(run: Any, tree: Mapping[str, Any], tests: tuple[tuple[str, ...], ...], file: Path) -> list[Cell]:
+def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
     """The cells of one entry of RUNS: one for each seed."""
     run = {"CFG": run} if isinstance(run, str) else run
     _refuse_unknown(run, RUN_KEYS, f"{file}: RUNS")
@@ -99,6 +98,7 @@ def _cells(run: Any, tree: Mapping[str, Any], tests: tuple[tuple[str, ...], ...]
         raise UserError(f"{file}: RUNS names {run.get('CFG')!r}, which is not a file; give the path of a YAML.")
     shared, own = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
     seeds = _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [0]
+    tests = tuple(_test(test, file) for test in _items(run, "TESTS", file) or _items(tree, "TESTS", file) or [{}])
     cells = []
     for seed in seeds:
         overrides = tuple(str(item) for item in (*shared, *own, *([f"SEED={seed}"] if seed else [])))

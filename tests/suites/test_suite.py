@@ -31,6 +31,13 @@ def test_an_entry_may_have_its_own(suite, space):
     assert "--tag" in wide.train_arguments("cpu", resume=False)
 
 
+def test_an_entry_may_have_its_own_tests(suite, space):
+    cfg = str(space.path / "Proto.yaml")
+    runs = [cfg, {"CFG": cfg, "TAG": "five", "TESTS": [{"OPTIONS": ["--shots", 5]}]}]
+    plain, five = read_suite(suite(RUNS=runs, TESTS=[{}]))
+    assert (plain.tests, five.tests) == (((),), (("--shots", "5"),))
+
+
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
