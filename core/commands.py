@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .log import log_result, start_log
 from .protocols.base import Protocol, answer_folder, protocol_named, refuse_options
 from .report.result import at_chance
 from .report.run import RunFolder, run_name
+from .stopping import why
 
 
 def train(
@@ -53,27 +55,40 @@ def train(
     trainer = build_trainer(data, run, loaded.stem, Path(base) / "pretrained")
     trainer.rehearse()
     build_evaluator(data, "test")  # what the test split cannot give is said now, not after training
-    differing = differing_keys(loaded, run.config) if run.config.is_file() and not overwrite else []
-    if resume and _only_longer(loaded, run, differing):
-        trainer.refuse_longer()
-        differing = []
-    run.begin(loaded.full(), loaded.diff(), differing, resume, overwrite)
-    log = start_log(run.path / "train.log")
-    for line in [note, *loaded.notes, loaded.diff(), f"run folder  {run.path}"]:
-        if line:
-            log.info(line)
-    write_json(run.path / "env.json", environment(where))
-    run.set_state("running")
+    with run.held(overwrite):
+        differing = differing_keys(loaded, run.config) if run.config.is_file() and not overwrite else []
+        if resume and _only_longer(loaded, run, differing):
+            trainer.refuse_longer()
+            differing = []
+        if resume:
+            trainer.resume()
+        run.begin(loaded.full(), loaded.diff(), differing, resume, overwrite)
+        log = start_log(run.path / "train.log")
+        for line in [note, *loaded.notes, loaded.diff(), f"run folder  {run.path}"]:
+            if line:
+                log.info(line)
+        write_json(run.path / "env.json", environment(where))
+        run.set_running()
+        with _ending(run):
+            best = trainer.fit()
+            if evaluate_after:
+                for line in _result_lines(protocol_named("episodes")(data, restore(data, best))):
+                    log_result(line)
+    return run.path
+
+
+@contextmanager
+def _ending(run: RunFolder) -> Iterator[None]:
+    """Record how a run ends."""
     try:
-        best = trainer.fit()
-        if evaluate_after:
-            for line in _result_lines(protocol_named("episodes")(data, restore(data, best))):
-                log_result(line)
+        yield
+    except KeyboardInterrupt as stop:
+        run.set_state("interrupted", why=why(stop))
+        raise
     except BaseException as error:
         run.set_state("failed", why=f"{type(error).__name__}: {error}".removesuffix(": "))
         raise
     run.set_state("done")
-    return run.path
 
 
 def _only_longer(loaded: Loaded, run: RunFolder, differing: Sequence[str]) -> bool:

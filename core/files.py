@@ -7,6 +7,7 @@ locked while its writer lives, so that what a killed process left behind can be 
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -44,14 +45,39 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with building.open("wb") as file:
+            with _open_locked(building) as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            building.replace(path)
+                building.replace(path)
     finally:
         with suppress(OSError):
             building.unlink(missing_ok=True)
+    remove_abandoned_files(path.parent, path.name)
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    """A new file, locked while its writer lives, so that nobody takes it for what a killed process left."""
+    while True:
+        file = path.open("wb")
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # removed between its opening and its lock
+
+
+def remove_abandoned_files(folder: Path, name: str = "*") -> None:
+    """Remove the files that killed processes left of writing `name`, by default of any file, in a folder."""
+    for path in folder.glob(f".{name if name == '*' else glob.escape(name)}.*"):
+        if not path.name.rpartition(".")[2].isdecimal():
+            continue
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except OSError:  # in use, or removed by another process
+            continue
 
 
 def write_text(path: Path, text: str) -> None:

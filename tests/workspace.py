@@ -91,13 +91,22 @@ class Workspace:
 
 def interrupt_in(monkeypatch, stage, epoch, error=KeyboardInterrupt):
     """Make training stop, once, in the second step of an epoch (counted from 0)."""
+
+    def stop():
+        raise error
+
+    in_second_step(monkeypatch, stage, epoch, stop)
+
+
+def in_second_step(monkeypatch, stage, epoch, act):
+    """Have something happen, once, in the second step of an epoch (counted from 0)."""
     real = random.key
     steps = {"meta": 4, "base": 3}[stage]
 
     def key(*parts):
         if parts[0] == "step" and parts[2:] == (stage, epoch * steps + 1):
             monkeypatch.setattr(random, "key", real)
-            raise error
+            act()
         return real(*parts)
 
     monkeypatch.setattr(random, "key", key)

@@ -68,6 +68,12 @@ def _pixels(data: Data, name: str) -> str:
     return data.split(name).manifest["pixels_sha256"]
 
 
+def learned_from(data: Data) -> dict[str, str]:
+    """Hash of the images and names of the splits that training reads."""
+    manifests = {name: data.split(name).manifest for name in ("train", "val")}
+    return {name: f"{m['pixels_sha256']} {m['fingerprint']}" for name, m in manifests.items()}
+
+
 def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
     """Hash of everything that shapes a stage: data, network, recipe, selection, seed, and the stages before it.
 

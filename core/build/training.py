@@ -16,7 +16,7 @@ from ..ops import random
 from ..report.run import RunFolder
 from .data import Data, episode_sampler
 from .evaluation import build_evaluator
-from .identity import describe, stage_key
+from .identity import describe, learned_from, stage_key
 from .networks import build_method, trains_on_words
 
 
@@ -107,6 +107,6 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, sha
         seed=cfg.SEED,
         best=run.path / f"best_{name}.pth" if shared else run.best(test.WAY, test.SHOT),
         shared=shared,
-        meta=describe(data, name) | {"stem": stem, "run": run.path.name},
+        meta=describe(data, name) | {"stem": stem, "run": run.path.name, "data": learned_from(data)},
         init=take_weights(method.backbone, Path(node.INIT)) if node.INIT else "",
     )

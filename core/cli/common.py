@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..paths import ROOT, command
+from ..stopping import exit_code, stoppable
 
 # What a number looks like, how it is called, an example.
 NUMBERS = {
@@ -45,13 +46,14 @@ def _not_installed(package: str) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a command. An error that the user can fix is printed as one sentence, with exit code 2."""
     try:
-        main()
+        with stoppable():
+            main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(exit_code(stop))
 
 
 def command_parser(name: str, description: str | None, epilog: str) -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,17 @@ class EpochLosses:
             columns = tuple((name, scalar.over) for name, scalar in loss.scalars.items())
             row = torch.stack([scalar.value.detach().reshape(-1) for scalar in loss.scalars.values()], dim=1)
             self._rows.setdefault(columns, []).append(row)
+
+    def state(self) -> dict[str, Any]:
+        """All that was added, for a checkpoint in the middle of an epoch."""
+        rows = [(columns, torch.cat(rows)) for columns, rows in self._rows.items()]
+        return {"correct": self._correct, "answers": self._answers, "rows": rows}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        device = self._correct.device
+        self._correct, self._answers = state["correct"].to(device), state["answers"]
+        self._rows = {columns: [rows.to(device)] for columns, rows in state["rows"]}
 
     def train_accuracy(self) -> dict[str, float]:
         """Percent of right answers in training; nothing where no loss had any."""

@@ -4,64 +4,41 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from .. import progress as bars
-from ..episode import Batch, Task
 from ..errors import UserError
+from ..locks import Lock
 from ..methods.base import Method
-from ..objectives.loss import Loss
-from ..ops import random
 from ..report.run import RunFolder
+from ..stopping import undisturbed, why
 from . import checkpoint
-from .epoch_losses import EpochLosses
 from .evaluator import Evaluator
-from .optim import Recipe
 from .scalars import Scalars
 from .stage_clock import StageClock
+from .steps import Epoch, Schooling
 
 log = logging.getLogger("fiveway")
 
 
-class Stream(Protocol):
-    """Training data as a function of the step."""
+@dataclass(frozen=True, kw_only=True)
+class Stage(Schooling):
+    """One stage, ready to run; its method is freshly initialised."""
 
-    def at(self, step: int, progress: float) -> Task | Batch:
-        """What step number `step` learns from, in pixels."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage, ready to run."""
-
-    name: str
-    method: Method  # freshly initialised
-    streams: Sequence[Stream]
-    recipe: Recipe
-    epochs: int
-    steps: int  # of an epoch
     evaluator: Evaluator  # on the val split
     val_episodes: int
     val_every: int  # epochs
     select: str  # val: the best epoch on the val split; last: the last one
-    frozen_bn: bool
-    dropout: bool  # of the backbone
-    updates: str  # joint: one for the sum of a step's losses; each: one for each loss, the batch's first
-    seed: int
     best: Path  # where the selected checkpoint goes
     shared: Path | None  # where other configs look for it once the stage is complete
     meta: dict[str, Any]  # what a checkpoint says about itself
     init: str = ""  # line about weights taken from a file
-
-    def progress(self, step: int) -> float:
-        """How far the stage has come before a step, 0..1."""
-        return step / (self.epochs * self.steps)
 
 
 @dataclass
@@ -82,12 +59,31 @@ class Trainer:
 
     def __init__(self, stages: Sequence[Stage], run: RunFolder, device: torch.device) -> None:
         self._stages, self._run, self._device = stages, run, device
+        self._last: dict[str, Any] | None = None  # what the run goes on from
 
     def rehearse(self) -> None:
         """Validate every stage on one episode, so that what cannot work fails before anything is written."""
         with bars.hidden():
             for stage in self._stages:
                 stage.evaluator.run(stage.method, 1)
+
+    def resume(self) -> None:
+        """Have `fit` go on from last.pth, where there is one.
+
+        Raises:
+            UserError: where it is damaged, or was learned from other images.
+        """
+        if not self._run.last.is_file():
+            return
+        self._last = checkpoint.load(self._run.last)
+        before, now = self._last["meta"].get("data", {}), self._stages[-1].meta["data"]
+        changed = [split for split in now if before.get(split, now[split]) != now[split]]
+        if changed:
+            raise UserError(
+                f"{self._run.last} was learned from other images of the {' and the '.join(changed)} split than "
+                "DATASET.ROOT holds now (pixels_sha256 or names differ); put the former data back, or give --tag NAME "
+                "to train anew."
+            )
 
     def refuse_longer(self) -> None:
         """Refuse to go on with a run for more epochs than it was begun with, where that changes the earlier ones.
@@ -108,24 +104,25 @@ class Trainer:
         )
 
     def fit(self) -> Path:
-        """Train what is not trained yet; returns the checkpoint that the last stage selected.
+        """Train what is not trained yet, after `resume`; returns the checkpoint that the last stage selected.
 
         Where last.pth belongs to a later stage, it holds all that this stage took from the earlier ones. They are
         skipped, unless the method also reads the network of the stage before (`reads_previous`).
         """
-        last = checkpoint.load(self._run.last) if self._run.last.is_file() else None
+        last = self._last
         records = last["progress"]["records"] if last is not None else 0
         resumed = self._number(last)
         skipped = 0 if self._stages[resumed].method.reads_previous else resumed
         previous: Method | None = None
         for number, stage in enumerate(self._stages[skipped:], skipped):
-            selected = stage.shared
-            if selected is not None and selected.is_file():
-                log.info("stage %s: reusing %s", stage.name, selected)
-            else:
-                unfinished = last if last is not None and last["meta"]["stage"] == stage.name else None
-                records = self._train(stage, previous, unfinished, records, resumable=number >= resumed)
-                selected = self._share(stage)
+            with _alone(stage):
+                selected = stage.shared
+                if selected is not None and selected.is_file():
+                    log.info("stage %s: reusing %s", stage.name, selected)
+                else:
+                    unfinished = last if last is not None and last["meta"]["stage"] == stage.name else None
+                    records = self._train(stage, previous, unfinished, records, resumable=number >= resumed)
+                    selected = self._share(stage)
             checkpoint.restore(stage.method, checkpoint.load(selected)["method"], selected)
             previous = stage.method
         return self._stages[-1].best
@@ -163,14 +160,27 @@ class Trainer:
             optimizer.load_state_dict(unfinished["optimizer"])
             progress = _Progress(**unfinished["progress"])
             log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
+        began = (unfinished or {}).get("epoch")  # of an epoch that was stopped
         done, total = progress.epoch * stage.steps, stage.epochs * stage.steps
         scalars = Scalars(self._run, progress.records, done, self._steps_before(stage))
-        with scalars, bars.bar(total, "steps", initial=done) as bar:
+        with scalars, bars.bar(total, "steps", initial=done + (began["step"] if began else 0)) as bar:
             clock = StageClock(stage.name, stage.epochs, stage.steps, progress.epoch, bar, self._device.type == "cpu")
             while progress.epoch < stage.epochs:
-                self._epoch(stage, optimizer, progress, scalars, clock)
+                epoch, before = Epoch(progress.epoch, self._device, began), asdict(progress)
+                began = None
+                try:
+                    self._epoch(stage, optimizer, progress, epoch, scalars, clock)
+                except KeyboardInterrupt as stop:
+                    if resumable and epoch.is_between_steps and epoch.step:
+                        state = {"optimizer": optimizer.state_dict(), "progress": before, "epoch": epoch.state()}
+                        with undisturbed():
+                            self._save(self._run.last, stage, **state)
+                        log.info("stopped by %s after step %d of epoch %d", why(stop), epoch.step, epoch.number + 1)
+                    raise
                 if resumable:
-                    self._save(self._run.last, stage, optimizer=optimizer.state_dict(), progress=vars(progress))
+                    state = {"optimizer": optimizer.state_dict(), "progress": asdict(progress)}
+                    with undisturbed():
+                        self._save(self._run.last, stage, **state)
         return progress.records
 
     def _steps_before(self, stage: Stage) -> int:
@@ -182,23 +192,23 @@ class Trainer:
         stage: Stage,
         optimizer: torch.optim.Optimizer,
         progress: _Progress,
+        epoch: Epoch,
         scalars: Scalars,
         clock: StageClock,
     ) -> None:
         """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
-        began = time.perf_counter()
-        losses = EpochLosses(self._device)
-        loss = self._steps(stage, optimizer, progress.epoch, clock, losses)
+        start, first = time.perf_counter(), epoch.step
+        loss = epoch.take(stage, optimizer, clock)
         last_step = (progress.epoch + 1) * stage.steps - 1
         record: dict[str, Any] = {
             "stage": stage.name,
             "epoch": progress.epoch + 1,
             "step": (progress.epoch + 1) * stage.steps,
             "loss": loss,
-            **losses.train_accuracy(),
+            **epoch.losses.train_accuracy(),
             "lr": optimizer.param_groups[0]["lr"],
-            "steps_per_second": stage.steps / (time.perf_counter() - began),
-            **losses.scalars(),
+            "steps_per_second": (stage.steps - first) / (time.perf_counter() - start),
+            **epoch.losses.scalars(),
             **stage.method.scalars(stage.progress(last_step)),
         }
         progress.epoch += 1
@@ -217,61 +227,16 @@ class Trainer:
         progress.records += 1
         scalars.add(record, stage.epochs, clock.epoch(progress.epoch))
 
-    def _steps(
-        self,
-        stage: Stage,
-        optimizer: torch.optim.Optimizer,
-        epoch: int,
-        clock: StageClock,
-        losses: EpochLosses,
-    ) -> float:
-        """Take the steps of one epoch; returns their mean loss."""
-        method, recipe = stage.method, stage.recipe
-        _train_mode(method, stage.frozen_bn, stage.dropout)
-        total = torch.zeros((), device=self._device)
-        for step in range(epoch * stage.steps, (epoch + 1) * stage.steps):
-            # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
-            torch.manual_seed(random.key("step", stage.seed, stage.name, step) & 0x7FFFFFFF)
-            factor = recipe.factor(step / stage.steps, stage.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-            items = [stream.at(step, stage.progress(step)) for stream in stage.streams]
-            for update in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
-                parts = [method.loss(item.encoded(method.encode)) for item in update]
-                total += _update(method, optimizer, recipe, parts)
-                for part in parts:
-                    losses.add(part)
-            clock.step()
-        mean = float(total) / stage.steps
-        if mean != mean or mean in (float("inf"), float("-inf")):
-            raise UserError(
-                f"STAGE.{stage.name}: the loss became {mean} in epoch {epoch + 1}; lower OPTIM.LR, or set OPTIM.CLIP."
-            )
-        return mean
-
     def _save(self, path: Path, stage: Stage, **more: Any) -> None:
         checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
 
 
-def _update(method: Method, optimizer: torch.optim.Optimizer, recipe: Recipe, parts: Sequence[Loss]) -> Tensor:
-    """Update the parameters by the sum of some losses, unless it has no gradient; returns the sum."""
-    loss = torch.stack([part.value for part in parts]).sum()
-    if loss.requires_grad:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        recipe.clip_gradients(method.parameters())
-        optimizer.step()
-    return loss.detach()
-
-
-def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
-    """Set training mode; `frozen_bn` keeps the backbone's batch-norm statistics, without `dropout` it drops nothing."""
-    method.train()
-    if frozen_bn:
-        for module in method.backbone.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-    if not dropout:
-        for module in method.backbone.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.eval()
+@contextmanager
+def _alone(stage: Stage) -> Iterator[None]:
+    """Train a shared stage in one process at a time: the others wait, and then find it complete."""
+    if stage.shared is None or stage.shared.is_file():
+        yield
+        return
+    lock = Lock(stage.shared.with_name(f".{stage.shared.name}.lock"))
+    with lock.waited_for(f"stage {stage.name}: waiting for %s, which trains it"):
+        yield

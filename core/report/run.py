@@ -2,7 +2,7 @@
 
 checkpoint/<DataSet>_<yaml stem>[_s<seed>][_<tag>]/
     config.yaml  diff.txt  env.json  train.log  metrics.jsonl  tb/  status.json
-    last.pth  ebest_<N>way_<K>shot.pth
+    last.pth  ebest_<N>way_<K>shot.pth  .lock (while it is trained)
     eval/<checkpoint stem>/<split>_<N>w<K>s_q<Q>_seed<seed>_<episodes>[_<another method>][_bf16]/
         result.json  episodes.csv  per_class.csv  confusion.csv  disjoint.csv
 """
@@ -12,12 +12,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import write_json, write_text
+from ..files import remove_abandoned_files, write_json, write_text, writing
+from ..locks import Holder, Lock, is_held, this_process
+
+# What a run writes into its folder; config.yaml goes last when it is deleted, so that the folder stays a run's.
+WRITTEN = ("eval", "tb", "*.pth", "metrics.jsonl", "train.log", "env.json", "status.json", "diff.txt", "config.yaml")
+MARKS = ("diff.txt", "env.json", "status.json", "metrics.jsonl", "last.pth")  # two of them make a folder a run's
 
 
 def run_name(dataset: str, stem: str, seed: int, tag: str) -> str:
@@ -39,8 +46,41 @@ class RunFolder:
         """The configuration of the run."""
         return self.path / "config.yaml"
 
+    @contextmanager
+    def held(self, overwrite: bool) -> Iterator[None]:
+        """Keep every other trainer out of the folder.
+
+        Raises:
+            UserError: where another process trains in it, or where `overwrite` would delete what is no run's.
+        """
+        if overwrite and self.path.exists() and not self._may_be_deleted():
+            raise UserError(
+                f"{self.path} holds files, but no run (no config.yaml of one), so --overwrite does not delete it; give "
+                "another folder, or --tag NAME."
+            )
+        lock = Lock(self._lock)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            holder = lock.acquire()
+        if holder is not None:
+            raise UserError(
+                f"{self.path} is in use: {holder} trains in it; wait for its end, or give --tag NAME for a folder of "
+                "its own."
+            )
+        try:
+            remove_abandoned_files(self.path)
+            yield
+        finally:
+            lock.release()
+            with suppress(OSError):  # not empty
+                self.path.rmdir()
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
     def begin(self, config: str, diff: str, differing: Sequence[str], resume: bool, overwrite: bool) -> None:
-        """Claim the folder for a configuration.
+        """Claim the folder, which is `held`, for a configuration.
 
         Args:
             config: the configuration, as YAML.
@@ -52,21 +92,56 @@ class RunFolder:
         Raises:
             UserError: where the folder holds another configuration, or a run that was not asked to go on.
         """
-        if overwrite and self.path.exists():
-            shutil.rmtree(self.path)
-        if self.config.is_file():
-            if differing:
-                raise UserError(
-                    f"{self.path} holds a run of another config (differs in {', '.join(differing)}); "
-                    "give --tag NAME for a folder of its own, or --overwrite to delete that run."
-                )
-            if not resume:
-                raise UserError(
-                    f"{self.path} holds this run already ({self.state()}); give --resume to go on with it, "
-                    "--tag NAME for another, or --overwrite to delete it and start again."
-                )
+        if overwrite:
+            self._delete()
+        elif self.config.is_file():
+            self._refuse_run(differing, resume)
+        elif self._written():
+            raise UserError(
+                f"{self.path} holds {', '.join(path.name for path in self._written())}, but no config.yaml that says "
+                "of which run; put it back, give --tag NAME for another folder, or --overwrite to start again."
+            )
         write_text(self.config, config)
         write_text(self.path / "diff.txt", diff)
+
+    def _refuse_run(self, differing: Sequence[str], resume: bool) -> None:
+        """Refuse a run that is in the folder, unless it is this one and may go on."""
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run of another config (differs in {', '.join(differing)}); "
+                "give --tag NAME for a folder of its own, or --overwrite to delete that run."
+            )
+        if not resume:
+            raise UserError(
+                f"{self.path} holds this run already ({self.state()}); give --resume to go on with it, "
+                "--tag NAME for another, or --overwrite to delete it and start again."
+            )
+
+    def _written(self) -> list[Path]:
+        """What a run has written into the folder."""
+        return [path for pattern in WRITTEN for path in sorted(self.path.glob(pattern))]
+
+    def _may_be_deleted(self) -> bool:
+        """Whether the folder is empty, but for hidden files, or a run's."""
+        if not self.path.is_dir():
+            return False
+        if all(path.name.startswith(".") for path in self.path.iterdir()):
+            return True
+        try:
+            text = self.config.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""
+        is_config = all(re.search(f"^{key}:", text, re.MULTILINE) for key in ("SEED", "DATASET", "METHOD", "STAGES"))
+        return is_config or sum((self.path / name).is_file() for name in MARKS) > 1
+
+    def _delete(self) -> None:
+        """Delete what a run writes, and nothing else."""
+        with writing(self.path):
+            for path in self._written():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     @property
     def last(self) -> Path:
@@ -78,14 +153,21 @@ class RunFolder:
         return self.path / f"ebest_{way}way_{shot}shot.pth"
 
     def state(self) -> str:
-        """'running', 'done' or 'failed'."""
+        """'running', 'done', 'interrupted' or 'failed'; 'unfinished' where that is not known."""
         try:
-            return json.loads((self.path / "status.json").read_text(encoding="utf-8"))["state"]
-        except (OSError, ValueError, KeyError):
+            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            state = str(status["state"])
+            holder = Holder(status["host"], status["pid"], status["started"]) if state == "running" else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return "unfinished"
+        return state if holder is None or is_held(holder, self._lock) else "interrupted"
+
+    def set_running(self) -> None:
+        """Record that this process runs it: whoever reads that can tell whether the process still lives."""
+        self.set_state("running", **asdict(this_process()))
 
     def set_state(self, state: str, **details: Any) -> None:
-        """Record running | done | failed, and why."""
+        """Record running | done | interrupted | failed, and why."""
         write_json(self.path / "status.json", {"state": state, **details})
 
     def keep_metrics(self, records: int) -> None:

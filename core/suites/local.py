@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from ..locks import started_at
 from ..paths import command
 from .processes import python_path, words_of
-from .progress import Queue, Record, is_trained, progress, started_at
+from .progress import Queue, Record, is_trained, progress
 from .stages import stage_files
 from .suite import Cell
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_files, write_json
+from ..locks import is_alive
 from .suite import Cell
 
 LAST_LINES = 5  # of a failed cell's log
-INTERRUPTED = 130  # exit code of a command that was stopped by Ctrl-C or --cancel
+INTERRUPTED = (129, 130, 143)  # exit codes of a command that was stopped by SIGHUP, by Ctrl-C or --cancel, by SIGTERM
 Queue = Mapping[str, str]  # SLURM's: queued or running, by the name of a cell that has a job in it
 
 
@@ -115,31 +116,12 @@ def _state(cell: Cell, record: Record, notes: dict[str, Any], jobs: Queue | None
         return "done"
     if jobs and cell.name in jobs:
         return jobs[cell.name]
-    if _is_alive(notes.get("pid"), notes.get("process_started")):
+    if is_alive(notes.get("pid"), notes.get("process_started")):
         return "running"
     has_lost_its_job = jobs is not None and record.job and not record.is_cancelled
     if _has_failed(notes) or has_lost_its_job:
         return "failed"
     return "incomplete" if cell.run.path.exists() else "new"
-
-
-def _is_alive(pid: int | None, process_started: float | None) -> bool:
-    """Whether the process that was started then still runs; on another machine it is not known, and counts as not."""
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return (
-            pid is not None and process_started == started_at(pid) and "Z" not in stat.read_text().rsplit(")", 1)[1][:3]
-        )
-    except OSError:
-        return False
-
-
-def started_at(pid: int) -> float | None:
-    """When a process started, in clock ticks since boot: tells it from a later one with the same number."""
-    try:
-        return float(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def _metrics(cell: Cell) -> list[dict[str, Any]]:
@@ -153,7 +135,7 @@ def _metrics(cell: Cell) -> list[dict[str, Any]]:
 
 def _has_failed(notes: dict[str, Any]) -> bool:
     """Whether the last command of a cell failed."""
-    return notes.get("exit", 0) not in (0, INTERRUPTED)
+    return notes.get("exit", 0) not in (0, *INTERRUPTED)
 
 
 def _last_lines(log: Path) -> str:

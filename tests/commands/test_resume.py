@@ -15,6 +15,7 @@ from core.engine.trainer import Trainer
 from core.errors import UserError
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
+from core.report.run import RunFolder
 from tests.workspace import EXPERIMENTS, PROTONET, best, files, interrupt_in, metrics, same_run, state
 
 CFG = PROTONET | {"STAGE": {"meta": {"EPOCHS": 4, "STEPS": 4, "AUGMENT": ["crop-2", "flip"], "VAL": {"EPISODES": 20}}}}
@@ -37,7 +38,7 @@ def test_resumed_equals_uninterrupted(space, uninterrupted, monkeypatch, epoch):
     code, _, err = space.trainer(cfg)
     run = space.base / "Glyphs_Proto"
     assert (code, err) == (130, "interrupted\n")
-    assert state(run) == {"state": "failed", "why": "KeyboardInterrupt"}
+    assert state(run) == {"state": "interrupted", "why": "SIGINT"}
     assert len(metrics(run)) == epoch
     code, out, _ = space.trainer(cfg, "--resume")
     assert code == 0
@@ -104,7 +105,8 @@ def test_killed_process_can_be_resumed(space):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert state(run) == {"state": "running"}
+    assert state(run)["state"] == "running"
+    assert RunFolder(run).state() == "interrupted"
     assert len(metrics(run)) < 25
     space.train(cfg, resume=True)
     assert same_run(run, space.train(cfg, tag="whole"))

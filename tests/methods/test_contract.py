@@ -18,7 +18,6 @@ from core.build.evaluation import build_evaluator
 from core.build.networks import build_method
 from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
-from core.engine.epoch_losses import EpochLosses
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
@@ -292,17 +291,19 @@ def test_a_killed_run_resumes_bit_for_bit(config, built, tmp_path, monkeypatch):
     with pytest.raises(_Killed):
         killed.fit()
     monkeypatch.setattr(Trainer, "_epoch", epoch)
-    trainer("killed")[0].fit()
+    again, _ = trainer("killed")
+    again.resume()
+    again.fit()
     expected, found = load(run.last), load(killed_run.last)
     assert expected["method"].keys() == found["method"].keys()
     assert all(torch.equal(value, found["method"][key]) for key, value in expected["method"].items())
 
 
-def _die_in_the_second(epoch, trainer, stage, optimizer, progress, *rest):
+def _die_in_the_second(train_epoch, trainer, stage, optimizer, progress, epoch, *rest):
     if progress.epoch == 1:
-        trainer._steps(stage, optimizer, 1, rest[-1], EpochLosses(trainer._device))
+        epoch.take(stage, optimizer, rest[-1])
         raise _Killed
-    return epoch(trainer, stage, optimizer, progress, *rest)
+    return train_epoch(trainer, stage, optimizer, progress, epoch, *rest)
 
 
 def test_what_may_be_other_at_test_is_an_argument():

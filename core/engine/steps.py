@@ -1,0 +1,138 @@
+"""The steps of an epoch: taken in order, stopped between two of them, and taken up again there bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..episode import Batch, Task
+from ..errors import UserError
+from ..methods.base import Method
+from ..objectives.loss import Loss
+from ..ops import random
+from ..stopping import undisturbed
+from .epoch_losses import EpochLosses
+from .optim import Recipe
+from .stage_clock import StageClock
+
+
+class Stream(Protocol):
+    """Training data as a function of the step."""
+
+    def at(self, step: int, progress: float) -> Task | Batch:
+        """What step number `step` learns from, in pixels."""
+
+
+@dataclass(frozen=True)
+class Schooling:
+    """What a step of a stage needs to know."""
+
+    name: str  # of the stage
+    method: Method
+    streams: Sequence[Stream]
+    recipe: Recipe
+    epochs: int
+    steps: int  # of an epoch
+    frozen_bn: bool
+    dropout: bool  # of the backbone
+    updates: str  # joint: one for the sum of a step's losses; each: one for each loss, the batch's first
+    seed: int
+
+    def progress(self, step: int) -> float:
+        """How far the stage has come before a step, 0..1."""
+        return step / (self.epochs * self.steps)
+
+
+class Epoch:
+    """An epoch in progress: the steps taken, and what they add up to."""
+
+    def __init__(self, number: int, device: torch.device, state: dict[str, Any] | None = None) -> None:
+        """Epoch `number`, from 0; `state` is that of an epoch which was stopped."""
+        self.number, self.step = number, 0
+        self.losses, self._total = EpochLosses(device), torch.zeros((), device=device)
+        self._values: list[Tensor] = []  # of the steps taken here, to name the one that went wrong
+        self.is_between_steps = True
+        if state is not None:
+            self.step, self._total = state["step"], state["total"].to(device)
+            self.losses.load(state["losses"])
+
+    def state(self) -> dict[str, Any]:
+        """What last.pth keeps of it."""
+        return {"step": self.step, "total": self._total, "losses": self.losses.state()}
+
+    def take(self, stage: Schooling, optimizer: torch.optim.Optimizer, clock: StageClock) -> float:
+        """Take the steps that are left; returns the mean loss of all.
+
+        Raises:
+            UserError: where a loss is not finite.
+        """
+        _train_mode(stage.method, stage.frozen_bn, stage.dropout)
+        first = self.step
+        while self.step < stage.steps:
+            with self._whole_step():
+                self._take_one(stage, optimizer, self.number * stage.steps + self.step)
+            clock.step()
+        mean = float(self._total) / stage.steps
+        if not math.isfinite(mean):
+            bad = next((i for i, value in enumerate(self._values) if not math.isfinite(float(value))), 0)
+            step = self.number * stage.steps + first + bad + 1
+            raise UserError(
+                f"STAGE.{stage.name}: the loss became {mean} in step {step} (epoch {self.number + 1}, rate "
+                f"{optimizer.param_groups[0]['lr']:g}); lower OPTIM.LR, or set OPTIM.CLIP."
+            )
+        return mean
+
+    @contextmanager
+    def _whole_step(self) -> Iterator[None]:
+        """A step, which signals do not cut."""
+        with undisturbed():
+            self.is_between_steps = False
+            yield
+            self.step += 1
+            self.is_between_steps = True
+
+    def _take_one(self, stage: Schooling, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Take step number `step` of the stage."""
+        # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
+        torch.manual_seed(random.key("step", stage.seed, stage.name, step) & 0x7FFFFFFF)
+        factor = stage.recipe.factor(step / stage.steps, stage.epochs)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        items = [stream.at(step, stage.progress(step)) for stream in stage.streams]
+        before = self._total.clone()
+        for update in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
+            parts = [stage.method.loss(item.encoded(stage.method.encode)) for item in update]
+            self._total += _update(stage.method, optimizer, stage.recipe, parts)
+            for part in parts:
+                self.losses.add(part)
+        self._values.append(self._total - before)
+
+
+def _update(method: Method, optimizer: torch.optim.Optimizer, recipe: Recipe, parts: Sequence[Loss]) -> Tensor:
+    """Update the parameters by the sum of some losses, unless it has no gradient; returns the sum."""
+    loss = torch.stack([part.value for part in parts]).sum()
+    if loss.requires_grad:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        recipe.clip_gradients(method.parameters())
+        optimizer.step()
+    return loss.detach()
+
+
+def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
+    """Set training mode; `frozen_bn` keeps the backbone's batch-norm statistics, without `dropout` it drops nothing."""
+    method.train()
+    if frozen_bn:
+        for module in method.backbone.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+    if not dropout:
+        for module in method.backbone.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.eval()
