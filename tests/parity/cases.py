@@ -17,6 +17,7 @@ from core.objectives.negmargin import NegMarginLoss
 from core.ops import random
 from core.registry import METHODS, import_all
 from tests.helpers import make_task
+from tests.parity import closed_form_equations as closed
 from tests.parity import map_equations as maps
 from tests.parity import vector_equations as vectors
 from tests.parity.inputs import N_BASE, QUERIES, SIDE, WAY, WIDTH, WORD, Inputs, features, numbers
@@ -174,6 +175,8 @@ CASES = {
         {"temperature": 8.0, "temperature2": 4.0, "balance": 0.3},
         learns=ATTENTION,
     ),
+    "R2D2": Case("R2D2", closed.r2d2(0.7), {"penalty": 0.7}, learns=("scale",)),
+    "MetaOptNet-RR": Case("MetaOptNet-RR", closed.ridge(0.7), {"penalty": 0.7}, learns=("scale",)),
     "AM3": Case("AM3", vectors.am3, {"hidden": 5}, learns=("transform.0.weight", "weigh.3.weight")),
     "DynamicFSL": Case("DynamicFSL", vectors.dynamic_fsl, learns=("weight", "scale", "phi_avg", "attention.keys")),
     "Baseline, base classes": Case("Baseline", vectors.linear_classifier, batch=True, learns=WEIGHT, towards=QUERY),

@@ -1,0 +1,57 @@
+"""R2D2 and LR-D2: Bertinetto, Henriques, Torr and Vedaldi, "Meta-learning with differentiable closed-form solvers",
+ICLR 2019. https://arxiv.org/abs/1805.08136
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..ops.closed_form import fit_ridge
+from ..registry import METHODS
+from .base import Method
+
+
+@METHODS.register("R2D2")
+class R2D2(Method):
+    """Ridge regression of the one-hot labels on the supports, a ridge classifier for each task.
+
+    With X_a = [X, 1] for n supports X [n, d]: w = X_a^T (X_a X_a^T + n lambda I)^-1 Y. The authors' code divides X_a
+    and Y by sqrt(n), which is the factor n here. So their recipe has a penalty of 50 n, and the bias is penalised
+    too. Logits are alpha * [q, 1] w with a learned alpha.
+
+    Args:
+        penalty: lambda, which the released recipe does not learn.
+        scale: where alpha starts; 1e-4 for miniImageNet and 10 for CIFAR-FS.
+
+    Differs from the authors' code: no offset of the logits. It is one number for all classes, without a gradient.
+
+    CIFAR-FS, WideConv4, 5-way: 65.3 +- 0.2 at 1 shot, 79.4 +- 0.1 at 5 shots.
+    """
+
+    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 50.0, scale: float = 10.0) -> None:
+        super().__init__(backbone, info)
+        self.penalty = positive("penalty", penalty)
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, task: Task) -> Tensor:
+        """Logits [T, Q, N]."""
+        support = task.support["vector"]
+        target = F.one_hot(task.support_y, task.way)
+        head = fit_ridge(support, target, self.penalty * support.shape[1], bias=True)
+        return self.scale * head.logits(task.query["vector"])
+
+
+def positive(argument: str, value: float) -> float:
+    """The value of an argument that must be above 0.
+
+    Raises:
+        UserError: where it is not.
+    """
+    if not value > 0:  # also refuses nan
+        raise UserError(f"METHOD.ARGS.{argument} is {value}; it must be above 0.")
+    return value
