@@ -104,6 +104,48 @@ def fit_linear_head(
     )
 
 
+def descended_logits(
+    support: Tensor,
+    labels: Tensor,
+    query: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    lr: float,
+    steps: int,
+    first_order: bool = False,
+) -> Tensor:
+    """Query logits of linear heads after gradient descent on the mean cross-entropy of all supports; differentiable.
+
+    All tasks start from the same head, and only the coefficients a_ji of the supports move. With a column of ones
+    behind each vector the bias is one more weight.
+
+    Args:
+        support: [T, n, d] features.
+        labels: [T, n] in 0..N-1.
+        query: [T, Q, d].
+        weight: [N, d], where the rows start.
+        bias: [N], where the biases start.
+        lr: step size.
+        steps: how many.
+        first_order: treat the steps as constants: gradients reach the start, and the features of the queries alone.
+
+    Returns:
+        [T, Q, N].
+    """
+    start, bias_start = weight, bias
+    if first_order:
+        support, weight, bias = support.detach(), weight.detach(), bias.detach()
+    target = F.one_hot(labels, len(weight)).to(support.dtype)
+    initial = F.linear(support, weight, bias)  # [T, n, N]
+    gram = 1 + support @ support.transpose(1, 2)
+    a = torch.zeros_like(initial)
+    for _ in range(steps):
+        a = a - lr / support.shape[1] * ((initial + gram @ a).softmax(-1) - target)
+    if first_order:
+        a = a.detach()
+    return F.linear(query, start, bias_start) + (1 + query @ support.transpose(1, 2)) @ a
+
+
 def _descend(head: _GramHead, labels: Tensor, seed: Tensor, sgd: HeadSGD) -> None:
     """Run the recipe on the parameters of `head`, in place."""
     target = F.one_hot(labels, head.parameters[1].shape[1]).to(head.gram.dtype).transpose(1, 2)

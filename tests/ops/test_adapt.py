@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from core.ops import random
-from core.ops.adapt import HeadSGD, fit_cosine_head, fit_linear_head
+from core.ops.adapt import HeadSGD, descended_logits, fit_cosine_head, fit_linear_head
 
 WIDTH = 12
 SHORT = HeadSGD(passes=12)
@@ -186,3 +186,28 @@ def test_a_linear_head_equals_torch(with_bias):
         alone = Linear(start[t], 1.5, bias[t] if with_bias else None)
         trained(alone, support[t], labels[t], seed[t], SHORT)
         assert torch.allclose(head.logits(query)[t], alone(query[t]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_descent_on_coefficients_is_descent_on_the_weights(first_order):
+    """Full batches of a linear head, as `fit_linear_head` descends without momentum, one task at a time."""
+    support, labels, start, seed = problem(3, 5, 2)
+    support = F.normalize(support, dim=-1)
+    weight, bias, query = start[0], torch.linspace(-1, 1, 5, dtype=torch.float64), support.flip(1)
+    sgd = HeadSGD(passes=7, batch=10, lr=0.4, momentum=0.0, dampening=0.0, weight_decay=0.0)
+    starts = weight.expand(3, -1, -1), seed, 1.0, sgd, bias.expand(3, -1)
+    expected = fit_linear_head(support, labels, *starts).logits(query)
+    found = descended_logits(support, labels, query, weight, bias, 0.4, 7, first_order)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_gradients_through_the_descent():
+    support, labels, start, _ = problem(2, 3, 1)
+    support = F.normalize(support, dim=-1).requires_grad_()
+    query = support.detach().flip(1)[:, :2].requires_grad_()
+    weight, bias = start[0].clone().requires_grad_(), torch.zeros(3, dtype=torch.float64, requires_grad=True)
+
+    def logits(*inputs):
+        return descended_logits(inputs[0], labels, *inputs[1:], 0.7, 3)
+
+    assert torch.autograd.gradcheck(logits, (support, query, weight, bias))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.backbones.blocks import Backbone, ConvBN
+from core.backbones.blocks import Backbone, ConvBN, Norm
 from core.episode import Batch, DataInfo
 from core.methods.tadam import SkipLayers
 from core.objectives.mse import MSE
@@ -18,6 +18,7 @@ from core.ops import random
 from core.registry import METHODS, import_all
 from tests.helpers import make_task
 from tests.parity import closed_form_equations as closed
+from tests.parity import inner_equations as inner
 from tests.parity import map_equations as maps
 from tests.parity import vector_equations as vectors
 from tests.parity.inputs import N_BASE, QUERIES, SIDE, WAY, WIDTH, WORD, Inputs, features, numbers
@@ -28,13 +29,13 @@ CLASS_IDS = [3, 0, 4]
 
 
 class Network(Backbone):
-    """Features are given; only MAML runs it, on images."""
+    """Features are given; only methods with an inner loop run it, on images."""
 
     channels, map_size = WIDTH, SIDE
 
-    def __init__(self) -> None:
+    def __init__(self, norm: Norm) -> None:
         super().__init__("mean")
-        self.layer = nn.Sequential(*ConvBN(3, WIDTH, 3, bias=True, norm="batch"), nn.Tanh())
+        self.layer = nn.Sequential(*ConvBN(3, WIDTH, 3, bias=True, norm=norm), nn.Tanh())
 
     def maps(self, images):
         return self.layer(images)
@@ -61,7 +62,8 @@ class Case:
         """The method in float64, with numbers for parameters."""
         words = numbers(N_BASE, WORD, seed=90)
         info = DataInfo(N_BASE, 16, WAY, self.shot, 1, base_counts=COUNTS, words=lambda: words)
-        made = SkipLayers(WIDTH, 4) if self.method == "TEN" else METHODS[self.method](Network(), info, **self.arguments)
+        network = Network("batch" if "image" in self.reads else "running")
+        made = SkipLayers(WIDTH, 4) if self.method == "TEN" else METHODS[self.method](network, info, **self.arguments)
         if self.objective:
             made.objective = self.objective()
         made.double().train(self.training)
@@ -75,7 +77,7 @@ class Case:
         labels = torch.arange(WAY).repeat_interleave(self.shot)
         queries = 4 if self.batch else QUERIES
         support, query = features(self.reads, len(labels), 0), features(self.reads, queries, 10)
-        parameters = {n: p for n, p in module.named_parameters() if self.method == "MAML" or "backbone." not in n}
+        parameters = {n: p for n, p in module.named_parameters() if "image" in self.reads or "backbone." not in n}
         seed = torch.zeros(1, dtype=torch.long)
         start, bias = (2 * random.uniform(seed, tag, shape)[0].double() - 1 for tag, shape in HEADS)
         leaves = {
@@ -159,6 +161,9 @@ WEIGHT, QUERY = ("classifier.weight",), ("query",)
 HEAD = {"head_passes": 6, "head_batch": 6}
 SFC = {"sfc_lr": 20.0, "sfc_update_step": 4, "sfc_bs": 6, "weight_grad": False}
 ATTENTION = ("attention.query.weight", "attention.out.bias")
+NETWORK = ("backbone.layer.0.weight", "head.weight", "head.bias")
+RATE = "rates.tensors.backbone/layer/0/weight"
+WHOLE: dict[str, Any] = {"reads": ("image",), "training": True, "towards": ()}
 
 CASES = {
     "ProtoNet": Case("ProtoNet", vectors.prototypes(1.0)),
@@ -245,14 +250,9 @@ CASES = {
     "DeepEMD, 2 shots, pyramid": Case(
         "DeepEMD", maps.deepemd((1,), 4, 20.0), SFC | {"feature_pyramid": (1,)}, reads=MAP, towards=QUERY
     ),
-    "MAML": Case(
-        "MAML",
-        maps.maml(2, 0.4),
-        {"steps": 2, "inner_lr": 0.4},
-        reads=("image",),
-        training=True,
-        learns=("backbone.layer.0.weight", "head.weight", "head.bias"),
-        towards=(),
-    ),
+    "MAML": Case("MAML", inner.maml(2, 0.4), {"steps": 2, "inner_lr": 0.4}, learns=NETWORK, **WHOLE),
+    "MetaSGD": Case("MetaSGD", inner.meta_sgd(2), {"steps": 2}, learns=(*NETWORK, RATE), **WHOLE),
+    "BOIL": Case("BOIL", inner.boil(2, 0.4), {"steps": 2, "inner_lr": 0.4}, learns=NETWORK, **WHOLE),
+    "ANIL": Case("ANIL", inner.anil(3, 0.4), {"steps": 3, "inner_lr": 0.4}, training=True, learns=NETWORK[1:]),
     "TADAM, TEN": Case("TEN", maps.ten, learns=("middle.weight",), towards=QUERY),
 }

@@ -214,28 +214,6 @@ def mml(distribution: str):
     return equation
 
 
-def maml(steps: int, rate: float):
-    """Finn et al.: gradient steps on the supports, and the gradient of the loss on the queries through all of them."""
-
-    def run(weights: dict[str, Tensor], images: Tensor) -> Tensor:
-        x = F.conv2d(images, weights["backbone.layer.0.weight"], weights["backbone.layer.0.bias"], padding=1)
-        centred = x - x.mean((0, 2, 3), keepdim=True)
-        x = centred / (centred.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
-        gain, offset = (weights[f"backbone.layer.1.{name}"][:, None, None] for name in ("weight", "bias"))
-        vectors = (gain * x + offset).tanh().mean((2, 3))
-        return vectors @ weights["head.weight"].T + weights["head.bias"]
-
-    def equation(inputs: Inputs) -> Answer:
-        weights = dict(inputs.parameters)
-        for _ in range(steps):
-            loss = cross_entropy(run(weights, inputs.support["image"]), inputs.support_y)
-            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-            weights = {name: w - rate * g for (name, w), g in zip(weights.items(), gradients, strict=True)}
-        return answer(run(weights, inputs.query["image"]), inputs)
-
-    return equation
-
-
 def ten(inputs: Inputs) -> Answer:
     """TADAM's predictor of gains and offsets: h = swish(P x), k = swish(h + M h), k + L k; there is no loss."""
     p = inputs.parameters

@@ -1,0 +1,68 @@
+"""What methods with an inner loop refuse, and what they take from the objective."""
+
+import pytest
+import torch
+
+from core.errors import UserError
+from core.methods.anil import ANIL
+from core.methods.boil import BOIL
+from core.methods.inner_loop import AdaptedHead, InnerLoop, LearnedHead
+from core.methods.maml import MAML
+from core.methods.meta_sgd import MetaSGD
+from core.registry import METHODS, OBJECTIVES, import_all
+from tests.helpers import make_task
+from tests.methods.inner import INFO, build, pixels
+from tests.methods.small import conv4, drawn
+
+import_all("core.methods")
+import_all("core.objectives")
+WHOLE = [MAML, BOIL, MetaSGD]
+
+
+def learned_heads():
+    """Every registered method with a learned head."""
+    return [METHODS[name] for name in METHODS if issubclass(METHODS[name], LearnedHead)]
+
+
+@pytest.mark.parametrize("kind", learned_heads(), ids=lambda kind: kind.name)
+def test_a_learned_head_refuses_another_way(kind):
+    task = make_task({"image": drawn(1, 4, 3, 16, 16)}, {"image": drawn(1, 4, 3, 16, 16)}, 4, 1)
+    method = kind(conv4(4, norm="running" if issubclass(kind, AdaptedHead) else "batch"), INFO).double().eval()
+    sentence = rf"^TASK\.TEST\.WAY is 4, but this {kind.name} was trained with a head of 3 classes; ".replace(
+        "+", r"\+"
+    )
+    with pytest.raises(UserError, match=sentence):
+        method(task.encoded(method.encode))
+
+
+@pytest.mark.parametrize("kind", learned_heads(), ids=lambda kind: kind.name)
+def test_batch_norm_must_be_what_the_method_needs(kind):
+    wrong, right = ("batch", "running") if issubclass(kind, AdaptedHead) else ("running", "batch")
+    with pytest.raises(UserError, match=rf"^METHOD\.NAME is .* set BACKBONE\.ARGS\.norm to {right}\.$"):
+        kind(conv4(4, norm=wrong), INFO)
+    assert kind.transductive == issubclass(kind, InnerLoop)
+
+
+@pytest.mark.parametrize("kind", WHOLE, ids=lambda kind: kind.name)
+def test_adapting_leaves_the_weights_and_needs_no_graph(kind):
+    method, task = build(kind, test_steps=3).eval(), pixels()
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    expected = method(task)
+    with torch.no_grad():
+        found = method(task)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-12)
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [ANIL, *WHOLE], ids=lambda kind: kind.name)
+def test_a_margin_needs_no_code_of_the_method(kind):
+    torch.manual_seed(0)
+    method = kind(conv4(4, norm="running" if kind is ANIL else "batch"), INFO).double().train()
+    task = pixels(size=16).encoded(method.encode)
+    plain = method.loss(task).value
+    method.objective = OBJECTIVES["naml"](margin=0.2)
+    loss = method.loss(task).value
+    assert loss > plain
+    loss.backward()
+    assert method.head.weight.grad.abs().sum() > 0

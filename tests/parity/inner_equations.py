@@ -1,0 +1,88 @@
+"""Equations of methods that adapt to a task by gradient steps, for one task in float64.
+
+Each function takes `Inputs` and gives logits [Q, N] and the loss.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.parity.inputs import Inputs
+from tests.parity.vector_equations import Answer, cross_entropy
+
+Weights = dict[str, Tensor]
+
+
+def network(weights: Weights, images: Tensor) -> Tensor:
+    """Convolution, batch-norm of the images at hand, tanh, mean, linear."""
+    x = F.conv2d(images, weights["backbone.layer.0.weight"], weights["backbone.layer.0.bias"], padding=1)
+    centred = x - x.mean((0, 2, 3), keepdim=True)
+    x = centred / (centred.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
+    gain, offset = (weights[f"backbone.layer.1.{name}"][:, None, None] for name in ("weight", "bias"))
+    vectors = (gain * x + offset).tanh().mean((2, 3))
+    return vectors @ weights["head.weight"].T + weights["head.bias"]
+
+
+def linear(weights: Weights, vectors: Tensor) -> Tensor:
+    return vectors @ weights["head.weight"].T + weights["head.bias"]
+
+
+def answer(logits: Tensor, inputs: Inputs) -> Answer:
+    return logits, cross_entropy(logits, inputs.query_y)
+
+
+def descended(inputs: Inputs, steps: int, rate, moves: str = "", run=network, feature: str = "image") -> Weights:
+    """Gradient steps on the supports, through all of which the loss on the queries is differentiated.
+
+    `rate` gives the step size of a parameter; those move whose names begin with `moves`.
+    """
+    weights = {name: p for name, p in inputs.parameters.items() if name.startswith(("backbone.", "head."))}
+    names = [name for name in weights if name.startswith(moves)]
+    for _ in range(steps):
+        loss = cross_entropy(run(weights, inputs.support[feature]), inputs.support_y)
+        gradients = torch.autograd.grad(loss, [weights[name] for name in names], create_graph=True)
+        moved = {name: weights[name] - rate(name) * g for name, g in zip(names, gradients, strict=True)}
+        weights = weights | moved
+    return weights
+
+
+def maml(steps: int, rate: float):
+    """Finn et al.: theta' = theta - rate * grad."""
+
+    def equation(inputs: Inputs) -> Answer:
+        weights = descended(inputs, steps, lambda name: rate)
+        return answer(network(weights, inputs.query["image"]), inputs)
+
+    return equation
+
+
+def meta_sgd(steps: int):
+    """Li et al.: a rate for each number."""
+
+    def equation(inputs: Inputs) -> Answer:
+        weights = descended(inputs, steps, lambda name: inputs.parameters[f"rates.tensors.{name.replace('.', '/')}"])
+        return answer(network(weights, inputs.query["image"]), inputs)
+
+    return equation
+
+
+def boil(steps: int, rate: float):
+    """Oh et al.: the body descends, the head does not."""
+
+    def equation(inputs: Inputs) -> Answer:
+        weights = descended(inputs, steps, lambda name: rate, moves="backbone.")
+        return answer(network(weights, inputs.query["image"]), inputs)
+
+    return equation
+
+
+def anil(steps: int, rate: float):
+    """Raghu et al.: the head descends on fixed features."""
+
+    def equation(inputs: Inputs) -> Answer:
+        weights = descended(inputs, steps, lambda name: rate, "head.", linear, "vector")
+        return answer(linear(weights, inputs.query["vector"]), inputs)
+
+    return equation
