@@ -1,6 +1,6 @@
 """Find where the long byte strings of a pickle lie in its file, so that a list of images is never in memory.
 
-The pickle is executed as in `unpickle`, but by the standard library's unpickler written in Python, but a byte
+The pickle is executed as in `pickle_data`, but by the standard library's unpickler written in Python, but a byte
 string of `LONG` bytes or more is stepped over, and a `Span` of the file takes its place. An array of bytes is
 represented by its content; nothing else may be called.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,7 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from .unpickle import DAMAGE, Refused
+from . import isolated
+from .pickle_data import NDARRAY, Dtype, Known, Refused, encoded
 
 LONG = 256
 
@@ -56,28 +56,26 @@ class Contents(Sequence):
 
 
 def index_pickle(path: Path) -> Contents:
-    """The items of a pickled list of byte strings or arrays of bytes.
+    """The items of a pickled list of byte strings or arrays of bytes; the pickle is read by a process of its own.
 
     Raises:
         UserError: where the file is damaged, asks for anything but data, or holds no such list.
     """
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = _Indexer(file).load()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check --from.") from error
-    except Refused as error:
-        raise UserError(
-            f"{path} is refused: it asks for {error}, and only arrays, strings, numbers, lists and dicts are read; "
-            "get the file from its publisher."
-        ) from error
-    except (*DAMAGE, struct.error, AssertionError) as error:
-        raise UserError(f"{path} is not a readable pickle, perhaps cut short; get the file again.") from error
-    items = [_content(item) for item in content] if isinstance(content, list) else [None]
-    if any(item is None for item in items):
+    content = isolated.read("index", path)
+    if content is None:
         raise UserError(f"{path} is not a list of images as bytes; get the file from its publisher.")
-    return Contents(path, items)
+    return Contents(path, [item if isinstance(item, bytes) else Span(*item) for item in content])
+
+
+def read_index(file: BinaryIO) -> list[bytes | list] | None:
+    """What `index_pickle` asks a process for: each item as bytes, or as the numbers of its span; None for no such list.
+
+    Raises:
+        Refused: where the pickle asks for anything but bytes and arrays of them.
+    """
+    content = _Indexer(file).load()
+    items = [_content(item) for item in content] if isinstance(content, list) else [None]
+    return None if None in items else [list(item) if isinstance(item, Span) else item for item in items]
 
 
 class _Bytes:
@@ -90,9 +88,14 @@ class _Bytes:
 
     def __setstate__(self, state: tuple) -> None:
         _, _, dtype, _, content = state
-        if dtype != np.uint8:
-            raise Refused(f"an array of {dtype}")
-        self.content = content
+        self.content = _of_bytes(content, dtype)
+
+
+def _of_bytes(content: Any, dtype: Any, *_: Any) -> Any:
+    """The raw bytes of an array, which must be one of bytes; protocol 5 calls this."""
+    if not isinstance(dtype, Dtype) or dtype.value != np.uint8:
+        raise Refused(f"an array of {dtype.value if isinstance(dtype, Dtype) else 'objects'}")
+    return content
 
 
 def _content(item: Any) -> Span | bytes | None:
@@ -105,14 +108,16 @@ def _content(item: Any) -> Span | bytes | None:
 
 def _encode(text: Any, _: Any) -> Any:
     """The function that old protocols call to store bytes as text."""
-    return text if isinstance(text, Span) else text.encode("latin1")
+    return text if isinstance(text, Span) else encoded(text)
 
 
-def _frombuffer(content: Any, dtype: np.dtype, *_: Any) -> Any:
-    """The function that protocol 5 calls to make an array."""
-    if dtype != np.uint8:
-        raise Refused(f"an array of {dtype}")
-    return content
+KNOWN = {
+    "_reconstruct": Known("numpy's _reconstruct", _Bytes),
+    "_frombuffer": Known("numpy's _frombuffer", _of_bytes),
+    "ndarray": NDARRAY,
+    "dtype": Known("numpy.dtype", Dtype),
+}
+ENCODE = Known("_codecs.encode", _encode)
 
 
 class _Indexer(pickle._Unpickler):
@@ -128,13 +133,12 @@ class _Indexer(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-ins for the functions and classes that make an array of bytes."""
-        known = {"_reconstruct": _Bytes, "_frombuffer": _frombuffer, "ndarray": None, "dtype": np.dtype}
         if self._source.tell() == self._size:
             raise EOFError
         if module == "_codecs" and name == "encode":
-            return _encode
-        if module.split(".")[0] == "numpy" and name in known:
-            return known[name]
+            return ENCODE
+        if module.split(".")[0] == "numpy" and name in KNOWN:
+            return KNOWN[name]
         raise Refused(f"{module}.{name}")
 
     def _string(self, length: int, codec: str = "") -> None:

@@ -1,10 +1,18 @@
 import pytest
 
+from core.prepare import isolated
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare
 from tests.prepare.fake_benchmarks import ALL
 from tests.prepare.fake_cifar import PER_CLASS, make_parts, small_cifar
 from tests.prepare.fake_images import write_classes
+
+
+@pytest.fixture(autouse=True)
+def no_process(request, monkeypatch):
+    """Pickles are read in this process, as starting one takes longer; test_isolated.py starts them."""
+    if "test_isolated" not in request.node.nodeid:
+        monkeypatch.setattr(isolated, "read", isolated.read_here)
 
 
 @pytest.fixture(scope="module")
