@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,17 @@ from .engine import device
 from .engine.environment import environment
 from .engine.selection import select
 from .errors import UserError
-from .files import write_files, write_json
+from .files import write_files, write_json, write_text
 from .log import log_result, start_log
-from .protocols.base import Protocol, answer_folder, protocol_named, refuse_options
+from .protocols.base import Answer, Protocol, answer_folder, protocol_named, refuse_options
+from .report.page.files import file_sections, page_title
+from .report.page.render import page
+from .report.page.runs import run_sections
 from .report.result import at_chance
 from .report.run import RunFolder, run_name
 from .stopping import why
+
+PAGE = "report.html"  # beside the files of a result
 
 
 def train(
@@ -153,7 +158,20 @@ def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
         if checkpoint is not None or not answer.folder:
             folder = Path() if checkpoint is None else answer_folder(protocol.network, answer.folder)
             write_files(folder, dict(answer.files))
+            if protocol.cfg.EVAL.PAGE and (file := _write_page(answer, folder)):
+                yield f"page  {file}"
         if checkpoint is not None and at_chance(answer.files.get("result.json")):
             yield "These answers are no better than guessing: see the losses in train.log; a lower OPTIM.LR may help."
         if checkpoint is not None:
             yield f"{answer.line}{run}\nresult files  {folder}" if answer.folder else f"{answer.line}{run}"
+
+
+def _write_page(answer: Answer, folder: Path) -> Path | None:
+    """Write report.html beside the result.json of an answer in a folder of a run; None where it has no result."""
+    result = next((content for content in answer.files.values() if isinstance(content, Mapping)), None)
+    if not answer.folder or result is None:
+        return None
+    sections = answer.sections() if answer.sections else file_sections(answer.line, answer.files)
+    file, run = folder / PAGE, folder.parents[2]
+    write_text(file, page(page_title(result, answer.line), [*sections, *run_sections(run, result)]))
+    return file

@@ -48,9 +48,10 @@ class Workspace:
         self._monkeypatch, self._capsys = monkeypatch, capsys
 
     def config(self, tree=PROTONET, name="Proto.yaml", **keys):
-        """Write a YAML; `keys` are further top-level nodes."""
+        """Write a YAML; `keys` are further top-level nodes. Pages, which take time, are left out unless asked for."""
         file = self.path / name
-        file.write_text(yaml.safe_dump({"DATASET": {"ROOT": str(self.root), "SIZE": 16}, **tree, **keys}))
+        tree = {"DATASET": {"ROOT": str(self.root), "SIZE": 16}, **tree, **keys}
+        file.write_text(yaml.safe_dump(tree | {"EVAL": {"PAGE": False} | tree.get("EVAL", {})}))
         return file
 
     def train(self, cfg, *overrides, **options):

@@ -108,6 +108,7 @@ KEYS: dict[str, Any] = {
         "ALLWAY_QUERIES": key(100, "measures", least=1),
         "PRIOR": key(0.8, "measures"),  # weight of the novel classes in `prior` of --lowshot
         "CACHE": key(True, "neither"),  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
+        "PAGE": key(True, "neither"),  # write report.html beside a result
         # Bound on all features kept there; the least recently used are removed.
         "CACHE_MB": key(4000, "neither", least=0),
     },

@@ -112,7 +112,8 @@ class Evaluator:
         tally = Tally(episodes, sampler.shape.way, len(self.split.classes))
         tasks = self.tasks(source, episodes, sampler, head.needs)
         for drawn, task in tasks:
-            tally.add(head(task).float().cpu().numpy(), task.query_y.cpu().numpy(), drawn.classes.numpy())
+            logits, truth = head(task).float().cpu().numpy(), task.query_y.cpu().numpy()
+            tally.add(logits, truth, drawn.classes.numpy(), drawn.query.numpy())
         total = time.perf_counter() - start
         seconds = {"encode": tasks.encode_seconds, "classify": total - tasks.encode_seconds, "total": total}
         return tally.evaluation(sampler.shape.n_query, seconds)

@@ -147,9 +147,13 @@ class CachedFeatures:
             for name, table in self.table.items()
         }
 
+    def encoded_ids(self) -> Tensor:
+        """Sorted ids of the images that were encoded."""
+        return self._present.nonzero()[:, 0]
+
     def encoded(self) -> tuple[Tensor, Features]:
         """Sorted ids of the images that were encoded, and their features."""
-        ids = self._present.nonzero()[:, 0]
+        ids = self.encoded_ids()
         return ids, {name: value.index_select(0, ids.to(value.device)) for name, value in self.table.items()}
 
     @property

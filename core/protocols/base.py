@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..files import FileContent
 from ..methods.base import Method
 from ..registry import Registry, import_all
+from ..report.page.render import Section
 
 PROTOCOLS: Registry[Protocol] = Registry("--protocol")
 
@@ -26,6 +27,7 @@ class Answer:
     files: Mapping[str, FileContent] = field(
         default_factory=dict
     )  # name -> text, JSON, a function that writes the bytes, or None: no file
+    sections: Callable[[], list[Section]] | None = None  # of the page, made when it is written; None = of the files
 
 
 @dataclass(frozen=True)

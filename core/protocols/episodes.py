@@ -23,6 +23,7 @@ from ..report.result import episodes_name, folder_name, result_files, result_lin
 from ..report.stats import interval
 from ..report.tally import Evaluation
 from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Option, Protocol, answer_folder
+from .pages import episodes_page
 from .questions import Question, TestedNetwork, questions
 from .shards import EpisodesFrom, parse_range, read_shards, shard_name, write_shard
 
@@ -115,7 +116,8 @@ class Episodes(Protocol):
             "training_seed": self.network.meta.get("seed"),
         }
         files = result_files(result, evaluation, tested.split.classes, disjoint)
-        return Answer(result_line(result), folder_name("", result, episodes_name(result)), files)
+        sections = partial(episodes_page, tested, question, evaluation, files["result.json"])
+        return Answer(result_line(result), folder_name("", result, episodes_name(result)), files, sections)
 
     def _classify(self, question: Question, numbers: range) -> Evaluation:
         """Classify the episodes of these numbers."""

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..report.tally import Evaluation, join_evaluations
 
 FOLDER = "shards"
-ARRAYS = ("correct", "top2", "classes", "confusion", "bins")
+ARRAYS = ("correct", "top2", "classes", "confusion", "bins", "examples")
 
 
 class EpisodesFrom:

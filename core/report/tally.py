@@ -23,6 +23,7 @@ class Evaluation:
     confusion: np.ndarray  # [classes, classes] true by predicted, counts
     bins: np.ndarray  # [3, BINS] of confidence: queries, correct ones, sum of confidences
     seconds: dict[str, float]  # encode | classify | total
+    examples: np.ndarray | None = None  # [classes, classes] the first image of each cell of `confusion`, -1 = none
 
     @property
     def ece(self) -> float:
@@ -49,11 +50,15 @@ class Tally:
         self.top2 = np.empty(episodes, dtype=np.int64)
         self.classes = np.empty((episodes, way), dtype=np.int64)
         self._confusion = np.zeros(n_classes**2, dtype=np.int64)
+        self._examples = np.full(n_classes**2, -1, dtype=np.int64)
         self._bins = np.zeros((3, BINS))  # queries, correct ones, sum of confidences
         self._n_classes, self._done = n_classes, 0
 
-    def add(self, logits: np.ndarray, truth: np.ndarray, classes: np.ndarray) -> None:
-        """Count T more episodes: logits [T, Q, N], labels [T, Q], classes [T, N]. A tie goes to the lowest label."""
+    def add(self, logits: np.ndarray, truth: np.ndarray, classes: np.ndarray, images: np.ndarray) -> None:
+        """Count T more episodes: logits [T, Q, N], labels and ids of the queries' images [T, Q], classes [T, N].
+
+        A tie goes to the lowest label.
+        """
         here = slice(self._done, self._done + len(logits))
         self._done = here.stop
         predicted = logits.argmax(-1)
@@ -63,6 +68,8 @@ class Tally:
         self.classes[here] = classes
         pairs = np.take_along_axis(classes, truth, 1) * self._n_classes + np.take_along_axis(classes, predicted, 1)
         self._confusion += np.bincount(pairs.ravel(), minlength=self._n_classes**2)
+        new = self._examples[pairs] < 0
+        self._examples[pairs[new][::-1]] = images[new][::-1]  # of equal pairs the last one assigned stays: the first
         largest = np.take_along_axis(logits, predicted[..., None], -1)
         confidence = 1 / np.exp(logits - largest).sum(-1).ravel()
         number = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
@@ -71,8 +78,9 @@ class Tally:
 
     def evaluation(self, queries: int, seconds: dict[str, float]) -> Evaluation:
         """The counts, once all episodes are in."""
-        confusion = self._confusion.reshape(self._n_classes, self._n_classes)
-        return Evaluation(self.correct, self.top2, self.classes, queries, confusion, self._bins, seconds)
+        square = (self._n_classes, self._n_classes)
+        confusion, examples = self._confusion.reshape(square), self._examples.reshape(square)
+        return Evaluation(self.correct, self.top2, self.classes, queries, confusion, self._bins, seconds, examples)
 
 
 def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
@@ -89,7 +97,18 @@ def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
         confusion=np.sum([part.confusion for part in parts], axis=0),
         bins=np.sum([part.bins for part in parts], axis=0),
         seconds={name: sum(part.seconds[name] for part in parts) for name in parts[0].seconds},
+        examples=_first_examples([part.examples for part in parts if part.examples is not None]),
     )
+
+
+def _first_examples(parts: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Of each cell, the example of the first part that has one."""
+    if not parts:
+        return None
+    examples = parts[0].copy()
+    for later in parts[1:]:
+        examples = np.where(examples < 0, later, examples)
+    return examples
 
 
 def _second(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:

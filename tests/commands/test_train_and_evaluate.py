@@ -29,7 +29,7 @@ def checkpoint(trained, tmp_path):
 
 def test_training_leaves_a_complete_run_folder(space):
     cfg = space.config()
-    code, out, err = space.trainer(cfg)
+    code, out, err = space.trainer(cfg, "EVAL.PAGE=true")
     run = space.base / "Glyphs_Proto"
     assert (code, err) == (0, "")
     left = {file.name for file in run.iterdir()}
@@ -39,7 +39,7 @@ def test_training_leaves_a_complete_run_folder(space):
     }
     evaluated = run / "eval" / "ebest_3way_1shot" / "test_3w1s_q5_seed0_40"
     tables = {"episodes.csv", "disjoint.csv", "per_class.csv", "confusion.csv"}
-    assert {f.name for f in evaluated.iterdir()} == tables | {"result.json"}
+    assert {f.name for f in evaluated.iterdir()} == tables | {"result.json", "report.html"}
     assert state(run) == {"state": "done"}
     assert [record["epoch"] for record in metrics(run)] == [1, 2, 3]
     assert any((run / "tb").iterdir())

@@ -39,7 +39,8 @@ def test_the_wheel_holds_the_tree_as_fiveway_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {f"fiveway/{file.relative_to(paths.PACKAGE)}" for file in paths.PACKAGE.rglob("*.py")}
     shared = [*paths.CONFIGS.rglob("*.yaml"), *paths.SPLITS.glob("*.json"), *paths.DATA.glob("class_vectors*")]
-    assert names == modules | {f"fiveway/share/{file.relative_to(paths.ROOT)}" for file in shared}
+    templates = {f"fiveway/{file.relative_to(paths.PACKAGE)}" for file in paths.PACKAGE.rglob("templates/*")}
+    assert names == modules | templates | {f"fiveway/share/{file.relative_to(paths.ROOT)}" for file in shared}
 
 
 def test_no_module_called_core_is_installed(run):

@@ -126,9 +126,9 @@ def digests(folder: Path, name: str) -> dict[str, str]:
 
 
 def compared(folder: Path) -> list[Path]:
-    """The files of a run's folder that a change must not move, relative to it."""
+    """The files of a run's folder that a change must not move, relative to it: all but the pages that show them."""
     kept = [*folder.glob("*.pth"), *folder.glob("metrics.jsonl"), *folder.glob("eval/*/*/*.*")]
-    return sorted(file.relative_to(folder) for file in kept)
+    return sorted(file.relative_to(folder) for file in kept if file.suffix != ".html")
 
 
 def same(one, other) -> bool:

@@ -6,11 +6,12 @@ import pytest
 from core.report.tally import Tally
 
 
-def tallied(logits, truth, classes, n_classes):
+def tallied(logits, truth, classes, n_classes, images=None):
+    images = np.zeros_like(truth) if images is None else images
     tally = Tally(len(logits), logits.shape[-1], n_classes)
     for first in range(0, len(logits), 3):
         here = slice(first, first + 3)
-        tally.add(logits[here], truth[here], classes[here])
+        tally.add(logits[here], truth[here], classes[here], images[here])
     return tally.evaluation(truth.shape[1], {})
 
 
@@ -19,15 +20,19 @@ def test_counts(ties):
     rng = np.random.default_rng(0)
     logits = rng.integers(0, 3, (7, 6, 4)).astype(np.float32) if ties else rng.normal(size=(7, 6, 4)).astype("f")
     truth, classes = rng.integers(0, 4, (7, 6)), rng.permuted(np.tile(np.arange(9), (7, 1)), axis=1)[:, :4]
-    found = tallied(logits, truth, classes, 9)
+    images = rng.permutation(7 * 6).reshape(7, 6)
+    found = tallied(logits, truth, classes, 9, images)
     order = np.argsort(-logits, axis=-1, kind="stable")
     assert np.array_equal(found.correct, (order[..., 0] == truth).sum(1))
     assert np.array_equal(found.top2, (order[..., :2] == truth[..., None]).any(-1).sum(1))
     assert np.array_equal(found.classes, classes)
-    confusion = np.zeros((9, 9), dtype=int)
+    confusion, examples = np.zeros((9, 9), dtype=int), np.full((9, 9), -1)
     for t, q in np.ndindex(7, 6):
-        confusion[classes[t, truth[t, q]], classes[t, order[t, q, 0]]] += 1
+        pair = classes[t, truth[t, q]], classes[t, order[t, q, 0]]
+        confusion[pair] += 1
+        examples[pair] = examples[pair] if examples[pair] >= 0 else images[t, q]
     assert np.array_equal(found.confusion, confusion)
+    assert np.array_equal(found.examples, examples)
 
 
 def test_calibration_error_by_hand():

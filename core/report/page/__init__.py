@@ -1,0 +1,1 @@
+"""HTML pages in one file each: sections, charts as inline SVG, images as data URIs."""

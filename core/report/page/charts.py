@@ -1,0 +1,223 @@
+"""Charts as inline SVG. Their colours are the page's, light or dark; a pointer on a mark shows its numbers.
+
+Drawn here and not by matplotlib, whose SVG of one chart takes longer than this whole page and has fixed colours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 460, 270  # in the units of the drawing; fonts have 13
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 44
+SERIES = 8  # colours for lines and dots that the page's style knows: class s0 .. s7
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart: points (x, y), and the half width of a band around it where there is one."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    band: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Span:
+    """A row of an interval chart: an estimate and its interval; None where it has none."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    series: int = 0
+
+
+def lines(curves: Sequence[Line], x_label: str, y_label: str, breaks: Sequence[float] = ()) -> Markup:
+    """Lines over a common axis, with a legend; `breaks` are positions of vertical lines."""
+    xs = [x for curve in curves for x in curve.x]
+    bands = [(y, b) for curve in curves for y, b in zip(curve.y, curve.band or [0.0] * len(curve.y), strict=True)]
+    x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(y - b for y, b in bands), max(y + b for y, b in bands))
+    x, y = scale(x_ticks, LEFT, WIDTH - RIGHT), scale(y_ticks, HEIGHT - BOTTOM, TOP)
+    marks = [
+        Markup('<line class="grid dashed" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
+            _n(x(at)), TOP, HEIGHT - BOTTOM
+        )
+        for at in breaks
+    ]
+    for number, curve in enumerate(curves):
+        points = list(zip(curve.x, curve.y, strict=True))
+        if curve.band:
+            upper = [(a, b + h) for (a, b), h in zip(points, curve.band, strict=True)]
+            lower = [(a, b - h) for (a, b), h in zip(points, curve.band, strict=True)]
+            outline = " ".join(f"{_n(x(a))},{_n(y(b))}" for a, b in [*upper, *reversed(lower)])
+            marks.append(Markup('<polygon class="band s{}" points="{}"/>').format(number % SERIES, outline))
+        path = " ".join(f"{_n(x(a))},{_n(y(b))}" for a, b in points)
+        marks.append(Markup('<polyline class="line s{}" points="{}"/>').format(number % SERIES, path))
+        marks += [_dot(x(a), y(b), number, f"{curve.name}: {b:.4g} at {a:g}", 2.5) for a, b in _thinned(points)]
+    return _figure(_axes(x_ticks, y_ticks, x, y, x_label, y_label) + _join(marks), [curve.name for curve in curves])
+
+
+def histogram(values: np.ndarray, step: float, x_label: str, y_label: str, marked: float) -> Markup:
+    """How often values, multiples of `step`, occur, in bins of as many multiples each; a vertical line at `marked`."""
+    multiples = (values / step).round().astype(int)
+    first, together = int(multiples.min()), max(1, math.ceil((np.ptp(multiples) + 1) / 40))
+    counts = np.bincount((multiples - first) // together)
+    edges = [(first + number * together - 0.5) * step for number in range(len(counts) + 1)]
+    x_ticks, y_ticks = ticks(edges[0], edges[-1]), ticks(0, float(counts.max()))
+    x, y = scale([edges[0], edges[-1]], LEFT, WIDTH - RIGHT), scale(y_ticks, HEIGHT - BOTTOM, TOP)
+    x_ticks = [tick for tick in x_ticks if edges[0] <= tick <= edges[-1]]
+    bars = [
+        _bar(x(left), x(right), y(int(count)), y(0), f"{count} at {max(left, 0):.4g} to {min(right, 100):.4g}")
+        for left, right, count in zip(edges, edges[1:], counts, strict=False)
+        if count
+    ]
+    line = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
+        _n(x(marked)), TOP, HEIGHT - BOTTOM
+    )
+    return _figure(_axes(x_ticks, y_ticks, x, y, x_label, y_label) + _join(bars) + line)
+
+
+def intervals(rows: Sequence[Span], x_label: str, marked: Sequence[tuple[str, float]] = ()) -> Markup:
+    """A row for each estimate with its interval, below its name; dashed vertical lines with names at `marked`."""
+    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
+    ends += [value for _, value in marked]
+    x_ticks = ticks(min(ends), max(ends))
+    x, height = scale(x_ticks, 14, WIDTH - 14), 40 * len(rows) + BOTTOM + 4
+    marks = []
+    for name, value in marked:
+        line = '<line class="grid dashed" x1="{0}" x2="{0}" y1="4" y2="{1}"><title>{2}: {3:.2f}</title></line>'
+        marks.append(Markup(line).format(_n(x(value)), height - BOTTOM, name, value))
+    for number, row in enumerate(rows):
+        at = 40 * number + 30
+        marks.append(Markup('<text x="14" y="{}" class="name">{}</text>').format(at - 12, row.name))
+        if row.low is not None and row.high is not None:
+            bar = '<line class="whisker s{0}" x1="{1}" x2="{2}" y1="{3}" y2="{3}"/>'
+            marks.append(Markup(bar).format(row.series % SERIES, _n(x(row.low)), _n(x(row.high)), at))
+        marks.append(_dot(x(row.value), at, row.series, _described(row), 4.5))
+    axis = _x_axis(x_ticks, x, height - BOTTOM, x_label)
+    return _figure(axis + _join(marks), height=height)
+
+
+def scatter(
+    x_values: np.ndarray,
+    y_values: np.ndarray,
+    names: Sequence[str],
+    groups: Sequence[int],
+    x_label: str,
+    y_label: str,
+    height: int = HEIGHT,
+) -> tuple[Markup, Callable[[float], float], Callable[[float], float]]:
+    """Dots with names, coloured by group, without numbers on the axes; and the two scales, to draw more on it."""
+    x = scale([float(x_values.min()), float(x_values.max())], 14, WIDTH - 14)
+    y = scale([float(y_values.min()), float(y_values.max())], height - 28, 14)
+    dots = [
+        Markup('<circle cx="{}" cy="{}" r="2.6" style="fill:hsl({} 65% 50%)"><title>{}</title></circle>').format(
+            _n(x(a)), _n(y(b)), round(group * 137.5) % 360, name
+        )
+        for a, b, name, group in zip(x_values.tolist(), y_values.tolist(), names, groups, strict=True)
+    ]
+    labels = Markup(
+        '<text x="{}" y="{}" text-anchor="middle">{}</text><text transform="rotate(-90)" x="{}" y="11" '
+        'text-anchor="middle">{}</text>'
+    ).format(WIDTH // 2, height - 6, x_label, -height // 2, y_label)
+    return _join(dots) + labels, x, y
+
+
+def drawing(content: Markup, height: int = HEIGHT) -> Markup:
+    """An SVG of the usual width around its content."""
+    return _figure(content, height=height)
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers from `low` or below to `high` or above."""
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
+        low, high = low - 0.5, high + 0.5
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def scale(values: Sequence[float], start: float, end: float) -> Callable[[float], float]:
+    """The linear map of the range of `values` to start .. end."""
+    low, width = min(values), max(values) - min(values) or 1.0
+    return lambda value: start + (value - low) / width * (end - start)
+
+
+def _figure(content: Markup, legend: Sequence[str] = (), height: int = HEIGHT) -> Markup:
+    entries = _join(
+        Markup('<span><i class="s{}"></i>{}</span>').format(n % SERIES, name) for n, name in enumerate(legend)
+    )
+    below = Markup('<div class="legend">{}</div>').format(entries) if len(legend) > 1 else Markup("")
+    return Markup('<svg viewBox="0 0 {} {}" role="img">{}</svg>{}').format(WIDTH, height, content, below)
+
+
+def _axes(
+    x_ticks: Sequence[float],
+    y_ticks: Sequence[float],
+    x: Callable[[float], float],
+    y: Callable[[float], float],
+    x_label: str,
+    y_label: str,
+) -> Markup:
+    rows = [
+        Markup('<line class="grid" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/><text x="{3}" y="{4}" {5}>{6:g}</text>').format(
+            LEFT, WIDTH - RIGHT, _n(y(tick)), LEFT - 6, _n(y(tick) + 4), Markup('text-anchor="end"'), tick
+        )
+        for tick in y_ticks
+    ]
+    label = Markup('<text transform="rotate(-90)" x="{}" y="13" text-anchor="middle">{}</text>').format(
+        -(TOP + HEIGHT - BOTTOM) // 2, y_label
+    )
+    return _join(rows) + _x_axis(x_ticks, x, HEIGHT - BOTTOM, x_label) + label
+
+
+def _x_axis(x_ticks: Sequence[float], x: Callable[[float], float], at: float, label: str) -> Markup:
+    numbers = [
+        Markup(
+            '<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>'
+            '<text x="{0}" y="{3}" text-anchor="middle">{4:g}</text>'
+        ).format(_n(x(tick)), at, at + 4, at + 17, tick)
+        for tick in x_ticks
+    ]
+    return _join(numbers) + Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
+        WIDTH // 2, at + 36, label
+    )
+
+
+def _bar(left: float, right: float, top: float, bottom: float, title: str) -> Markup:
+    return Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
+        _n(left + 0.5), _n(top), _n(max(right - left - 1, 0.5)), _n(bottom - top), title
+    )
+
+
+def _dot(x: float, y: float, series: int, title: str, radius: float) -> Markup:
+    return Markup('<circle class="dot s{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(
+        series % SERIES, _n(x), _n(y), radius, title
+    )
+
+
+def _described(row: Span) -> str:
+    interval = "" if row.low is None or row.high is None else f" ({row.low:.2f} to {row.high:.2f})"
+    return f"{row.name}: {row.value:.2f}{interval}"
+
+
+def _thinned(points: list[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
+    """Some of many points, evenly spaced, the last one among them."""
+    return points[:: -max(1, math.ceil(len(points) / most))][::-1]
+
+
+def _join(parts: Iterable[Markup]) -> Markup:
+    return Markup("").join(parts)
+
+
+def _n(value: float) -> str:
+    """A coordinate, in tenths."""
+    return f"{value:.1f}"
