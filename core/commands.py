@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .build.config import differing_keys, load_config
+from .build.config import differing_keys, last_stage, load_config
 from .build.data import Data
-from .build.evaluation import Network, build_evaluator, restore
+from .build.evaluation import Network, build_evaluator, initialised, restore
 from .build.identity import describe
-from .build.networks import build_method
 from .build.training import build_trainer
 from .config import Loaded, check_files
 from .engine import device
@@ -98,7 +97,7 @@ def _ending(run: RunFolder) -> Iterator[None]:
 
 def _only_longer(loaded: Loaded, run: RunFolder, differing: Sequence[str]) -> bool:
     """Whether all that differs from the run in the folder is a larger number of epochs of the last stage."""
-    key = f"STAGE.{loaded.cfg.STAGES[-1]}.EPOCHS"
+    key = f"STAGE.{last_stage(loaded.cfg)}.EPOCHS"
     return list(differing) == [key] and loaded.values[key] > load_config(run.config).values[key]
 
 
@@ -128,7 +127,7 @@ def evaluate(
     data = Data(loaded.cfg, where)
     several = False
     if untrained:
-        networks: Iterator[Network] = iter([Network(build_method(data))])
+        networks: Iterator[Network] = iter([initialised(data)])
     else:
         selection = select([Path(path) for path in checkpoints], loaded.path, describe(data))
         if options.get("save_features") and len(selection.chosen) > 1:
@@ -154,7 +153,8 @@ def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
     protocol.refuse()
     for answer in protocol.answers():
         if checkpoint is None:
-            yield f"untrained  {answer.line}" if answer.folder else answer.line
+            state = "frozen" if protocol.network.external else "untrained"
+            yield f"{state}  {answer.line}" if answer.folder else answer.line
         if checkpoint is not None or not answer.folder:
             folder = Path() if checkpoint is None else answer_folder(protocol.network, answer.folder)
             write_files(folder, dict(answer.files))

@@ -16,6 +16,7 @@ from .errors import UserError
 
 Base = TypeVar("Base")  # what the classes of a registry have in common
 Class = TypeVar("Class", bound=type)
+MEMBER = "MODEL"  # what stands for a member in the name of a family
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Registry(Generic[Base]):
     def __init__(self, key: str) -> None:
         self.key = key
         self._classes: dict[str, type[Base]] = {}
+        self._families: dict[str, Any] = {}  # prefix -> a class with `member`
+        self._members: dict[str, type[Base]] = {}  # of families, those that were asked for
 
     def register(self, name: str) -> Callable[[Class], Class]:
         """Class decorator that enters a class under `name`; the class then carries it as `name`.
@@ -55,16 +58,47 @@ class Registry(Generic[Base]):
 
         return enter
 
+    def register_family(self, prefix: str) -> Callable[[Class], Class]:
+        """Class decorator that enters a class for all names `prefix:MEMBER`, such as the models of a library.
+
+        Its class method `member(member)` makes the class of a member, and raises a UserError where there is none.
+        """
+
+        def enter(cls: Class) -> Class:
+            self._families[prefix] = cls
+            return cls
+
+        return enter
+
+    @property
+    def families(self) -> list[str]:
+        """What the names of families look like: torchvision:MEMBER."""
+        return [f"{prefix}:{MEMBER}" for prefix in sorted(self._families)]
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))
 
     def __getitem__(self, name: str) -> type[Base]:
         registered = self._registered(name)
         if registered is None:
-            raise UserError(not_one_of(self.key, name, list(self)))
-        return self._classes[registered]
+            raise UserError(not_one_of(self.key, name, [*self, *self.families]))
+        return self._classes[registered] if registered in self._classes else self._member(registered)
+
+    def _member(self, name: str) -> type[Base]:
+        """The class of a name `prefix:member`, made once."""
+        if name not in self._members:
+            prefix, _, member = name.partition(":")
+            cls = self._families[prefix].member(member)
+            setattr(cls, "name", name)  # noqa: B010
+            _check_choices(cls, self.key.replace("NAME", "ARGS"))
+            self._members[name] = cls
+        return self._members[name]
 
     def _registered(self, name: str) -> str | None:
+        """The name as it was registered, or as a family spells it; None where there is no such name."""
+        prefix, colon, _ = name.lower().partition(":")
+        if colon and prefix in self._families:
+            return name.lower()
         return next((known for known in self._classes if known.lower() == name.lower()), None)
 
     def arguments(self, name: str) -> Arguments:

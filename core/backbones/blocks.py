@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,31 @@ VECTORS = {
     "mean": lambda maps: maps.mean((2, 3)),
     "max": lambda maps: maps.amax((2, 3)),
 }
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the weights of an encoder ask of an image."""
+
+    size: int  # side in pixels
+    mean: tuple[float, ...]  # of red, green and blue in 0..1
+    std: tuple[float, ...]
+    interpolation: Literal["bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class ExternalData:
+    """Weights that were learned from data beside the base classes: every result of theirs names them."""
+
+    encoder: str  # torchvision:mobilenet_v2
+    weights: str  # the library's name of them, or the file's
+    data: str  # that they were trained on
+    licence: str
+    sha256: str  # of the file; of downloaded weights, of their tensors
+
+    def as_dict(self) -> dict[str, str]:
+        """For a checkpoint or a result."""
+        return asdict(self)
 
 
 class ConvBN(nn.Sequential):
@@ -67,6 +93,9 @@ class Backbone(nn.Module):
     map_size: int
     native_vector = "mean"  # what BACKBONE.VECTOR native stands for
     input_dims = 3  # axes of an input: 3 for an image, 1 for stored features
+    external: ExternalData | None = None  # where the weights it started from come from, if they were learned elsewhere
+    preprocessing: ClassVar[Preprocessing | None] = None  # None: mean and deviation of the data set, and its size
+    size = 0  # side in pixels to which it resamples images; 0 = it takes them as they are
 
     def __init__(self, vector: str) -> None:
         super().__init__()

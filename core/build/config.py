@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..config import Config, Loaded, Schemas, load
 from ..data.augment import at_size
 from ..data.datasets import dataset
 from ..paths import find_config
-from ..registry import BACKBONES, METHODS, OBJECTIVES, import_all
+from ..registry import BACKBONES, METHODS, OBJECTIVES, Arguments, Registry, import_all
 
 
 def schemas() -> Schemas:
     """Every registered class with its arguments and their defaults."""
     for package in ("backbones", "objectives", "methods"):
         import_all(f"{__package__.removesuffix('.build')}.{package}")
-    kinds = (METHODS, BACKBONES, OBJECTIVES)
-    return Schemas(*({name: kind.arguments(name) for name in kind} for kind in kinds))
+    return Schemas(*map(RegisteredArguments, (METHODS, BACKBONES, OBJECTIVES)))
+
+
+class RegisteredArguments(Mapping[str, Arguments]):
+    """The arguments of each class of a registry; a member of a family is there when it is asked for."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self._registry = registry
+
+    def __getitem__(self, name: str) -> Arguments:
+        return self._registry.arguments(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._registry, *self._registry.families])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
@@ -39,6 +55,20 @@ def differing_keys(loaded: Loaded, saved: Path) -> list[str]:
     """
     before, now = load_config(saved).values, loaded.values
     return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def last_stage(cfg: Config) -> str:
+    """The name of the stage that trains METHOD; "" where nothing is trained."""
+    return cfg.STAGES[-1] if cfg.STAGES else ""
+
+
+def stage_node(cfg: Config, stage: str) -> Config:
+    """The node of a stage; of no stage, what METHOD and OBJECTIVE say."""
+    if stage:
+        return cfg.STAGE[stage]
+    return Config(
+        {"METHOD": cfg.METHOD.NAME, "ARGS": cfg.METHOD.ARGS, "OBJECTIVE": cfg.OBJECTIVE, "STREAM": "episodes"}
+    )
 
 
 def image_size(cfg: Config) -> int:

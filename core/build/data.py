@@ -19,6 +19,7 @@ from ..data.store import Split, prepared, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
 from ..paths import command
+from ..registry import BACKBONES
 from .config import image_size
 
 log = logging.getLogger("fiveway")
@@ -61,8 +62,12 @@ class Data:
     def pixels(self, name: str) -> Pixels:
         """The images of a split, on the device where they fit."""
         if name not in self._pixels:
-            self._pixels[name] = Pixels(self.split(name), self.device)
+            self._pixels[name] = self.open_pixels(self.split(name))
         return self._pixels[name]
+
+    def open_pixels(self, split: Split) -> Pixels:
+        """The images of any split, normalised as the backbone asks for."""
+        return Pixels(split, self.device, BACKBONES[self.cfg.BACKBONE.NAME].preprocessing)
 
     def words(self, name: str) -> Tensor:
         """Word vectors of a split's classes, [classes, D].
@@ -95,7 +100,7 @@ class Data:
                 "train and evaluate with a number such as DATASET.BASE_HOLDOUT=100."
             )
         _, split = hold_out(self._whole("train"), count)
-        return split, Pixels(split, self.device)
+        return split, self.open_pixels(split)
 
     def first_class(self, name: str) -> int:
         """The number of a split's first class among the classes of all splits."""

@@ -12,6 +12,7 @@ from ..data.store import Split
 from ..engine import checkpoint
 from ..engine.at_test import changed_keys, completed
 from ..engine.cache import FeatureCache
+from ..engine.encoder_weights import state_hash
 from ..engine.evaluator import Evaluator
 from ..engine.selection import changed_arguments, refuse_different_network
 from ..methods.base import Method
@@ -27,9 +28,11 @@ class Network:
     method: Method
     path: Path | None = None  # of the checkpoint; None = as initialised
     meta: dict[str, Any] = field(default_factory=dict)  # what the checkpoint says about itself
-    sha256: str = ""  # of the checkpoint
+    sha256: str = ""  # of the checkpoint, or of the weights that it started from; "" = random ones
     # Arguments (scale) and keys (DATASET.VIEWS) whose value differs from the checkpoint's.
     at_test: dict[str, Any] = field(default_factory=dict)
+    # Weights from elsewhere that it started from (`ExternalData`); None where it learned from base classes alone.
+    external: dict[str, str] | None = None
     store: str = ""  # a short name for the content of the data, where it is not what the checkpoint knows
 
 
@@ -42,11 +45,20 @@ def restore(data: Data, path: Path, with_objective: bool = False) -> Network:
     (saved, sha256), wanted = checkpoint.load_with_hash(path), describe(data)
     meta = saved["meta"]
     refuse_different_network(wanted, meta, path)
-    method = build_method(data)
+    method = build_method(data, weights=False)
     load = checkpoint.restore if with_objective else checkpoint.restore_for_test
     load(method, saved["method"], path)
     at_test = changed_arguments(wanted, meta) | changed_keys(wanted, completed(meta, path))
-    return Network(method, path, meta, sha256, at_test, other_store(wanted, meta))
+    return Network(method, path, meta, sha256, at_test, meta.get("external"), other_store(wanted, meta))
+
+
+def initialised(data: Data) -> Network:
+    """The network as it is before any training; that of an encoder has the weights it came with."""
+    method = build_method(data)
+    external = method.backbone.external
+    if not external:
+        return Network(method)
+    return Network(method, sha256=state_hash(method.state_dict()), external=external.as_dict())
 
 
 def build_evaluator(data: Data, name: str, stage: str = "") -> Evaluator:
@@ -73,8 +85,8 @@ def evaluator_on(data: Data, split: Split, pixels: Pixels, sampler: EpisodeSampl
 
 
 def feature_cache(data: Data, network: Network, split: Split) -> FeatureCache | None:
-    """Where a network's features of a split belong on disk; None for an untrained one, or where EVAL.CACHE is off."""
-    if network.path is None or not data.cfg.EVAL.CACHE:
+    """Where a network's features of a split belong on disk; None for random weights, or where EVAL.CACHE is off."""
+    if not network.sha256 or not data.cfg.EVAL.CACHE:
         return None
     key = features_key(data, network.method, split, network.sha256)
     return FeatureCache(Path(data.cfg.DATASET.ROOT) / "features", key, data.cfg.EVAL.CACHE_MB)

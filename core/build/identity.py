@@ -21,6 +21,7 @@ from ..data.store import Split
 from ..engine import device
 from ..files import sha256
 from ..methods.base import Method
+from .config import last_stage, stage_node
 from .data import Data
 from .networks import trains_on_words
 
@@ -30,17 +31,17 @@ FEATURES_VERSION = 1  # raise it when an encoding changes for a reason that no s
 def describe(data: Data, stage: str = "") -> dict[str, Any]:
     """What a checkpoint of a stage, by default the last, says about the network in it."""
     cfg = data.cfg
-    stage = stage or cfg.STAGES[-1]
-    node = cfg.STAGE[stage]
+    stage = stage or last_stage(cfg)
+    node = stage_node(cfg, stage)
     return {
         "stage": stage,
-        "final": stage == cfg.STAGES[-1],
+        "final": stage == last_stage(cfg),
         "dataset": data.split("train").dataset,
         "seed": cfg.SEED,
         "image_size": data.image_size,
         "base_holdout": cfg.DATASET.BASE_HOLDOUT,
         "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
-        "backbone": _plain(cfg.BACKBONE),
+        "backbone": {key: value for key, value in _plain(cfg.BACKBONE).items() if key != "WEIGHTS"},
         "measures": _measures(data),
         "stores": {f"{name} of {data.split(name).dataset}": _pixels(data, name) for name in ("train", "test")},
     }
@@ -84,9 +85,9 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
     content = {name: data.split(name).manifest for name in ("train", "val")}
     inits = [Path(cfg.STAGE[name].INIT) for name in stages if cfg.STAGE[name].INIT]
     key: dict[str, Any] = {
-        "keys": {name: value for name, value in shapes_weights(cfg, stage).items() if not _names_content(name)},
+        "keys": {name: value for name, value in shapes_weights(cfg, stage).items() if _counts(name, value)},
         "data": [content[name][part] for name in content for part in ("pixels_sha256", "fingerprint")],
-        "init": [sha256(file) for file in inits],
+        "init": [sha256(file) for file in inits] + _external(methods[stage]),
         "words": _words_hash(data, [methods[name] for name in stages]),
         "views": _views(data) if any("parts" in methods[name].needs for name in stages) else [],
         **_eval_crop(data),
@@ -98,7 +99,7 @@ def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[
     """Everything that the features of a split depend on; `sha256` is the checkpoint's."""
     return {
         "checkpoint": sha256,
-        "keys": {name: value for name, value in with_role(data.cfg, "encodes").items() if not _names_content(name)},
+        "keys": {name: value for name, value in with_role(data.cfg, "encodes").items() if _counts(name, value)},
         "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")},
         "image_size": split.size,
         "views": _views(data) if "parts" in method.needs else [],
@@ -110,9 +111,18 @@ def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[
     }
 
 
-def _names_content(key: str) -> bool:
-    """Whether a key names data or a file, which count by their content instead."""
-    return key.startswith("DATASET.") or key.endswith(".INIT")
+def _counts(key: str, value: Any) -> bool:
+    """Whether a key counts by its value: not where it names data or a file, which count by their content.
+
+    A later key that is not set leaves a hash as it was before there was such a key.
+    """
+    names_content = key.startswith("DATASET.") or key.endswith((".INIT", "BACKBONE.WEIGHTS"))
+    return not names_content and bool(value or not key.endswith(".FREEZE"))
+
+
+def _external(method: Method) -> list[str]:
+    """The content of the weights that an encoder started from; [] for other backbones."""
+    return [method.backbone.external.sha256] if method.backbone.external else []
 
 
 def _views(data: Data) -> list[Any]:

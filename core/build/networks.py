@@ -11,31 +11,38 @@ import torch
 from ..backbones.blocks import Backbone
 from ..config import Config
 from ..data.views import WHOLE
+from ..engine.encoder_weights import load_weights
 from ..episode import DataInfo
 from ..errors import UserError
 from ..methods.base import Method
 from ..ops import random
 from ..registry import BACKBONES, METHODS, OBJECTIVES
+from .config import last_stage, stage_node
 from .data import Data
 
 
-def build_method(data: Data, stage: str = "") -> Method:
-    """A freshly initialised method: that of a stage, or of the last one."""
-    cfg, last = data.cfg, data.cfg.STAGES[-1]
+def build_method(data: Data, stage: str = "", *, weights: bool = True) -> Method:
+    """A freshly initialised method: that of a stage, or of the last one.
+
+    An encoder has the weights that BACKBONE.WEIGHTS names, unless `weights` is not set: a checkpoint brings its own.
+    """
+    cfg, last = data.cfg, last_stage(data.cfg)
     method = make_method(cfg, stage or last, data_info(data, stage or last))
     _refuse_views(data, method, final=stage in ("", last))
+    if weights and cfg.BACKBONE.WEIGHTS:
+        load_weights(method.backbone, cfg.BACKBONE.WEIGHTS)
     return method.to(data.device).to(memory_format=torch.channels_last)
 
 
 def build_head(data: Data, name: str) -> Method:
     """Another registered method around the same backbone, with its default arguments, untrained."""
-    info = data_info(data, data.cfg.STAGES[-1])
+    info = data_info(data, last_stage(data.cfg))
     return _on_backbone(data.cfg, info, name, {}).to(data.device)
 
 
 def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
-    """The method of a stage with its backbone and objective, initialised from SEED."""
-    node = cfg.STAGE[stage]
+    """The method of a stage with its backbone and objective, initialised from SEED; of no stage, METHOD itself."""
+    node = stage_node(cfg, stage)
     torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
     method = _on_backbone(cfg, info, node.METHOD, node.ARGS)
     objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
@@ -71,13 +78,21 @@ def _refuse_vectors(cfg: Config, info: DataInfo, method: Method | type[Method]) 
 def make_backbone(cfg: Config, info: DataInfo) -> Backbone:
     """The backbone, which must fit what the data set holds."""
     name, kind = cfg.BACKBONE.NAME, BACKBONES[cfg.BACKBONE.NAME]
+    if not (cfg.STAGES or cfg.BACKBONE.WEIGHTS or info.features):
+        raise UserError("STAGES is empty, which trains nothing; name a stage, e.g. [meta], or set BACKBONE.WEIGHTS.")
     if (kind.input_dims == 1) != bool(info.features):
         hint = "set it to Features" if info.features else "choose a network, such as Conv4"
         raise UserError(
             f"BACKBONE.NAME is {name}, but DATASET.TRAIN.NAME {cfg.DATASET.TRAIN.NAME} holds "
             f"{'features' if info.features else 'images'}; {hint}."
         )
-    return kind(info.features or info.image_size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
+    if cfg.BACKBONE.WEIGHTS and not kind.preprocessing:
+        raise UserError(
+            f"BACKBONE.WEIGHTS is {cfg.BACKBONE.WEIGHTS}, but BACKBONE.NAME {name} is no encoder of another library; "
+            f"set STAGE.{(cfg.STAGES or ['meta'])[0]}.INIT to the file instead."
+        )
+    size = cfg.DATASET.SIZE if kind.preprocessing else info.features or info.image_size
+    return kind(size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
 
 
 def data_info(data: Data, stage: str) -> DataInfo:
@@ -98,7 +113,7 @@ def data_info(data: Data, stage: str) -> DataInfo:
 
 def draws_episodes(cfg: Config, stage: str) -> bool:
     """Whether a stage trains on episodes, alone or beside batches."""
-    return cfg.STAGE[stage].STREAM != "batches"
+    return stage_node(cfg, stage).STREAM != "batches"
 
 
 def trains_on_words(method: Method) -> bool:

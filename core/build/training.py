@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from ..config import Config
 from ..data import augment
 from ..data.base_queries import BaseQueries
 from ..data.loaders import Augmentation, BatchStream, EpisodeStream, TaskBuilder
+from ..engine.frozen import FrozenNetwork
+from ..engine.heads import used_by_forward
 from ..engine.optim import Recipe
 from ..engine.trainer import Stage, Trainer
 from ..engine.weights import take_weights
@@ -20,12 +26,43 @@ from .identity import describe, learned_from, stage_key
 from .networks import build_method, trains_on_words
 
 
-def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Trainer:
-    """A trainer of all stages; the earlier ones are shared through the folder `pretrained`."""
+def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Trainer | FrozenNetwork:
+    """A trainer of all stages; the earlier ones are shared through the folder `pretrained`.
+
+    Without stages it is the network as it came, see `FrozenNetwork`.
+    """
+    if not data.cfg.STAGES:
+        return _frozen(data, run, stem)
     methods = _methods(data)
     shared = _shared_files(data, methods, pretrained)
     stages = [_stage(data, name, methods[name], run, stem, shared[name]) for name in data.cfg.STAGES]
     return Trainer(stages, run, data.device)
+
+
+def _frozen(data: Data, run: RunFolder, stem: str) -> FrozenNetwork:
+    """The network of a configuration without stages."""
+    method, test = build_method(data), data.cfg.TASK.TEST
+    evaluator = build_evaluator(data, "val")
+    source, sampler = evaluator.source(method), evaluator.sampler
+    learned = used_by_forward(source.method, lambda: evaluator.task(source, sampler.draw(torch.arange(1))))
+    learned = [name for name in learned if not name.startswith("backbone.")]
+    if learned:
+        raise UserError(
+            f"STAGES is empty, but {method.name} has parameters that must be learned ({learned[0]}); name a stage, or "
+            "choose a method that has none, such as SimpleShot, ProtoNet or RFS."
+        )
+    meta = _meta(data, "", method, run, stem)
+    return FrozenNetwork(method, evaluator, run.best(test.WAY, test.SHOT), meta)
+
+
+def _meta(data: Data, stage: str, method: Method, run: RunFolder, stem: str) -> dict[str, Any]:
+    """What a checkpoint of a stage says about itself."""
+    external = method.backbone.external
+    return (
+        describe(data, stage)
+        | {"stem": stem, "run": run.path.name, "data": learned_from(data)}
+        | ({"external": external.as_dict()} if external else {})
+    )
 
 
 def shared_files(data: Data, pretrained: Path) -> dict[str, Path | None]:
@@ -81,12 +118,21 @@ def _augmentation(data: Data, stage: str, method: Method) -> Augmentation:
     return Augmentation(transforms, random.key(data.cfg.SEED, stage), crops)
 
 
+def _instead(backbone: Config) -> str:
+    """What to do where a stage has nothing to learn."""
+    if backbone.NAME == "Features":
+        return "set BACKBONE.ARGS.width, or evaluate it with run_evaluator.py --untrained"
+    return "leave FREEZE empty, or set STAGES to [] and train nothing"
+
+
 def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, shared: Path | None) -> Stage:
     cfg, node, test = data.cfg, data.cfg.STAGE[name], data.cfg.TASK.TEST
+    if node.FREEZE:
+        method.backbone.requires_grad_(False)
     if not any(p.requires_grad for p in method.parameters()):
         raise UserError(
-            f"STAGE.{name}.METHOD is {node.METHOD}, which has nothing to learn on BACKBONE.NAME "
-            f"{cfg.BACKBONE.NAME}; set BACKBONE.ARGS.width, or evaluate it with run_evaluator.py --untrained."
+            f"STAGE.{name}.METHOD is {node.METHOD}, which has nothing to learn on {'a frozen ' if node.FREEZE else ''}"
+            f"BACKBONE.NAME {cfg.BACKBONE.NAME}; {_instead(cfg.BACKBONE)}."
         )
     streams = build_streams(data, name, method)
     steps = node.STEPS or len(streams[-1])
@@ -101,12 +147,13 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, sha
         val_episodes=node.VAL.EPISODES,
         val_every=node.VAL.EVERY,
         select=node.SELECT,
+        frozen_backbone=node.FREEZE == "backbone",
         frozen_bn=node.BN == "frozen",
         dropout=node.DROPOUT,
         updates=node.UPDATES,
         seed=cfg.SEED,
         best=run.path / f"best_{name}.pth" if shared else run.best(test.WAY, test.SHOT),
         shared=shared,
-        meta=describe(data, name) | {"stem": stem, "run": run.path.name, "data": learned_from(data)},
+        meta=_meta(data, name, method, run, stem),
         init=take_weights(method.backbone, Path(node.INIT)) if node.INIT else "",
     )

@@ -57,16 +57,14 @@ def _least(cfg: CfgNode) -> Iterator[str]:
 
 
 def stages_named_once(cfg: CfgNode) -> str | None:
-    """There is a stage, and no name is given twice: a stage's name is the key of its node."""
-    if not cfg.STAGES:
-        return "STAGES is empty; name at least one stage, e.g. [meta]."
+    """No name is given twice: a stage's name is the key of its node."""
     if len(set(cfg.STAGES)) < len(cfg.STAGES):
         return f"STAGES is {cfg.STAGES}, which names a stage twice; give each its own name."
     return None
 
 
 def last_stage_trains_method(cfg: CfgNode) -> str | None:
-    """The last stage trains METHOD, which is what is evaluated."""
+    """The last stage, where there is one, trains METHOD, which is what is evaluated."""
     if not cfg.STAGES:
         return None
     key, last = f"STAGE.{cfg.STAGES[-1]}", cfg.STAGE[cfg.STAGES[-1]]

@@ -77,8 +77,14 @@ KEYS: dict[str, Any] = {
     "BACKBONE": {
         "NAME": key("Conv4", "trains", "encodes", "measures"),  # a registered backbone, in any case
         "ARGS": key({}, "trains", "encodes", "measures"),  # its arguments
-        # How the last map becomes a vector: flattened, its mean or maximum, or as the backbone's paper does.
-        "VECTOR": key("native", "trains", "encodes", "measures", choices=("flatten", "max", "mean", "native")),
+        # How the last map becomes a vector: flattened, its mean or maximum, or as the backbone's paper does; of a
+        # transformer also its class token, or both the token and the mean of the patches.
+        "VECTOR": key(
+            "native", "trains", "encodes", "measures", choices=("both", "cls", "flatten", "max", "mean", "native")
+        ),
+        # Of an encoder (torchvision:MODEL, timm:MODEL): default, the library's own download; a file of them; "" =
+        # random. They were learned from data beside the base classes, and results say so.
+        "WEIGHTS": key("", "trains", "encodes", "measures"),
     },
     "METHOD": {
         # A registered method, in any case: what is trained last and evaluated.
@@ -129,6 +135,8 @@ STAGE_KEYS: dict[str, Any] = {
         "NAME": key("", "trains"),  # loss of this stage; "" = as OBJECTIVE.NAME, with OBJECTIVE.ARGS
         "ARGS": key({}, "trains"),  # its arguments, where OBJECTIVE.NAME is set here
     },
+    # What keeps the weights it starts with: the whole backbone, in evaluation mode; "" = nothing.
+    "FREEZE": key("", "trains", choices=("", "backbone")),
     # What a step sees: episodes, batches of base images, or one of each.
     "STREAM": key("episodes", "trains", choices=("episodes", "batches", "both")),
     # With STREAM both: one update for the sum of both losses, or one for each, the batch's first.

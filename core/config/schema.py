@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
-from ..registry import Arguments, not_one_of
+from ..registry import MEMBER, Arguments, not_one_of
 from .defaults import DEFAULTS, STAGE
 from .provenance import Setting, Settings, flatten
 
@@ -139,9 +139,12 @@ def _stage_names(settings: Settings) -> list[str]:
 
 
 def _registered_name(key: str, name: str, classes: Mapping[str, Any], source: str) -> str:
+    prefix, colon, member = name.lower().partition(":")
     for known in classes:
         if known.lower() == name.lower():
             return known
+        if colon and known == f"{prefix}:{MEMBER}":
+            return f"{prefix}:{member}"
     raise UserError(f"{source}: {not_one_of(key, name, sorted(classes))}")
 
 

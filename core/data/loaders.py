@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,10 +18,23 @@ from .store import Split
 from .views import Views
 
 
-class Pixels:
-    """The images or features of a split, on the device where they fit, else gathered on the host."""
+class Statistics(Protocol):
+    """Mean and deviation of red, green and blue in 0..1."""
 
-    def __init__(self, split: Split, device: torch.device) -> None:
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+
+    @property
+    def std(self) -> tuple[float, ...]: ...
+
+
+class Pixels:
+    """The images or features of a split, on the device where they fit, else gathered on the host.
+
+    Images are normalised with the statistics of their data set, or with those that an encoder's weights ask for.
+    """
+
+    def __init__(self, split: Split, device: torch.device, statistics: Statistics | None = None) -> None:
         self.device = device
         self._images = torch.from_numpy(split.images)
         self._rows = None if split.rows is None else torch.from_numpy(split.rows)
@@ -29,7 +43,8 @@ class Pixels:
         self._are_features = bool(split.features)
         if self._are_features:
             return
-        mean, std = (torch.tensor(split.manifest[name], device=device) for name in ("mean", "std"))
+        given = (statistics.mean, statistics.std) if statistics else (split.manifest["mean"], split.manifest["std"])
+        mean, std = (torch.tensor(values, device=device) for values in given)
         std = std.clamp(min=0.01)  # a channel that never varies stays finite
         self._scale, self._shift = 1 / std, -mean / std
 

@@ -63,7 +63,7 @@ def _unpickled(file: BinaryIO, path: Path, foreign: bool = False) -> Any:
         with torch.serialization.safe_globals(HARMLESS if foreign else []):
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler stumbles over, the file is at fault
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} is not a readable checkpoint ({reason}); it may be truncated, train or copy it again."
         ) from error

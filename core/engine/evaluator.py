@@ -91,7 +91,7 @@ class Evaluator:
         `pixels` are those of other images than the split's.
         """
         views = self._views if "parts" in method.needs else None
-        size, seen = self.split.size, self._eval_crop
+        size, seen = method.backbone.size or self.split.size, self._eval_crop
         encoder = ImageEncoder(fold(method), pixels or self.pixels, size, self._batch, self._bf16, views, seen)
         return feature_source(encoder, self._base, cache)
 

@@ -32,7 +32,7 @@ def refuse_unfit(head: Method, source: FeatureSource, example: Callable[[], Task
             f"--methods names {head.name}, which needs the feature {missing[0]!r}, but {owner} encodes "
             f"{', '.join(name for name in source.method.needs if name in FEATURES)}; leave it out."
         )
-    learned = _used_by_forward(head, example)
+    learned = used_by_forward(head, example)
     if learned:
         raise UserError(
             f"--methods names {head.name}, which has learned parameters outside the backbone ({learned[0]}), and a "
@@ -40,7 +40,7 @@ def refuse_unfit(head: Method, source: FeatureSource, example: Callable[[], Task
         )
 
 
-def _used_by_forward(head: Method, example: Callable[[], Task]) -> list[str]:
+def used_by_forward(head: Method, example: Callable[[], Task]) -> list[str]:
     """Names of the weights that logits depend on: the parameters that a gradient reaches, and buffers of the head.
 
     A classifier of base classes, for example, is not among them: it serves training alone.

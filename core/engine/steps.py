@@ -39,6 +39,7 @@ class Schooling:
     recipe: Recipe
     epochs: int
     steps: int  # of an epoch
+    frozen_backbone: bool
     frozen_bn: bool
     dropout: bool  # of the backbone
     updates: str  # joint: one for the sum of a step's losses; each: one for each loss, the batch's first
@@ -72,7 +73,7 @@ class Epoch:
         Raises:
             UserError: where a loss is not finite.
         """
-        _train_mode(stage.method, stage.frozen_bn, stage.dropout)
+        _train_mode(stage.method, stage.frozen_backbone, stage.frozen_bn, stage.dropout)
         first = self.step
         while self.step < stage.steps:
             with self._whole_step():
@@ -125,9 +126,11 @@ def _update(method: Method, optimizer: torch.optim.Optimizer, recipe: Recipe, pa
     return loss.detach()
 
 
-def _train_mode(method: Method, frozen_bn: bool, dropout: bool) -> None:
-    """Set training mode; `frozen_bn` keeps the backbone's batch-norm statistics, without `dropout` it drops nothing."""
+def _train_mode(method: Method, frozen_backbone: bool, frozen_bn: bool, dropout: bool) -> None:
+    """Set training mode, but of the backbone leave all of it, or its batch-norms or its dropout, in evaluation mode."""
     method.train()
+    if frozen_backbone:
+        method.backbone.eval()
     if frozen_bn:
         for module in method.backbone.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):

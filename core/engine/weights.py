@@ -43,7 +43,7 @@ def take_weights(backbone: Backbone, path: Path) -> str:
         return load_matching(
             backbone, {n.removeprefix("backbone."): v for n, v in ours if n.startswith("backbone.")}, str(path)
         )
-    return _take_foreign(backbone, _unwrapped(content), path)
+    return _take_foreign(backbone, unwrapped(content), path)
 
 
 def _take_foreign(backbone: Backbone, state: dict[str, Tensor], path: Path) -> str:
@@ -63,11 +63,11 @@ def _take_foreign(backbone: Backbone, state: dict[str, Tensor], path: Path) -> s
     )
 
 
-def _unwrapped(content: dict[str, Any]) -> dict[str, Tensor]:
+def unwrapped(content: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors of a dict, or of the one that lies in it under a usual key."""
     for key in WRAPPERS:
         if isinstance(content.get(key), dict):
-            return _unwrapped(content[key])
+            return unwrapped(content[key])
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 

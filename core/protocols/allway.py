@@ -19,7 +19,7 @@ from ..episode import Features, Task
 from ..errors import UserError
 from ..files import FileContent
 from ..methods.base import Method
-from ..report.result import answered_by, deviation_note, folder_name
+from ..report.result import answered_by, data_notes, folder_name
 from ..report.stats import interval
 from .base import METHODS, PROTOCOLS, Answer, Option, Protocol
 from .questions import TestedNetwork, questions
@@ -134,4 +134,4 @@ def _line(result: dict[str, Any]) -> str:
         f"{accuracy['mean']:.2f} ± {accuracy['ci95']:.2f} %  macro {macro['mean']:.2f} ± {macro['ci95']:.2f} %  "
         f"({r['trials']} draws, up to {r['queries_a_class']} queries a class, seed {r['seed']}, {kind})"
     )
-    return line + deviation_note(r)
+    return line + data_notes(r)

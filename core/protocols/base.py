@@ -86,8 +86,9 @@ class Protocol:
         network's own method then change nothing, but keys (names with a dot) do.
         """
         network = self.network
+        external = {"external_data": network.external} if network.external else {}
         if network.path is None:
-            return {"at_test": {}}
+            return {"at_test": {}, **external}
         changed = {name: value for name, value in network.at_test.items() if "." in name or not features_of}
         return {
             "checkpoint": network.path.name,
@@ -95,6 +96,7 @@ class Protocol:
             "trained_on": network.meta["dataset"],
             "at_test": changed,
             **({"store": network.store} if network.store else {}),
+            **external,
         }
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from ..backbones.blocks import fold
+from ..build.config import last_stage
 from ..build.data import Data, open_split
 from ..build.evaluation import Network
 from ..build.networks import data_info
 from ..data.class_lists import QUERIES
 from ..data.datasets import dataset
-from ..data.loaders import Pixels
 from ..data.store import SPLITS, Split, prepared, split_dir
 from ..data.writer import SplitWriter
 from ..engine.features import ImageEncoder
@@ -87,8 +87,8 @@ class ExportedFeatures(Protocol):
         """Encode a split and write it; images are in the order of the store already."""
         cfg = self.cfg
         encoder = ImageEncoder(
-            Method(fold(self.network.method.backbone), data_info(self.data, self.cfg.STAGES[-1])).eval(),
-            Pixels(split, self.data.device),
+            Method(fold(self.network.method.backbone), data_info(self.data, last_stage(self.cfg))).eval(),
+            self.data.open_pixels(split),
             split.size,
             cfg.EVAL.BATCH,
             cfg.EVAL.PRECISION == "bf16",

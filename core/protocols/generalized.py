@@ -19,7 +19,7 @@ from ..engine.features import FeatureSource
 from ..errors import UserError
 from ..files import FileContent
 from ..methods.base import Method
-from ..report.result import answered_by, deviation_note, episodes_name, folder_name
+from ..report.result import answered_by, data_notes, episodes_name, folder_name
 from ..report.stats import interval
 from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Protocol, refuse_untrained_classifier
 from .questions import Question, TestedNetwork, questions
@@ -185,7 +185,7 @@ def _line(result: dict[str, Any]) -> str:
     return (
         f"{answered_by(r)}  {r['dataset']} {r['split']}  {r['way']}-way {r['shot']}-shot + {r['n_base']} base classes  "
         f"{parts}  hmean {f['hmean']:.2f}  AUSUC {f['ausuc']:.3f}  ({r['episodes']} episodes, seed {r['seed']}, "
-        f"{r['base_holdout']} images of each base class held out)" + deviation_note(r)
+        f"{r['base_holdout']} images of each base class held out)" + data_notes(r)
     )
 
 

@@ -23,7 +23,7 @@ from ..build.evaluation import Network
 from ..data.class_lists import QUERIES
 from ..data.datasets import dataset
 from ..data.episodes import EpisodeSampler, Shape
-from ..data.loaders import Pixels, TaskBuilder
+from ..data.loaders import TaskBuilder
 from ..data.lowshot import GROUPS, FixedShots, open_group, read_draws
 from ..data.store import SPLITS
 from ..engine.features import ImageEncoder
@@ -31,7 +31,7 @@ from ..episode import Features, join
 from ..errors import UserError
 from ..files import FileContent, sha256
 from ..methods.base import Method
-from ..report.result import answered_by, deviation_note, folder_name
+from ..report.result import answered_by, data_notes, folder_name
 from ..report.trials import FIGURES, TOPS, Trials
 from . import joint_regression
 from .base import PROTOCOLS, Answer, Option, Protocol, refuse_untrained_classifier
@@ -123,7 +123,7 @@ class LowShot(Protocol):
 
     def _encode_queries(self, splits: Sequence, base_ids: np.ndarray) -> Queries:
         """All images of the group's novel classes and of its base classes."""
-        pixels = [Pixels(split, self.data.device) for split in splits]
+        pixels = [self.data.open_pixels(split) for split in splits]
         features = [encode_all(replace(self._encoder, pixels=p), torch.arange(len(p))) for p in pixels]
         novel, base = (torch.from_numpy(split.labels).to(self.data.device) for split in splits)
         return Queries(join(features), novel, base, torch.from_numpy(base_ids).to(self.data.device))
@@ -281,7 +281,7 @@ def _line(result: dict[str, Any]) -> str:
         f"{answered_by(r)}  {r['dataset']} group {r['group']}  n = {r['shot']}  top-5  {parts}  top-1 all "
         f"{_with_interval(f['all']['top1'])}  ({r['trials']} {drawn}, {r['way']} novel and "
         f"{r['n_base']} base classes, {sum(r['queries'].values())} images, prior {r['prior']})"
-        f"{numbers}{deviation_note(r)}"
+        f"{numbers}{data_notes(r)}"
     )
 
 

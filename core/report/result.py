@@ -152,12 +152,14 @@ def result_line(result: dict[str, Any]) -> str:
         ref = r["reference"]
         interval = f" ± {ref['ci']:g}" if ref["ci"] else ""
         line += f"  {ref['status']}: {ref['accuracy']:g}{interval}"
-    return line + deviation_note(r)
+    return line + data_notes(r)
 
 
-def deviation_note(result: dict[str, Any]) -> str:
-    """What every line says of data that differs from the published benchmark."""
-    return "  DATA DEVIATES from the published benchmark" if result.get("deviation") else ""
+def data_notes(result: dict[str, Any]) -> str:
+    """What every line says of weights from elsewhere, and of data that differs from the published benchmark."""
+    external = result.get("external_data")
+    note = f"  external data: {external['weights']}, learned from {external['data']}" if external else ""
+    return note + ("  DATA DEVIATES from the published benchmark" if result.get("deviation") else "")
 
 
 def at_chance(result: Any) -> bool:

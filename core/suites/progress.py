@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..build.config import last_stage
 from ..files import write_files, write_json
 from ..locks import is_alive
 from .suite import Cell
@@ -96,7 +97,7 @@ def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
     record = Record(cell)
     notes, rows = record.read(), _metrics(cell)
     of = sum(cell.loaded.cfg.STAGE[name].EPOCHS for name in cell.loaded.cfg.STAGES)
-    last_stage = [row["val"] for row in rows if row["stage"] == cell.loaded.cfg.STAGES[-1] and "val" in row]
+    last_stage = [row["val"] for row in rows if row["stage"] == last_stage(cell.loaded.cfg) and "val" in row]
     state = _state(cell, record, notes, jobs)
     left = None
     since, started = len(rows) - notes.get("epochs_at_start", 0), notes.get("started")

@@ -30,7 +30,6 @@ def test_not_a_number_is_refused(refused):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["STAGES=[]"], "STAGES is empty"),
         (["STAGES=[meta, meta]"], "names a stage twice"),
         (["STAGE.meta.METHOD=Baseline"], "STAGE.meta.METHOD is Baseline, but METHOD.NAME is ProtoNet"),
         (["STAGE.meta={METHOD: ProtoNet, ARGS: {scale: 2}}"], "STAGE.meta.ARGS differ from METHOD.ARGS"),

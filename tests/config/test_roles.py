@@ -139,6 +139,7 @@ def test_features_depend_on_the_network_the_images_and_the_arithmetic(read):
         "BACKBONE.NAME",
         "BACKBONE.ARGS.width",
         "BACKBONE.VECTOR",
+        "BACKBONE.WEIGHTS",
         "METHOD.NAME",
         "METHOD.ARGS.k",
         "METHOD.ARGS.scale",

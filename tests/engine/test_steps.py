@@ -33,7 +33,7 @@ def test_dropout_of_the_backbone_alone(tiny_root, dropout):
     keys += [f"DATASET.ROOT={tiny_root}", "DATASET.SIZE=16", "TASK.TEST.QUERY=3"]
     built = Data(load_config("configs/Glyphs/MML_N5K1_C4.yaml", keys).cfg, torch.device("cpu"))
     method = build_method(built, "meta")
-    _train_mode(method, frozen_bn=False, dropout=built.cfg.STAGE.meta.DROPOUT)
+    _train_mode(method, frozen_backbone=False, frozen_bn=False, dropout=built.cfg.STAGE.meta.DROPOUT)
     drops = [m for m in method.backbone.modules() if isinstance(m, nn.Dropout | DropBlock)]
     assert [m.training for m in drops] == [dropout] * 4
     assert method.graph.dropout.training

@@ -1,0 +1,38 @@
+"""A run that trains nothing: a network as it came becomes a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import progress
+from ..methods.base import Method
+from . import checkpoint
+from .evaluator import Evaluator
+
+
+class FrozenNetwork:
+    """Stands in a trainer's place where there are no stages.
+
+    Args:
+        method: with the weights of its encoder.
+        evaluator: on the val split.
+        best: where the checkpoint goes.
+        meta: what it says about itself.
+    """
+
+    def __init__(self, method: Method, evaluator: Evaluator, best: Path, meta: dict[str, Any]) -> None:
+        self._method, self._evaluator, self._best, self._meta = method, evaluator, best, meta
+
+    def rehearse(self) -> None:
+        """Classify one episode, so that what cannot work fails before anything is written."""
+        with progress.hidden():
+            self._evaluator.run(self._method, 1)
+
+    def refuse_longer(self) -> None:
+        """There are no epochs."""
+
+    def fit(self) -> Path:
+        """Write the checkpoint."""
+        checkpoint.save(self._best, {"method": self._method.state_dict(), "meta": self._meta})
+        return self._best
