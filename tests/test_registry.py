@@ -91,3 +91,34 @@ def test_names_are_found_whatever_their_case_and_refused_with_the_nearest(regist
         registry["Fixd"]
     with pytest.raises(ValueError, match="registered twice"):
         registry.register("fixed")(type("Again", (Head,), {}))
+
+
+class Library(Head):
+    """A family: its members are made when they are asked for."""
+
+    @classmethod
+    def member(cls, member):
+        if member == "absent":
+            raise UserError("no such member")
+        return type("Member", (cls,), {"member_name": member})
+
+
+def test_a_member_of_a_family_is_one_class_in_any_case(registry):
+    registry.register_family("lib")(Library)
+    registry.register("Head")(Head)
+    member = registry["Lib:Small"]
+    assert member is registry["lib:small"]
+    assert (member.name, member.member_name) == ("lib:small", "small")
+    assert registry.arguments("LIB:small").choices == {"metric": ("squared", "cosine")}
+    with pytest.raises(UserError, match=r"METHOD.ARGS.metric is 'cosin'"):
+        member(3, metric="cosin")
+    with pytest.raises(UserError, match="no such member"):
+        registry["lib:absent"]
+
+
+def test_families_are_listed_among_the_names_that_there_are(registry):
+    registry.register_family("lib")(Library)
+    registry.register("Head")(Head)
+    assert list(registry) == ["Head"]
+    with pytest.raises(UserError, match=r"is not one of: Head, lib:MODEL"):
+        registry["lab:small"]

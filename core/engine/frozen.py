@@ -32,6 +32,9 @@ class FrozenNetwork:
     def refuse_longer(self) -> None:
         """There are no epochs."""
 
+    def resume(self) -> None:
+        """There is nothing to go on with."""
+
     def fit(self) -> Path:
         """Write the checkpoint."""
         checkpoint.save(self._best, {"method": self._method.state_dict(), "meta": self._meta})

@@ -23,6 +23,7 @@ def test_the_checkpoint_is_the_network_as_it_came(tmp_path):
     trainer = FrozenNetwork(method, evaluator, tmp_path / "ebest.pth", {"stage": ""})
     trainer.rehearse()
     trainer.refuse_longer()
+    trainer.resume()
     stored = torch.load(trainer.fit(), weights_only=True)
     assert evaluator.episodes == [1]
     assert stored["meta"] == {"stage": ""}
