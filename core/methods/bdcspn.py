@@ -27,7 +27,6 @@ class BDCSPN(TransductiveHead):
         sharpness: multiplies the cosines that weigh a vector in a prototype.
         classified: which queries are classified: shifted ones, as in LaplacianShot's code, or plain ones, as in
             Veilleux et al.'s; the authors published no code.
-        norm: of the features, see `SimpleShot`.
     """
 
     test_arguments = ("sharpness", "classified")
@@ -39,9 +38,8 @@ class BDCSPN(TransductiveHead):
         *,
         sharpness: float = 10.0,
         classified: Literal["shifted", "plain"] = "shifted",
-        norm: Literal["UN", "L2N", "CL2N"] = "CL2N",
     ) -> None:
-        super().__init__(backbone, info, norm=norm)
+        super().__init__(backbone, info)
         self.sharpness, self.classified = sharpness, classified
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:

@@ -6,7 +6,6 @@ https://arxiv.org/abs/2006.15486
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,7 +33,6 @@ class LaplacianShot(TransductiveHead):
         neighbours: how many queries pull one.
         rectify: prototypes and queries as in BD-CSPN; otherwise class means and the queries as they are.
         steps: iterations of the labels.
-        norm: of the features, see `SimpleShot`.
 
     Differs from the authors' code: all steps are taken, where theirs stops once the energy moves by less than 1e-6 of
     itself.
@@ -51,9 +49,8 @@ class LaplacianShot(TransductiveHead):
         neighbours: int = 2,
         rectify: bool = True,
         steps: int = 20,
-        norm: Literal["UN", "L2N", "CL2N"] = "CL2N",
     ) -> None:
-        super().__init__(backbone, info, norm=norm)
+        super().__init__(backbone, info)
         if neighbours < 1:
             raise UserError(f"METHOD.ARGS.neighbours is {neighbours}; a query has 1 or more.")
         self.pull, self.neighbours, self.rectify, self.steps = ByShot(pull, "pull"), neighbours, rectify, steps

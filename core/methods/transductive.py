@@ -15,9 +15,6 @@ from .simpleshot import SimpleShot
 class TransductiveHead(SimpleShot):
     """A head on frozen features; a subclass says how supports and queries together give logits.
 
-    Args:
-        norm: of the features, see `SimpleShot`.
-
     Balanced queries favour methods that expect as many of each class; TASK.TEST.QUERY_ALPHA measures without.
     """
 
