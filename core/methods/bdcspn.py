@@ -19,7 +19,7 @@ from ..registry import METHODS
 from .transductive import TransductiveHead
 
 
-@METHODS.register("BDCSPN")
+@METHODS.register("BD-CSPN")
 class BDCSPN(TransductiveHead):
     """Nearest prototype, rectified by the queries, which are first moved to where the supports are.
 
