@@ -21,6 +21,7 @@ SCRIPTS = {
     "analyse": "run_analysis.py",
     "prepare": "prepare_data.py",
     "suite": "run_suite.py",
+    "predict": "run_predict.py",
 }
 
 

@@ -13,6 +13,7 @@ ELSEWHERE = {
     "cli/compare.py": "tests/report/test_compare.py runs it as a shell does",
     "cli/evaluate.py": "tests/commands run it as a shell does",
     "cli/main.py": "tests/package run the installed command",
+    "cli/predict.py": "tests/predict/test_command.py runs it as a shell does",
     "cli/train.py": "tests/commands run it as a shell does",
     "cli/suite.py": "tests/suites run it as a shell does",
     "commands.py": "tests/commands",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -120,11 +121,20 @@ class Data:
 
     def _looked_up(self, split: Split) -> np.ndarray:
         """Vectors of a split's class names in the file of DATASET.SEMANTICS, [classes, D] float32."""
-        data, called = self.cfg.DATASET, split.manifest.get("words", {})
-        replacements = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}
-        replacements = {called.get(name, name): words for name, words in replacements.items()} | replacements
-        file = Path(data.SEMANTICS).expanduser() if data.SEMANTICS else OWN_FILE
-        return semantic_vectors(file, [called.get(name, name) for name in split.classes], replacements)
+        called = split.manifest.get("words", {})
+        return class_words(self.cfg, [called.get(name, name) for name in split.classes], called)
+
+
+def class_words(cfg: Config, names: list[str], called: Mapping[str, str] | None = None) -> np.ndarray:
+    """Vectors of class names in the file of DATASET.SEMANTICS, [names, D] float32.
+
+    `called` are words in place of the class ids that DATASET.SEMANTICS_NAMES may use.
+    """
+    data, called = cfg.DATASET, called or {}
+    replacements = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}
+    replacements = {called.get(name, name): words for name, words in replacements.items()} | replacements
+    file = Path(data.SEMANTICS).expanduser() if data.SEMANTICS else OWN_FILE
+    return semantic_vectors(file, names, replacements)
 
 
 def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str = "DATASET.NAME") -> Split:

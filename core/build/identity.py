@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..config import Config
 from ..config.roles import shapes_weights, with_role
 from ..data.store import Split
 from ..engine import device
@@ -89,22 +90,28 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
         "data": [content[name][part] for name in content for part in ("pixels_sha256", "fingerprint")],
         "init": [sha256(file) for file in inits] + _external(methods[stage]),
         "words": _words_hash(data, [methods[name] for name in stages]),
-        "views": _views(data) if any("parts" in methods[name].needs for name in stages) else [],
-        **_eval_crop(data),
+        "views": _views(cfg) if any("parts" in methods[name].needs for name in stages) else [],
+        **_eval_crop(cfg),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[str, Any]:
     """Everything that the features of a split depend on; `sha256` is the checkpoint's."""
-    return {
-        "checkpoint": sha256,
-        "keys": {name: value for name, value in with_role(data.cfg, "encodes").items() if _counts(name, value)},
+    return encoding_key(data.cfg, method, sha256, data.device) | {
         "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")},
         "image_size": split.size,
-        "views": _views(data) if "parts" in method.needs else [],
-        **_eval_crop(data),
-        "device": device.describe(data.device),
+    }
+
+
+def encoding_key(cfg: Config, method: Method, sha256: str, where: torch.device) -> dict[str, Any]:
+    """Everything but the images that their features depend on; `sha256` is that of the weights."""
+    return {
+        "checkpoint": sha256,
+        "keys": {name: value for name, value in with_role(cfg, "encodes").items() if _counts(name, value)},
+        "views": _views(cfg) if "parts" in method.needs else [],
+        **_eval_crop(cfg),
+        "device": device.describe(where),
         "torch": torch.__version__,
         "version": FEATURES_VERSION,
         "code": _code_hash(method),
@@ -125,14 +132,14 @@ def _external(method: Method) -> list[str]:
     return [method.backbone.external.sha256] if method.backbone.external else []
 
 
-def _views(data: Data) -> list[Any]:
+def _views(cfg: Config) -> list[Any]:
     """What the crops of an image depend on."""
-    return [list(data.cfg.DATASET.VIEWS), data.cfg.DATASET.PATCH_RATIO]
+    return [list(cfg.DATASET.VIEWS), cfg.DATASET.PATCH_RATIO]
 
 
-def _eval_crop(data: Data) -> dict[str, float]:
+def _eval_crop(cfg: Config) -> dict[str, float]:
     """What is seen of an image in validation and at test; {} for all of it, as before there was a choice."""
-    share = data.cfg.DATASET.EVAL_CROP
+    share = cfg.DATASET.EVAL_CROP
     return {} if share == 1 else {"eval_crop": share}
 
 

@@ -36,8 +36,12 @@ def build_method(data: Data, stage: str = "", *, weights: bool = True) -> Method
 
 def build_head(data: Data, name: str) -> Method:
     """Another registered method around the same backbone, with its default arguments, untrained."""
-    info = data_info(data, last_stage(data.cfg))
-    return _on_backbone(data.cfg, info, name, {}).to(data.device)
+    return make_head(data.cfg, data_info(data, last_stage(data.cfg)), name).to(data.device)
+
+
+def make_head(cfg: Config, info: DataInfo, name: str) -> Method:
+    """As `build_head`, without data."""
+    return _on_backbone(cfg, info, name, {})
 
 
 def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:

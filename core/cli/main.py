@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import analyse, compare, evaluate, prepare, suite, train
+from . import analyse, compare, evaluate, predict, prepare, suite, train
 from .common import run_command
 
 COMMANDS = {
@@ -18,6 +18,7 @@ COMMANDS = {
     "analyse": analyse,
     "prepare": prepare,
     "suite": suite,
+    "predict": predict,
 }
 
 

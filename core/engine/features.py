@@ -72,9 +72,12 @@ class ImageEncoder:
         centre = [Centre(self.eval_crop)] if self.eval_crop < 1 else []
         inputs = {"image": self.pixels.gather(ids, transforms=centre)}
         if self.views:
-            seeds = random.mix(ids.to(self.pixels.device) ^ random.key("views"))
-            inputs["crops"] = self.pixels.crops(ids, seeds, self.views, train=False)
+            inputs["crops"] = self.pixels.crops(ids, self.view_seeds(ids), self.views, train=False)
         return inputs
+
+    def view_seeds(self, ids: Tensor) -> Tensor:
+        """Seeds [n] of the crops of images `ids` [n]."""
+        return random.mix(ids.to(self.pixels.device) ^ random.key("views"))
 
     def blocks(self, ids: Tensor) -> Iterator[tuple[Tensor, Features]]:
         """Encode images `ids`, a block at a time; yields each block's ids and features.

@@ -9,33 +9,33 @@ import torch
 from ..episode import Task
 from ..errors import UserError
 from ..methods.base import Method
-from .features import FeatureSource
 
 FEATURES = ("image", "map", "vector", "parts")
 
 
-def refuse_unfit(head: Method, source: FeatureSource, example: Callable[[], Task]) -> None:
+def refuse_unfit(head: Method, encoder: Method, example: Callable[[], Task], option: str = "--methods") -> None:
     """Refuse a head that cannot classify a checkpoint's features.
 
     Args:
         head: a freshly built method in eval mode.
-        source: the checkpoint's features.
-        example: makes a task of these features.
+        encoder: the method that encodes.
+        example: makes a task of its features.
+        option: of the command line that names the head.
 
     Raises:
         UserError: where a feature is missing, or the answer would depend on weights that the checkpoint does not hold.
     """
-    owner = source.method.name
-    missing = [name for name in head.needs if name in FEATURES and name not in source.method.needs]
+    owner = encoder.name
+    missing = [name for name in head.needs if name in FEATURES and name not in encoder.needs]
     if missing:
         raise UserError(
-            f"--methods names {head.name}, which needs the feature {missing[0]!r}, but {owner} encodes "
-            f"{', '.join(name for name in source.method.needs if name in FEATURES)}; leave it out."
+            f"{option} names {head.name}, which needs the feature {missing[0]!r}, but {owner} encodes "
+            f"{', '.join(name for name in encoder.needs if name in FEATURES)}; leave it out."
         )
     learned = used_by_forward(head, example)
     if learned:
         raise UserError(
-            f"--methods names {head.name}, which has learned parameters outside the backbone ({learned[0]}), and a "
+            f"{option} names {head.name}, which has learned parameters outside the backbone ({learned[0]}), and a "
             f"checkpoint of {owner} does not hold them; evaluate a checkpoint of {head.name} instead."
         )
 

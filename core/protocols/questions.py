@@ -81,7 +81,9 @@ class TestedNetwork:
             if question.method not in self._heads:
                 head = build_head(self.data, question.method).eval()
                 episode = sampler.draw(torch.arange(1))
-                refuse_unfit(head, self.source, partial(self.evaluator.task, self.source, episode, sampler, head))
+                refuse_unfit(
+                    head, self.source.method, partial(self.evaluator.task, self.source, episode, sampler, head)
+                )
                 self._heads[question.method] = head
 
     def describe(self, question: Question) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""From a person's own photographs to answers."""

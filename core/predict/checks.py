@@ -1,0 +1,80 @@
+"""What a user should know before trusting the answers: sentences about the photographs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .answers import Answer, counted
+from .looks import NEAR, distances
+from .network import Encoded
+from .supports import Supports
+from .trust import Trust
+
+MOST_NAMED = 5
+
+
+def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: Trust) -> list[str]:
+    """Sentences about duplicates, classes with one photograph, and photographs that fit no class."""
+    found = [*same_pictures(supports, encoded), *single(supports), *_far(rows, trust)]
+    return found
+
+
+def single(supports: Supports) -> list[str]:
+    """A sentence where a class has one photograph, which cannot be held out."""
+    names = [name for name, count in zip(supports.classes, supports.counts, strict=True) if count == 1]
+    if not names:
+        return []
+    have = f"{names[0]} has" if len(names) == 1 else f"{len(names)} classes have"
+    return [f"{have} one photo, so nothing can be held out of it: {_listed(names)}; a second photo would help most"]
+
+
+def duplicates(supports: Supports, encoded: Encoded) -> dict[str, tuple[str, bool]]:
+    """{query: (support, whether the files are equal)} of photographs that are among the supports."""
+    if not len(encoded.photos):
+        return {}
+    apart = distances(encoded.looks, supports.looks)
+    nearest = apart.argmin(1)
+    pairs = {}
+    for i, photo in enumerate(encoded.photos):
+        support = int(nearest[i])
+        if photo.sha256 in supports.sha256:
+            pairs[photo.name] = (supports.names[supports.sha256.index(photo.sha256)], True)
+        elif apart[i, support] <= NEAR:
+            pairs[photo.name] = (supports.names[support], False)
+    return pairs
+
+
+def same_pictures(supports: Supports, encoded: Encoded) -> list[str]:
+    """Sentences about photographs that are among the supports: their answers prove nothing."""
+    pairs = duplicates(supports, encoded)
+    sentences = []
+    for exact, what in ((True, "the same file as a support"), (False, "nearly the same picture as a support")):
+        some = [f"{query} = {support}" for query, (support, equal) in pairs.items() if equal is exact]
+        if some:
+            verb = "is" if len(some) == 1 else "are"
+            sentences.append(f"{counted(len(some), 'photo')} {verb} {what}: {_listed(some)}")
+    return sentences
+
+
+def _far(rows: Sequence[Answer], trust: Trust) -> list[str]:
+    """A sentence about photographs that fit their class worse than any support that was held out."""
+    if not len(trust.knownness):
+        return []
+    far = [row.file for row in rows if row.knownness < float(trust.knownness[0])]
+    if not far:
+        return []
+    verb = "fits" if len(far) == 1 else "fit"
+    return [
+        f"{counted(len(far), 'photo')} {verb} no class as well as the supports fit theirs: {_listed(far)}; "
+        "--reject 0.1 would leave such photos without a class"
+    ]
+
+
+def unreadable(bad: Mapping[str, str]) -> list[str]:
+    """A line for each file that could not be used."""
+    return [f"{name} {reason}" for name, reason in bad.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names of a list."""
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")

@@ -1,0 +1,128 @@
+"""A few-shot classifier of photographs that behaves like a classifier of scikit-learn."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import device as devices
+from ..errors import UserError
+from .answers import Answer, answer
+from .checks import unreadable
+from .classifier import OWN, Classifier, make_classifier
+from .command import cache_folder, encode, open_network
+from .folder import load_classifier, save_classifier
+from .network import Encoded, PhotoNetwork
+from .photos import photos_from
+from .supports import make_supports
+from .trust import Trust, measure_trust
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+except ModuleNotFoundError:  # an optional package, whose tools then are not there either
+    from .parameters import BaseEstimator, ClassifierMixin
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Classify photographs from a few labelled ones, by any registered method.
+
+    >>> classifier = FewShotClassifier(cfg="configs/Glyphs/ProtoNet_N5K1_C4.yaml", checkpoint="RUN").fit(paths, labels)
+    >>> classifier.predict(more_paths)
+
+    Args:
+        cfg, checkpoint: a trained network: its YAML file, and its run folder or checkpoint.
+        head: the method that answers; own is the network's.
+        device: cpu, or the number of a GPU.
+        cache: folder of features; None = the user's cache, "" = none is kept.
+        reject: share of the supports that were held out which `answers` would reject.
+
+    Images are paths, or arrays [height, width, 3] of uint8.
+    """
+
+    def __init__(
+        self,
+        *,
+        cfg: str | None = None,
+        checkpoint: str | None = None,
+        head: str = OWN,
+        device: str = "cpu",
+        cache: str | None = None,
+        reject: float = 0.0,
+    ) -> None:
+        self.cfg = cfg
+        self.checkpoint = checkpoint
+        self.head = head
+        self.device = device
+        self.cache = cache
+        self.reject = reject
+
+    def fit(self, images: Sequence[Any], labels: Sequence[Any]) -> FewShotClassifier:
+        """Learn from labelled images, one label for each.
+
+        Raises:
+            UserError: where an image cannot be read, or there are fewer than two classes.
+        """
+        network = _network(self.cfg, self.checkpoint, self.device, self.cache)
+        names = [str(label) for label in labels]
+        if len(set(names)) != len(set(labels)):
+            raise UserError("two labels read alike as text; give labels of one type.")
+        encoded = self._encoded(network, images, names)
+        self.classes_ = np.unique(np.asarray(labels))
+        self.classifier_ = make_classifier(network, make_supports(encoded, network), self.head)
+        self.trust_ = measure_trust(self.classifier_)
+        return self
+
+    def predict(self, images: Sequence[Any]) -> np.ndarray:
+        """The class [n] of each image."""
+        probabilities = self.predict_proba(images)
+        return self.classes_[probabilities.argmax(1)]
+
+    def predict_proba(self, images: Sequence[Any]) -> np.ndarray:
+        """Probabilities [n, classes], in the order of `classes_`."""
+        fitted, trust = self._fitted()
+        encoded = self._encoded(fitted.network, images)
+        probabilities = trust.probabilities(fitted.logits(encoded.features)).numpy()
+        place = {name: i for i, name in enumerate(fitted.supports.classes)}
+        return probabilities[:, [place[str(label)] for label in self.classes_]]
+
+    def answers(self, images: Sequence[Any]) -> list[Answer]:
+        """What answers.csv would say of each image, in the order of the images."""
+        fitted, trust = self._fitted()
+        encoded = self._encoded(fitted.network, images)
+        order = {photo.name: i for i, photo in enumerate(encoded.photos)}
+        return sorted(answer(fitted, trust, encoded, self.reject), key=lambda row: order[row.file])
+
+    def save(self, folder: str | Path) -> None:
+        """Write all that answers need into a folder; nothing in it is executed when it is read."""
+        save_classifier(Path(folder), *self._fitted())
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "cpu", cache: str | None = None) -> FewShotClassifier:
+        """The classifier of a folder that `save` or run_predict.py wrote; its classes are texts."""
+        made = cls(device=device, cache=cache)
+        made.classifier_, made.trust_ = load_classifier(Path(folder), devices.choose(device)[0])
+        made.classes_ = np.array(made.classifier_.supports.classes)
+        return made
+
+    def _fitted(self) -> tuple[Classifier, Trust]:
+        if not hasattr(self, "classifier_"):
+            raise UserError("this FewShotClassifier has no classes yet; call fit, or load a folder.")
+        return self.classifier_, self.trust_
+
+    def _encoded(self, network: PhotoNetwork, images: Sequence[Any], labels: Sequence[str] | None = None) -> Encoded:
+        """Encoded images, all of them."""
+        encoded, bad = encode(network, photos_from(images, labels), network.store(cache_folder(self.cache)))
+        if bad:
+            raise UserError(f"{len(bad)} of {len(images)} images cannot be used: {'; '.join(unreadable(bad)[:5])}.")
+        return encoded
+
+
+@functools.lru_cache(maxsize=4)
+def _network(cfg: str | None, checkpoint: str | None, device: str, cache: str | None) -> PhotoNetwork:
+    """The network of some parameters; clones of a classifier share it."""
+    where = devices.choose(device)[0]
+    return open_network(cfg, None if checkpoint is None else Path(checkpoint), [], where, cache_folder(cache))

@@ -1,0 +1,88 @@
+"""Rows, files and figures of answers, from made logits."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from core.predict.answers import NONE, Answer, Answers, answer, confusion, counted
+from core.predict.classifier import make_classifier
+from core.predict.trust import measure_trust
+from tests.predict.photos import drawn, network, supports_of
+
+
+@pytest.fixture(scope="module")
+def made():
+    encoder = network()
+    classifier = make_classifier(encoder, supports_of(encoder, [3, 2, 4]))
+    encoded = encoder.encode(drawn([0, 1, 2], [60, 61]), encoder.store(None))
+    return classifier, measure_trust(classifier), encoded
+
+
+def row(truth="apple", said="apple", rejected=False, file="a.png", **more):
+    values = {"probability": 0.75, "runner_up": "bear", "runner_up_probability": 0.25, "margin": 0.5}
+    return Answer(file, said, **values, nearest_support="x/1.png", similarity=0.9, knownness=-1.0, rejected=rejected,
+                  truth=truth, **more)  # fmt: skip
+
+
+def test_rows_are_what_the_logits_say(made):
+    classifier, trust, encoded = made
+    rows = answer(classifier, trust, encoded, 0.0)
+    probabilities = trust.probabilities(classifier.logits(encoded.features))
+    by_name = {each.file: each for each in rows}
+    for i, photo in enumerate(encoded.photos):
+        order = probabilities[i].argsort(descending=True).tolist()
+        said = by_name[photo.name]
+        assert said.answer == classifier.supports.classes[order[0]]
+        assert said.runner_up == classifier.supports.classes[order[1]]
+        assert said.probability == pytest.approx(float(probabilities[i, order[0]]), abs=1e-6)
+        assert said.margin == pytest.approx(said.probability - said.runner_up_probability, abs=2e-6)
+        assert said.truth == photo.label
+        assert not said.rejected
+    assert [each.margin for each in rows] == sorted(each.margin for each in rows)
+
+
+def test_the_nearest_support_is_nearest(made):
+    classifier, trust, encoded = made
+    own = replace(encoded, features=classifier.supports.features, photos=drawn([0, 1, 2], range(3)))
+    rows = answer(classifier, trust, own, 0.0)
+    assert [each.similarity for each in rows] == pytest.approx([1.0] * len(rows), abs=1e-5)
+    assert sorted(each.nearest_support for each in rows) == sorted(classifier.supports.names)
+
+
+def test_what_is_less_known_than_the_threshold_is_rejected(made):
+    classifier, trust, encoded = made
+    rows = answer(classifier, trust, encoded, 0.5)
+    assert [each.rejected for each in rows] == [each.knownness < trust.threshold(0.5) for each in rows]
+
+
+def test_files_say_the_same():
+    rows = [row(), row("bear", "apple", rejected=True, file='b,"\n.png')]
+    answers = Answers(["apple", "bear"], ["x/1.png"], rows, {"method": "ProtoNet"}, ["a note"], {"c.png": "is empty"})
+    first, second = csv.DictReader(io.StringIO(answers.as_csv()))
+    assert (first["file"], first["class"], first["probability"]) == ("a.png", "apple", "0.75")
+    assert (second["file"], second["class"], second["if_not_rejected"]) == ('b,"\n.png', NONE, "apple")
+    content = json.loads(json.dumps(answers.as_json()))
+    assert content["answers"][0]["answer"] == "apple"
+    assert content["unreadable"] == {"c.png": "is empty"}
+    assert answers.as_text().splitlines()[1].split() == ["a.png", "apple", "0.75", "bear", "0.50", "x/1.png"]
+    assert answers.accuracy() == (50.0, 2)
+
+
+def test_accuracy_counts_photos_of_the_classes_alone():
+    answers = Answers(["apple"], [], [row(), row("kiwi"), row("")], {})
+    assert answers.accuracy() == (100.0, 1)
+    assert confusion(answers.rows, ["apple"]) == [[1]]
+
+
+def test_a_long_table_is_cut():
+    rows = [row(file=f"{'x' * 60}{i}.png") for i in range(45)]
+    lines = Answers(["apple"], [], rows, {}).as_text().splitlines()
+    assert lines[-1] == "... and 5 more certain ones, see answers.csv"
+    assert lines[1].startswith("...xxx")
+
+
+def test_counted():
+    assert [counted(1, "photo"), counted(2, "photo")] == ["1 photo", "2 photos"]

@@ -1,0 +1,49 @@
+"""What the user is told about the photographs."""
+
+import pytest
+
+from core.predict.answers import answer
+from core.predict.checks import checks, duplicates, single, unreadable
+from core.predict.classifier import make_classifier
+from core.predict.photos import Photo
+from core.predict.trust import measure_trust
+from tests.predict.photos import CLASSES, drawn, network, supports_of, write_photo
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return network()
+
+
+def test_a_photo_that_is_a_support_is_found_whatever_its_name(encoder):
+    supports = supports_of(encoder, [2, 2])
+    (same,) = drawn([1], [0])
+    encoded = encoder.encode([Photo("new.png", same.source), *drawn([3], [7])], encoder.store(None))
+    assert duplicates(supports, encoded) == {"new.png": ("image 0", True)}
+
+
+def test_the_same_picture_in_another_file_is_found(encoder, tmp_path):
+    supports = supports_of(encoder, [1, 1])
+    jpeg = write_photo(tmp_path / "copy.jpg", 1, 0, quality=95)
+    encoded = encoder.encode([Photo("copy.jpg", jpeg)], encoder.store(None))
+    assert duplicates(supports, encoded) == {"copy.jpg": ("image 0", False)}
+
+
+def test_classes_with_one_photo_are_named(encoder):
+    assert single(supports_of(encoder, [1, 2]))[0].startswith(f"{CLASSES[0]} has one photo")
+    assert single(supports_of(encoder, [1, 1, 2]))[0].startswith("2 classes have one photo")
+    assert not single(supports_of(encoder, [2, 2]))
+
+
+def test_a_photo_of_something_else_is_pointed_out(encoder):
+    classifier = make_classifier(encoder, supports_of(encoder, [4, 4]))
+    trust = measure_trust(classifier)
+    photos = [*drawn([0], [50]), Photo("other", drawn([5], [50])[0].source)]
+    encoded = encoder.encode(photos, encoder.store(None))
+    rows = answer(classifier, trust, encoded, 0.0)
+    (sentence,) = checks(classifier.supports, encoded, rows, trust)
+    assert sentence.startswith("1 photo fits no class as well as the supports fit theirs: other;")
+
+
+def test_every_unreadable_file_has_a_line():
+    assert unreadable({"a.jpg": "is empty (0 bytes)"}) == ["a.jpg is empty (0 bytes)"]

@@ -1,0 +1,155 @@
+"""The command as a shell runs it: from folders of photographs to files of answers."""
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from core.errors import UserError
+from core.predict.command import auroc, refuse_share
+from tests.predict.photos import write_classes, write_photo
+from tests.workspace import best
+
+
+@pytest.fixture
+def photos(tmp_path):
+    write_classes(tmp_path / "labelled", {"cup": 3, "bowl": 2, "fork": 4})
+    write_classes(tmp_path / "new", {"cup": 3, "bowl": 3, "fork": 3}, first=50)
+    return tmp_path
+
+
+@pytest.fixture
+def predict(space, trained, photos):
+    """Run the command on the photographs with the trained network; returns its exit code, output and errors."""
+
+    def predict(*arguments, support=photos / "labelled", query=photos / "new"):
+        where = ["--out", space.path / "answers", "--cache", space.path / "cache", "-d", "cpu"]
+        network = ["--cfg", trained[0], "--checkpoint", trained[1]]
+        return space.script("run_predict.py", *network, "--support", support, "--query", query, *where, *arguments)
+
+    return predict
+
+
+def rows(space):
+    return list(csv.DictReader(io.StringIO((space.path / "answers" / "answers.csv").read_text())))
+
+
+def test_answers_are_in_three_files_and_a_table(predict, space):
+    code, out, err = predict()
+    assert (code, err) == (0, "")
+    assert len(rows(space)) == 9
+    content = json.loads((space.path / "answers" / "answers.json").read_text())
+    right = sum(row["truth"] == row["class"] for row in rows(space))
+    assert content["accuracy"] == pytest.approx(100 * right / 9)
+    assert content["supports"] == {"bowl": 2, "cup": 3, "fork": 4}
+    assert f"{100 * right / 9:.1f} % of 9 with a known class are right" in out
+    assert "3 classes with 2 to 4 photos each" in out
+    assert "temperature fitted on 9 supports" in out
+    with Image.open(space.path / "answers" / "answers.png") as sheet:
+        assert sheet.size[0] > 0
+
+
+def test_the_answers_repeat_and_the_second_call_encodes_nothing(predict, space, monkeypatch):
+    predict()
+    first = (space.path / "answers" / "answers.csv").read_bytes()
+    from core.predict.network import PhotoNetwork
+
+    monkeypatch.setattr(PhotoNetwork, "_features", None)
+    code, _, _ = predict()
+    assert code == 0
+    assert (space.path / "answers" / "answers.csv").read_bytes() == first
+
+
+def test_files_that_cannot_be_read_are_named_and_the_others_answered(predict, space, photos):
+    (photos / "new" / "cup" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    (photos / "labelled" / "cup" / "empty.png").touch()
+    code, out, _ = predict()
+    assert code == 1
+    assert len(rows(space)) == 9
+    assert "not answered: cup/empty.png is empty (0 bytes)" in out
+    assert f"not answered: {photos}/new/cup/torn.jpg does not decode as an image" in out
+
+
+def test_a_file_that_is_no_image_is_named(predict, space, photos):
+    (photos / "note.txt").write_text("no photo")
+    code, out, _ = predict(query=photos / "note.txt")
+    assert code == 1
+    assert "note.txt does not decode as an image" in out
+    assert rows(space) == []
+
+
+def test_duplicates_and_other_classes_are_reported(predict, photos):
+    shutil.copy(photos / "labelled" / "cup" / "00.png", photos / "new" / "cup" / "copy.png")
+    write_photo(photos / "new" / "spoon" / "0.png", 77)
+    code, out, _ = predict("--reject", "0.2")
+    assert code == 0
+    assert "1 photo is the same file as a support" in out
+
+
+def test_photos_of_other_classes_count_as_unknown(predict, space, photos):
+    write_photo(photos / "new" / "spoon" / "0.png", 77)
+    predict("--reject", "0.3")
+    content = json.loads((space.path / "answers" / "answers.json").read_text())
+    assert content["answered_correctly_of"] == 9
+    assert content["photos_of_other_classes"] == 1
+    assert 0 <= content["auroc"] <= 1
+    assert (
+        content["rejected_of_known"] == sum(r["rejected"] == "True" for r in rows(space) if r["truth"] != "spoon") / 9
+    )
+
+
+def test_bad_input_is_one_sentence(refused, trained, photos, space):
+    network = ["--cfg", trained[0], "--checkpoint", trained[1], "-d", "cpu", "--out", space.path / "answers"]
+    new = photos / "new"
+    assert "--support is missing" in refused("run_predict.py", *network, "--query", new)
+    support = ["--support", photos / "labelled"]
+    assert "--query names" in refused("run_predict.py", *network, *support, "--query", photos / "none")
+    assert "--reject is 2;" in refused("run_predict.py", *network, *support, "--query", new, "--reject", "2")
+    assert "--head is 'RSF'" in refused("run_predict.py", *network, *support, "--query", new, "--head", "RSF")
+    assert "--checkpoint is missing" in refused("run_predict.py", "--cfg", trained[0], *support, "--query", new)
+    for photo in (photos / "labelled" / "bowl").iterdir():
+        photo.write_bytes(b"")
+    sentence = refused("run_predict.py", *network, *support, "--query", new)
+    assert "no photo of bowl can be used (bowl/00.png is empty (0 bytes)" in sentence
+
+
+def test_a_checkpoint_file_and_overrides_are_taken(predict, trained, space):
+    code, out, _ = predict("--head", "RFS", "EVAL.BATCH", "4")
+    assert code == 0
+    assert "RFS  9 photos, 3 classes" in out
+    assert best(trained[1]).is_file()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, 2])
+def test_a_share_is_below_one(share):
+    with pytest.raises(UserError, match="--reject is"):
+        refuse_share(share)
+
+
+def test_auroc_counts_pairs():
+    assert auroc([3.0, 2.0], [1.0, 2.0]) == (1 + 1 + 1 + 0.5) / 4
+
+
+def test_a_classifier_folder_answers_without_the_supports(predict, space, photos):
+    predict()
+    first = rows(space)
+    shutil.rmtree(photos / "labelled")
+    folder = space.path / "answers" / "classifier"
+    where = ["--out", space.path / "again", "--cache", space.path / "cache", "-d", "cpu"]
+    code, _, err = space.script("run_predict.py", "--classifier", folder, "--query", photos / "new", *where)
+    assert (code, err) == (0, "")
+    again = list(csv.DictReader(io.StringIO((space.path / "again" / "answers.csv").read_text())))
+    assert again == first
+
+
+def test_what_does_not_go_together_is_refused(refused, trained, photos):
+    query = ["--query", photos / "new"]
+    sentence = refused("run_predict.py", *query, "--classifier", "x", "--cfg", trained[0])
+    assert sentence == "--cfg and --classifier are given; give one of --cfg, --classifier."
+    assert "nothing says what answers; give one of" in refused("run_predict.py", *query)
+    sentence = refused("run_predict.py", *query, "--classifier", "x", "--head", "RFS")
+    assert sentence == "--head is given, but the folder x says it already; leave it out."
+    assert "which holds no classifier.json" in refused("run_predict.py", *query, "--classifier", photos)

@@ -1,0 +1,36 @@
+"""The same picture in another file looks the same; another picture does not."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from core.predict.looks import NEAR, distances, looks
+from tests.predict.photos import pattern
+
+
+def compressed(array, quality, side):
+    file = io.BytesIO()
+    Image.fromarray(array).resize((side, side)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file).resize(array.shape[:2]))
+
+
+def smooth(kind):
+    """A picture without noise: photographs are smooth."""
+    small = Image.fromarray(pattern(kind, side=12))
+    return np.asarray(small.resize((96, 96), Image.Resampling.BICUBIC))
+
+
+def test_compression_and_size_change_few_bits_and_another_picture_many():
+    pictures = np.stack([smooth(kind) for kind in range(6)])
+    copies = np.stack([compressed(picture, 60, 80) for picture in pictures])
+    apart = distances(looks(pictures), looks(copies))
+    assert (np.diag(apart) <= NEAR).all()
+    assert (apart[~np.eye(6, dtype=bool)] > 4 * NEAR).all()
+
+
+def test_distances_count_bits():
+    one = np.array([[0b101, 0]], np.uint8)
+    other = np.array([[0b110, 255]], np.uint8)
+    assert distances(one, other).tolist() == [[10]]
+    assert looks(np.zeros((0, 8, 8, 3), np.uint8)).shape == (0, 32)
