@@ -74,6 +74,7 @@ def evaluator_on(data: Data, split: Split, pixels: Pixels, sampler: EpisodeSampl
         sampler,
         pixels,
         base=lambda: (data.split("train"), data.pixels("train")),
+        base_limit=data.cfg.EVAL.BASE_IMAGES,
         words=lambda: data.words(name or "train"),
         first_class=data.first_class(name) if name else 0,
         memory_mb=data.cfg.EVAL.MEMORY_MB,
@@ -86,7 +87,17 @@ def evaluator_on(data: Data, split: Split, pixels: Pixels, sampler: EpisodeSampl
 
 def feature_cache(data: Data, network: Network, split: Split) -> FeatureCache | None:
     """Where a network's features of a split belong on disk; None for random weights, or where EVAL.CACHE is off."""
+    return _cache(data, network, split, {})
+
+
+def means_cache(data: Data, network: Network) -> FeatureCache | None:
+    """Where the mean features of the base classes belong on disk, likewise."""
+    return _cache(data, network, data.split("train"), {"class means over": data.cfg.EVAL.BASE_IMAGES or "all"})
+
+
+def _cache(data: Data, network: Network, split: Split, more: dict[str, Any]) -> FeatureCache | None:
+    """The table of a network's features of a split, and of what else tells it from another one."""
     if not network.sha256 or not data.cfg.EVAL.CACHE:
         return None
-    key = features_key(data, network.method, split, network.sha256)
+    key = features_key(data, network.method, split, network.sha256) | more
     return FeatureCache(Path(data.cfg.DATASET.ROOT) / "features", key, data.cfg.EVAL.CACHE_MB)

@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder or evaluation folder")
     cli.add_argument("--all-pairs", action="store_true", help="compare all pairs (default: each run with the first)")
     cli.add_argument("--each", action="store_true", help="keep the training seeds of one config apart")
+    cli.add_argument("--external", action="store_true", help="compare pretrained encoders with networks that are not")
     cli.add_argument("--format", choices=("text", "markdown", "latex", "csv"), default="text")
     cli.add_argument("--out", type=Path, metavar="FILE", help="write the tables there instead of printing them")
     args = cli.parse_args(arguments)
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from ..report.compare import compare
 
     schemas()  # registers the classes, whose arguments a run of an older version may have saved under former names
-    tables = compare(args.runs, args.all_pairs, args.each, args.format)
+    tables = compare(args.runs, args.all_pairs, args.each, args.format, args.external)
     if args.out:
         write_text(args.out, tables + "\n")
     else:

@@ -112,6 +112,8 @@ KEYS: dict[str, Any] = {
         "TRIALS": key(100, "neither", least=2),
         # Queries of a class in --protocol allway, at most; a smaller bound gives large classes less weight.
         "ALLWAY_QUERIES": key(100, "measures", least=1),
+        # Images of a base class that count for its mean, its first, where a method reads these means; 0 = all.
+        "BASE_IMAGES": key(0, "measures", least=0),
         "PRIOR": key(0.8, "measures"),  # weight of the novel classes in `prior` of --lowshot
         "CACHE": key(True, "neither"),  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
         "PAGE": key(True, "neither"),  # write report.html beside a result

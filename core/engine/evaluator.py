@@ -23,7 +23,7 @@ from ..episode import Task
 from ..methods.base import Method
 from ..report.tally import Evaluation, Tally
 from .cache import FeatureCache
-from .features import FeatureSource, ImageEncoder, feature_source
+from .features import Base, BaseImages, FeatureSource, ImageEncoder, feature_source
 
 DRAWN_AT_ONCE = 4096
 LARGEST_CHUNK = 1024
@@ -46,6 +46,7 @@ class Evaluator:
         sampler: the episodes that are drawn where no other sampler is given.
         pixels: of the split.
         base: opens the train split, whose class means a method may read.
+        base_limit: images of a base class that count for its mean, its first; 0 = all.
         words: reads the word vectors of the split's classes [classes, D].
         first_class: number of the split's first class among the classes of all splits.
         memory_mb: bound on the tasks that are classified together; does not change the result.
@@ -61,7 +62,8 @@ class Evaluator:
         sampler: EpisodeSampler,
         pixels: Pixels,
         *,
-        base: Callable[[], tuple[Split, Pixels]] | None = None,
+        base: Base | None = None,
+        base_limit: int = 0,
         words: Callable[[], Tensor] | None = None,
         first_class: int = 0,
         memory_mb: int = 1000,
@@ -71,7 +73,8 @@ class Evaluator:
         eval_crop: float = 1.0,
     ) -> None:
         self.split, self.sampler, self.pixels = split, sampler, pixels
-        self._base, self._words, self._first_class = base, words, first_class
+        self._base, self._base_limit = base, base_limit
+        self._words, self._first_class = words, first_class
         self._memory_mb, self._batch, self._bf16, self._views = memory_mb, batch, bf16, views
         self._eval_crop = eval_crop
 
@@ -85,15 +88,22 @@ class Evaluator:
         evaluation.seconds["total"] += prepared
         return evaluation
 
-    def source(self, method: Method, cache: FeatureCache | None = None, pixels: Pixels | None = None) -> FeatureSource:
+    def source(
+        self,
+        method: Method,
+        cache: FeatureCache | None = None,
+        pixels: Pixels | None = None,
+        base_cache: Callable[[], FeatureCache | None] = lambda: None,
+    ) -> FeatureSource:
         """Where the features of a network come from; nothing is encoded yet, and the method is left as it was.
 
-        `pixels` are those of other images than the split's.
+        `pixels` are those of other images than the split's; the base classes' means are kept in `base_cache`.
         """
         views = self._views if "parts" in method.needs else None
         size, seen = method.backbone.size or self.split.size, self._eval_crop
         encoder = ImageEncoder(fold(method), pixels or self.pixels, size, self._batch, self._bf16, views, seen)
-        return feature_source(encoder, self._base, cache)
+        base = BaseImages(self._base, self._base_limit, base_cache) if self._base else None
+        return feature_source(encoder, base, cache)
 
     @torch.no_grad()
     def classify(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,17 @@ from .cache import CachedTable, FeatureCache
 from .device import images_at_once
 
 Base = Callable[[], tuple[Split, Pixels]]
+
+
+@dataclass(frozen=True)
+class BaseImages:
+    """The images whose class means a method may read."""
+
+    open: Base  # the train split
+    limit: int = 0  # images of a class that count, its first; 0 = all
+    cache: Callable[[], FeatureCache | None] = lambda: None  # where the means are kept
+
+
 MARKED_AT_ONCE = 4096  # images between two notes in a cache of what it holds
 
 
@@ -60,6 +72,7 @@ class ImageEncoder:
     bf16: bool = False
     views: Views | None = None
     eval_crop: float = 1.0
+    name: str = ""  # of the images, for a progress bar
 
     @property
     def block(self) -> int:
@@ -86,7 +99,7 @@ class ImageEncoder:
         of images, so an unpadded last block would be rounded differently.
         """
         device = self.pixels.device.type
-        with progress.bar(len(ids), "images") as bar:
+        with progress.bar(len(ids), "images", name=self.name) as bar:
             for block in ids.split(self.block):
                 padded = torch.cat([block, block[-1:].expand(self.block - len(block))])
                 with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
@@ -94,11 +107,12 @@ class ImageEncoder:
                 yield block, {name: value[: len(block)].float() for name, value in features.items()}
                 bar.update(len(block))
 
-    def class_means(self, labels: Tensor) -> Features:
-        """Mean feature of each class, [classes, ...]; `labels` [M] are those of all the images."""
-        counts = labels.bincount()
+    def class_means(self, labels: Tensor, chosen: Tensor | None = None) -> Features:
+        """Mean feature of each class, [classes, ...]; `labels` [M] are all images', and the images `chosen` count."""
+        chosen = torch.arange(len(labels)) if chosen is None else chosen
+        counts = labels[chosen].bincount()
         sums: Features = {}
-        for ids, features in self.blocks(torch.arange(len(labels))):
+        for ids, features in self.blocks(chosen):
             for name, value in features.items():
                 if name not in sums:
                     sums[name] = value.new_zeros(len(counts), *value.shape[1:], dtype=torch.float64)
@@ -115,7 +129,9 @@ class CachedFeatures:
     With a `cache` the table lies on disk, and holds what earlier evaluations encoded.
     """
 
-    def __init__(self, encoder: ImageEncoder, base: Base | None = None, cache: FeatureCache | None = None) -> None:
+    def __init__(
+        self, encoder: ImageEncoder, base: BaseImages | None = None, cache: FeatureCache | None = None
+    ) -> None:
         self.method = encoder.method
         self.precision = "bfloat16" if encoder.bf16 else "float32"
         self._encoder, self._base, self._cache = encoder, base, cache
@@ -174,8 +190,7 @@ class CachedFeatures:
         """Make the table for features like these: on disk where there is room for it."""
         rows = len(self._present)
         if self._cache:
-            shapes = {name: tuple(value.shape[1:]) for name, value in features.items()}
-            self._on_disk = self._cache.create(rows, shapes)
+            self._on_disk = self._cache.create(rows, _shapes(features))
         if self._on_disk:
             self._use(self._on_disk)
         else:
@@ -192,7 +207,7 @@ class UncachedFeatures:
 
     precision = "float32"
 
-    def __init__(self, encoder: ImageEncoder, base: Base | None = None) -> None:
+    def __init__(self, encoder: ImageEncoder, base: BaseImages | None = None) -> None:
         self.method, self._encoder, self._base = encoder.method, encoder, base
         self.bytes_per_image = encoder.pixels.gather(torch.zeros(1, dtype=torch.long)).nbytes
 
@@ -209,7 +224,9 @@ class UncachedFeatures:
         return _base_means(self._encoder, self._base)
 
 
-def feature_source(encoder: ImageEncoder, base: Base | None = None, cache: FeatureCache | None = None) -> FeatureSource:
+def feature_source(
+    encoder: ImageEncoder, base: BaseImages | None = None, cache: FeatureCache | None = None
+) -> FeatureSource:
     """Pixels cannot be encoded ahead; everything else can."""
     if "image" in encoder.method.needs:
         return UncachedFeatures(encoder, base)
@@ -217,8 +234,32 @@ def feature_source(encoder: ImageEncoder, base: Base | None = None, cache: Featu
 
 
 @torch.no_grad()
-def _base_means(encoder: ImageEncoder, base: Base | None) -> Features:
-    """Mean feature of each class of the train split, which `base` opens."""
+def _base_means(encoder: ImageEncoder, base: BaseImages | None) -> Features:
+    """Mean feature of each class of the train split: from the cache, where they are there."""
     assert base is not None, "an evaluator of a method that needs base means opens the train split"
-    split, pixels = base()
-    return replace(encoder, pixels=pixels).class_means(torch.from_numpy(split.labels))
+    split, pixels = base.open()
+    cache = base.cache()
+    kept = cache.open(len(split.classes)) if cache else None
+    if kept and kept.present.all():
+        return {name: torch.from_numpy(array).to(pixels.device) for name, array in kept.arrays.items()}
+    labels = torch.from_numpy(split.labels)
+    chosen = _first_of_each(labels, base.limit) if base.limit else None
+    means = replace(encoder, pixels=pixels, name="base classes").class_means(labels, chosen)
+    table = kept or (cache.create(len(split.classes), _shapes(means)) if cache else None)
+    if table:
+        for name, value in means.items():
+            table.arrays[name][:] = value.cpu().numpy()
+        table.mark(np.arange(len(split.classes)))
+    return means
+
+
+def _first_of_each(labels: Tensor, limit: int) -> Tensor:
+    """The first `limit` images of each class; labels [M] do not decrease."""
+    counts = labels.bincount()
+    first = counts.cumsum(0) - counts
+    return torch.cat([torch.arange(int(a), int(a + min(n, limit))) for a, n in zip(first, counts, strict=True)])
+
+
+def _shapes(features: Features) -> dict[str, tuple[int, ...]]:
+    """The shape of one row of each feature."""
+    return {name: tuple(value.shape[1:]) for name, value in features.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..build.data import Data, task_shape
-from ..build.evaluation import Network, build_evaluator, feature_cache
+from ..build.evaluation import Network, build_evaluator, feature_cache, means_cache
 from ..build.networks import build_head
 from ..config import Config
 from ..data.episodes import EpisodeSampler, Shape
@@ -63,7 +63,9 @@ class TestedNetwork:
         self.data, self.network = data, network
         self.split = data.split("test")
         self.evaluator = build_evaluator(data, "test")
-        self.source = self.evaluator.source(network.method, feature_cache(data, network, self.split))
+        self.source = self.evaluator.source(
+            network.method, feature_cache(data, network, self.split), base_cache=partial(means_cache, data, network)
+        )
         self._heads: dict[str, Method] = {network.method.name: self.source.method}
 
     def sampler(self, shape: Shape) -> EpisodeSampler:

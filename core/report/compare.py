@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from .evaluations import Evaluation, comparable, evaluated
+from .evaluations import Evaluation, comparable, evaluated, refuse_external
 from .intervals import of_disjoint
 from .paired import Paired, holm, paired
 from .stats import Interval, t_interval
@@ -28,6 +28,7 @@ class Group:
     name: str
     method: str
     transductive: bool
+    external: str  # the weights from elsewhere that its network started from; "" = it learned from base classes alone
     accuracy: np.ndarray  # [n] in percent, of each episode; the mean over the training seeds
     seeds: list[float]  # mean accuracy of each training seed
     disjoint: np.ndarray | None  # [partitions, tasks] of disjoint tasks, the mean over the training seeds
@@ -75,6 +76,7 @@ def compare(
     all_pairs: bool = False,
     each: bool = False,
     form: str = "text",
+    external: bool = False,
     say: Callable[[str], None] = _to_stderr,
 ) -> str:
     """The tables of a comparison, as text.
@@ -86,10 +88,12 @@ def compare(
         all_pairs: compare every pair, not every RUN with the first.
         each: keep the training seeds of one recipe apart.
         form: one of FORMATS, or csv.
+        external: compare networks that started from weights learned elsewhere with others.
         say: called with a line for each RUN that is skipped.
 
     Raises:
-        UserError: where the runs were not evaluated on the same episodes, or are the same.
+        UserError: where the runs were not evaluated on the same episodes, or are the same, or only some of them know
+            more than base classes.
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise UserError("The same RUN is given twice; name each once.")
@@ -97,6 +101,8 @@ def compare(
     tables, alone = comparable(kept)
     for line in [*not_evaluated, *alone]:
         say(f"skipped  {line}")
+    if not external:
+        refuse_external([e for table in tables for same in table for e in same])
     of_tables = [{_setting(same[0]): grouped(same, each) for same in table} for table in tables]
     pairs = [[c for name, groups in t.items() for c in _compared(name, groups, all_pairs)] for t in of_tables]
     rest = iter(corrected([c for of_table in pairs for c in of_table]))  # one correction for the whole call
@@ -128,9 +134,9 @@ def grouped(evaluations: Sequence[Evaluation], each: bool = False) -> list[Group
         means = [float(e.accuracy.mean()) for e in members]
         first, partitions = members[0], _common_partitions([e.disjoint for e in members])
         disjoint = None if partitions is None else np.mean(partitions, axis=0)
-        names = (_name(first), first.result["method"], first.result["transductive"])
+        names = (_name(first), first.result["method"], first.result["transductive"], first.external)
         groups.append(Group(*names, accuracy, means, disjoint))
-    return groups
+    return sorted(groups, key=lambda group: bool(group.external))
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -181,20 +187,28 @@ def _accuracies(settings: dict[str, list[Group]]) -> Table:
     """The table of accuracies: a row for each group and a column for each setting, or a row for each of both."""
     columns = []
     for groups in settings.values():
-        ranks = ranked([round(group.episodes.mean, 2) for group in groups])
+        parts = [[group for group in groups if bool(group.external) is external] for external in (False, True)]
+        ranks = [rank for part in parts for rank in ranked([round(group.episodes.mean, 2) for group in part])]
         columns.append([Cell(_accuracy(g), rank) for g, rank in zip(groups, ranks, strict=True)])
     first = next(iter(settings.values()))
-    names = [[Cell(g.name), Cell(g.method + ("†" if g.transductive else "")), Cell(str(len(g.seeds)))] for g in first]
+    names = [[Cell(g.name), Cell(_marked(g)), Cell(str(len(g.seeds)))] for g in first]
     several = any(len(g.seeds) > 1 for g in first)
     note = "± is the half-width of a 95 % t-interval over the episodes"
     note += ", and over the training seeds where there are several." if several else "."
     note += " † transductive: an answer depends on the other queries." if any(g.transductive for g in first) else ""
+    weights = list(dict.fromkeys(g.external for g in first if g.external))
+    note += f" ‡ external data: the network started from {', '.join(weights)}." if weights else ""
     if len(settings) > 1 and sum(map(len, settings)) > WIDE:
         by_setting = zip(settings, columns, strict=True)
         rows = [[Cell(s), *n, cell] for s, column in by_setting for n, cell in zip(names, column, strict=True)]
         return Table(["setting", "run", "method", "seeds", "accuracy"], rows, note, names=3)
     rows = [name + list(cells) for name, *cells in zip(names, *columns, strict=True)]
     return Table(["run", "method", "seeds", *settings], rows, note, names=2)
+
+
+def _marked(group: Group) -> str:
+    """The method with what must be known of its answers."""
+    return group.method + ("†" if group.transductive else "") + ("‡" if group.external else "")
 
 
 def _accuracy(group: Group) -> str:

@@ -69,6 +69,11 @@ class Evaluation:
         """Classes of each episode, as the file writes them."""
         return self._columns[1]
 
+    @property
+    def external(self) -> str:
+        """The weights from elsewhere that the network started from; "" where it learned from base classes alone."""
+        return (self.result.get("external_data") or {}).get("weights", "")
+
     @cached_property
     def recipe(self) -> tuple | None:
         """What was trained and how, without the training seed; None where the run's config cannot be read.
@@ -185,6 +190,17 @@ def comparable(paths: Sequence[Path]) -> tuple[list[list[list[Evaluation]]], lis
         tables.setdefault(group, []).append(same_episodes)
     alone = sorted(set(everybody) - {number for group in tables for number in group})
     return list(tables.values()), [f"{paths[n]}: no other RUN was evaluated on its episodes" for n in alone]
+
+
+def refuse_external(evaluations: Sequence[Evaluation]) -> None:
+    """Refuse networks that know more than the base classes beside those that do not."""
+    some = [e for e in evaluations if e.external]
+    others = [e for e in evaluations if not e.external]
+    if some and others:
+        raise UserError(
+            f"{some[0].run} started from {some[0].external}, learned from external data, and {others[0].run} learned "
+            "from base classes alone, so a difference says little about their methods; give --external to compare them."
+        )
 
 
 def _refuse_other_classes(evaluations: Sequence[Evaluation]) -> None:

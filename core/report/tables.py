@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-SPECIAL = {"\\": r"\textbackslash{}", "†": r"$^\dagger$", "±": r"$\pm$", "−": "$-$", "<": "$<$"}
+SPECIAL = {"\\": r"\textbackslash{}", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "±": r"$\pm$", "−": "$-$", "<": "$<$"}
 SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 

@@ -93,7 +93,7 @@ def table(file: str, form: str) -> str:
         raise UserError(f"{file}: no cell is done; run the suite first, and see --status.")
     if len(runs) == 1:
         return f"One cell is done, {runs[0]}: nothing to compare it with."
-    return compare(runs, form=form)
+    return compare(runs, form=form, external=True)  # a suite lists what it compares
 
 
 def cancel(file: str) -> None:

@@ -31,11 +31,13 @@ def loaded(leaf: str) -> Loaded:
 
 
 def narrowed(cfg: Config) -> Config:
-    """The same configuration with fewer channels."""
+    """The same configuration with fewer channels, or smaller images for an encoder."""
     cfg = cfg.clone()
     cfg.defrost()
     if "width" in cfg.BACKBONE.ARGS and cfg.BACKBONE.NAME != "Features":
         cfg.BACKBONE.ARGS.width = NARROW
+    if "size" in cfg.BACKBONE.ARGS:  # of an encoder
+        cfg.BACKBONE.ARGS.size = SIDE
     return cfg
 
 

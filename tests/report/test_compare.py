@@ -78,3 +78,25 @@ def test_p_beside_few_seeds_is_explained(run, space):
     other = run("B", 0.8, CONFIG.replace("A", "B"))
     assert "another training" in space.script("run_compare.py", other, *seeds)[1]
     assert "another training" not in space.script("run_compare.py", other, seeds[0])[1]
+
+
+EXTERNAL = {"encoder": "torchvision:resnet18", "weights": "ResNet18_Weights.V1", "data": "ImageNet-1k", "sha256": "0"}
+
+
+def test_encoders_are_compared_with_other_networks_only_where_that_is_asked_for(run, space):
+    runs = [run("A", 0.8, external_data=EXTERNAL), run("B", 0.2), run("C")]
+    code, _, err = space.script("run_compare.py", *runs)
+    assert code == 2
+    assert err.endswith("says little about their methods; give --external to compare them.\n")
+    assert "A started from ResNet18_Weights.V1, learned from external data" in err
+    code, out, _ = space.script("run_compare.py", *runs, "--external", "--format", "markdown")
+    assert code == 0
+    table = [row for row in out.splitlines() if row.startswith("| ")][2:5]
+    assert [row.split(" | ")[1] for row in table] == ["B", "C", "A‡"]
+    assert ["**" in row for row in table] == [True, False, False]  # the best of its part; one alone is not marked
+    assert "‡ external data: the network started from ResNet18_Weights.V1." in out
+
+
+def test_encoders_among_themselves_need_no_permission(run, space):
+    runs = [run(name, gain, external_data=EXTERNAL) for name, gain in (("A", 0.0), ("B", 0.5))]
+    assert space.script("run_compare.py", *runs, "--format", "latex")[0] == 0
