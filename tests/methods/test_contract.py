@@ -63,6 +63,11 @@ def rows(features: Features, order: Tensor) -> Features:
     return {name: value[:, order] for name, value in features.items()}
 
 
+def in_double(task: Task) -> Task:
+    sides = ({name: value.double() for name, value in side.items()} for side in (task.support, task.query))
+    return replace(task, **dict(zip(("support", "query"), sides, strict=True)))
+
+
 def one(task: Task, index: int) -> Task:
     """Task number `index` alone, T = 1."""
     pick = slice(index, index + 1)
@@ -107,6 +112,8 @@ def test_the_order_of_supports_inside_a_class_does_not_matter(config, built, tas
     order = torch.arange(15).view(5, 3).flip(1).flatten()
     if method.order_free:
         task = task_of(builder, method)
+        if "image" in method.needs:  # in float32 another order may flip a max-pool of an adapted network
+            method, task = method.double(), in_double(task)
         shuffled = replace(task, support=rows(task.support, order))
         torch.testing.assert_close(logits(method, task), logits(method, shuffled), **CLOSE)
     else:

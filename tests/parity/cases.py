@@ -252,6 +252,13 @@ CASES = {
     ),
     "MAML": Case("MAML", inner.maml(2, 0.4), {"steps": 2, "inner_lr": 0.4}, learns=NETWORK, **WHOLE),
     "MetaSGD": Case("MetaSGD", inner.meta_sgd(2), {"steps": 2}, learns=(*NETWORK, RATE), **WHOLE),
+    "MAML++": Case(
+        "MAML++",
+        inner.maml_plus_plus(2),
+        {"steps": 2},
+        learns=(*NETWORK, RATE, "norms.tensors.backbone/layer/1/weight"),
+        **WHOLE,
+    ),
     "BOIL": Case("BOIL", inner.boil(2, 0.4), {"steps": 2, "inner_lr": 0.4}, learns=NETWORK, **WHOLE),
     "ANIL": Case("ANIL", inner.anil(3, 0.4), {"steps": 3, "inner_lr": 0.4}, training=True, learns=NETWORK[1:]),
     "TADAM, TEN": Case("TEN", maps.ten, learns=("middle.weight",), towards=QUERY),

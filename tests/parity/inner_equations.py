@@ -86,3 +86,25 @@ def anil(steps: int, rate: float):
         return answer(linear(weights, inputs.query["vector"]), inputs)
 
     return equation
+
+
+def maml_plus_plus(steps: int):
+    """Antoniou et al.: a rate for each tensor and step, and a gain and an offset of the batch-norm for each step."""
+
+    def equation(inputs: Inputs) -> Answer:
+        p = inputs.parameters
+        weights = {name: value for name, value in p.items() if name.startswith(("backbone.layer.0", "head."))}
+
+        def run(weights: Weights, images: Tensor, step: int) -> Tensor:
+            names = ("backbone.layer.1.weight", "backbone.layer.1.bias")
+            return network(weights | {n: p[f"norms.tensors.{n.replace('.', '/')}"][step] for n in names}, images)
+
+        for step in range(steps):
+            loss = cross_entropy(run(weights, inputs.support["image"], step), inputs.support_y)
+            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+            rates = [p[f"rates.tensors.{name.replace('.', '/')}"][step] for name in weights]
+            moved = zip(weights.items(), rates, gradients, strict=True)
+            weights = {name: value - rate * gradient for (name, value), rate, gradient in moved}
+        return answer(run(weights, inputs.query["image"], steps - 1), inputs)
+
+    return equation
