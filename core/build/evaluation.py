@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..data.episodes import EpisodeSampler
 from ..data.loaders import Pixels
 from ..data.store import Split
@@ -15,10 +17,13 @@ from ..engine.cache import FeatureCache
 from ..engine.encoder_weights import state_hash
 from ..engine.evaluator import Evaluator
 from ..engine.selection import changed_arguments, refuse_different_network
+from ..errors import UserError
 from ..methods.base import Method
+from ..pictures import ClassPicture
+from ..registry import OBJECTIVES
 from .data import Data, episode_sampler
 from .identity import describe, features_key, other_store
-from .networks import build_method
+from .networks import build_method, data_info, step_classes
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,25 @@ def initialised(data: Data) -> Network:
     if not external:
         return Network(method)
     return Network(method, sha256=state_hash(method.state_dict()), external=external.as_dict())
+
+
+def objective_pictures(data: Data, network: Network) -> tuple[list[str], list[ClassPicture]]:
+    """What a checkpoint's objective shows of a training step, and the names of the base classes in it.
+
+    Nothing for objectives that read no word vectors, and where the configuration's objective is not the checkpoint's.
+    """
+    last = data.cfg.STAGES[-1]
+    if network.path is None or not OBJECTIVES[data.cfg.STAGE[last].OBJECTIVE.NAME].needs_semantics:
+        return [], []
+    try:
+        method = restore(data, network.path, with_objective=True).method.eval()
+    except UserError:  # it was trained with another objective, or for another number of classes
+        return [], []
+    classes = data.split("train").classes
+    count = step_classes(data.cfg, last, method, data_info(data, last))
+    chosen = torch.linspace(0, len(classes) - 1, count).round().long()
+    names = [classes[number] for number in chosen.tolist()]
+    return names, method.objective.pictures(data.words("train")[chosen].to(data.device))
 
 
 def build_evaluator(data: Data, name: str, stage: str = "") -> Evaluator:

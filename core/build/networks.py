@@ -56,9 +56,14 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
             f"{node.METHOD} are not; choose another objective or a cosine method."
         )
     objective.refuse(method.scale)
-    objective.prepare(info.n_base if node.STREAM == "batches" or method.loss_over_base else info.way)
+    objective.prepare(step_classes(cfg, stage, method, info))
     method.objective = objective
     return method
+
+
+def step_classes(cfg: Config, stage: str, method: Method, info: DataInfo) -> int:
+    """The number of classes in the logits of a training step."""
+    return info.n_base if cfg.STAGE[stage].STREAM == "batches" or method.loss_over_base else info.way
 
 
 def _on_backbone(cfg: Config, info: DataInfo, name: str, arguments: Mapping[str, Any]) -> Method:

@@ -12,9 +12,9 @@ MARGIN = """\
   {command} margin --cfg configs/CIFAR-FS/NegMargin_N5K1_C4.yaml --margins -0.1 0 \\
       --checkpoints checkpoint/one/ebest_5way_1shot.pth checkpoint/other/ebest_5way_1shot.pth
 """
-FLOW = """\
-  {command} flow --cfg configs/CIFAR-FS/DeepEMD_FCN_N5K1_C4.yaml \\
-      --checkpoint checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4/ebest_5way_1shot.pth --episode 3 --query 20
+PICTURES = """\
+  {command} pictures --cfg configs/CIFAR-FS/DeepEMD_FCN_N5K1_C4.yaml \\
+      --checkpoint checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4 --episode 3 --query 20 21
 """
 
 
@@ -48,31 +48,32 @@ def margin(arguments: list[str]) -> None:
     )
 
 
-def flow(arguments: list[str]) -> None:
-    """Regions of a query and of a support that are matched with each other, as pictures."""
-    cli = config_parser("analyse", flow.__doc__, FLOW)
-    cli.prog += " flow"
-    cli.add_argument("--checkpoint", "-c", required=True, metavar="FILE")
+def pictures(arguments: list[str]) -> None:
+    """What a method shows of its work on an episode: matched regions, weights of classes, as a page."""
+    cli = config_parser("analyse", pictures.__doc__, PICTURES)
+    cli.prog += " pictures"
+    cli.add_argument("--checkpoint", "-c", required=True, metavar="RUN", help="run folder or checkpoint")
     cli.add_argument("--episode", type=int, default=0, help="number of a test episode")
-    cli.add_argument("--query", type=int, default=0, help="number of a query in it")
-    cli.add_argument("--out", default="", metavar="DIR", help="folder of the pictures")
+    cli.add_argument("--query", nargs="+", default=["0"], metavar="N", help="numbers of queries in it")
+    cli.add_argument("--out", default="", metavar="FILE", help="the page (default: in pictures/ beside the checkpoint)")
     args = cli.parse_intermixed_args(arguments)
+    queries, after = numbers("--query", args.query)
 
-    from ..analysis.flow import study_flow
+    from ..analysis.pictures import study_pictures
 
-    study_flow(
+    study_pictures(
         args.cfg,
-        args.opts,
+        after + args.opts,
         args.checkpoint,
         episode=args.episode,
-        query=args.query,
+        queries=queries,
         device_name=args.device,
         threads=args.threads,
         out=args.out,
     )
 
 
-STUDIES = {"margin": margin, "flow": flow}
+STUDIES = {"margin": margin, "pictures": pictures}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..layers.scaled_normal import start_scaled_normal
 from ..objectives.loss import Loss, Scalar
 from ..ops.groups import class_mean
+from ..pictures import ClassValues, Picture
 from ..registry import METHODS
 from .protonet import Prototypical
 
@@ -103,6 +104,12 @@ class AM3(Prototypical):
         prototypes, weight = self._mix(word, proto, query)
         logits = self.scale * self.similarity(query, prototypes)
         return logits.view(*task.query_y.shape, task.way), weight
+
+    def pictures(self, task: Task) -> list[Picture]:
+        """The weight lambda of each class's images against its name, its mean over the queries where each has one."""
+        weight = self.weighed_logits(task)[1].view(-1, task.way).mean(0)
+        note = "Share of the images in a class's prototype (λ); the rest is made of the class's name."
+        return [ClassValues("Images or words", note, weight.cpu().numpy())]
 
     def base_logits(self, task: Task) -> Tensor:
         """Those of the base classes' means and words, [T, Q, n_base]."""

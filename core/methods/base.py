@@ -14,6 +14,7 @@ from ..episode import Batch, DataInfo, Features, Task
 from ..errors import UserError
 from ..objectives.base import CrossEntropy, Objective
 from ..objectives.loss import Loss
+from ..pictures import Picture
 
 
 class Method(nn.Module):
@@ -147,6 +148,13 @@ class Method(nn.Module):
         What is measured in a step, such as a mean weight, is a `Scalar` of its `Loss` instead.
         """
         return self.objective.scalars(self.scale, progress)
+
+    def pictures(self, task: Task) -> list[Picture]:
+        """What can be shown of an encoded task, T = 1, with the queries that are looked at (default: nothing).
+
+        It is called in eval mode and without gradients.
+        """
+        return []
 
 
 def _apply(backbone: Backbone, images: Tensor) -> Features:

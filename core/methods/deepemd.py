@@ -18,6 +18,7 @@ from ..ops.emd.node_similarity import node_similarity
 from ..ops.emd.structured_layer import StructuredLayer
 from ..ops.groups import mean_by_class
 from ..ops.local_descriptors import descriptors, pyramid
+from ..pictures import Matches, Picture, grid_regions
 from ..registry import METHODS
 from .base import Method
 
@@ -141,18 +142,21 @@ class DeepEMD(Method):
         parts = zip(query.split(at_once), classes.split(at_once), strict=True)
         return torch.cat([self.logits(*part) for part in parts])
 
-    def flow(self, task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        """The optimal flow between the nodes of each query and class, and the weights of both, which sum to n."""
+    def pictures(self, task: Task) -> list[Picture]:
+        """The optimal flow between the positions of each query's map and each support's, at 1 shot.
+
+        Crops have no fixed place, and at several shots the nodes of a class are learned, not those of an image.
+        """
         support, query = (features[self.needs[0]] for features in (task.support, task.query))
-        if self.needs != ("map",) or self.pyramid or support.shape[1] > task.way:
-            raise UserError(
-                "A flow is drawn between the positions of two maps: choose METHOD.ARGS.variant fcn without a "
-                "feature_pyramid, at 1 shot."
-            )
+        if self.needs != ("map",) or support.shape[1] > task.way:
+            return []
         similarity, weights = node_similarity(self._nodes(query), self._nodes(support), self.centred)
         scaled = [w * (w.shape[-1] / w.sum(-1, keepdim=True)) for w in weights]
-        of_query, of_class = scaled
-        return emd(1 - similarity, of_query, of_class, self.solve)[1], of_query, of_class
+        flow = emd(1 - similarity, scaled[0], scaled[1], self.solve)[1]
+        strength, of_query, of_class = (value[0].float().cpu().numpy() for value in (flow, *scaled))
+        regions = grid_regions([*self.pyramid, query.shape[-1]])
+        note = "The thicker a line, the more is moved between two regions; the paler a region, the less it weighs."
+        return [Matches("Optimal flow between regions", note, strength, regions, regions, of_query, of_class)]
 
     def logits(self, query: Tensor, classes: Tensor) -> Tensor:
         """Maps, parts or nodes of queries [T, Q, ...] and classes [T, N, ...] to [T, Q, N]."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..ops.local_descriptors import descriptors, local_scores, pyramid
+from ..ops.local_descriptors import descriptors, local_scores, matches, pyramid
+from ..pictures import Matches, Picture, grid_regions
 from ..registry import METHODS
 from .base import Method
 
@@ -56,6 +57,14 @@ class DN4(Method):
         """Logits [T, Q, N]."""
         query, support = (self._descriptors(features["map"]) for features in (task.query, task.support))
         return local_scores(query, support, task, self.k) / self.temperature
+
+    def pictures(self, task: Task) -> list[Picture]:
+        """Which positions of a class are the nearest neighbours of each position of a query."""
+        query, support = (self._descriptors(features["map"]) for features in (task.query, task.support))
+        regions = grid_regions(self.sides or [task.query["map"].shape[-1]])
+        note = f"A line goes from each position of the query to its {self.k} most similar ones of the class."
+        strength = matches(query, support, task, self.k)[0].clamp(min=0).cpu().numpy()
+        return [Matches("Nearest local descriptors", note, strength, regions, regions)]
 
     def _descriptors(self, maps: Tensor) -> Tensor:
         return pyramid(maps, self.sides) if self.sides else descriptors(maps)

@@ -19,7 +19,8 @@ from ..objectives.loss import Loss, weighted_sum
 from ..ops.distances import squared_euclidean
 from ..ops.gaussians import gaussian, kl_divergence, wasserstein
 from ..ops.groups import class_mean, class_shots
-from ..ops.local_descriptors import descriptors, local_scores
+from ..ops.local_descriptors import descriptors, local_scores, matches
+from ..pictures import Matches, Picture, grid_regions
 from ..registry import METHODS
 from .base import Method
 
@@ -139,6 +140,16 @@ class MML(Method):
 
     def _pixels(self, task: Task) -> Tensor:
         return local_scores(descriptors(task.query["map"]), descriptors(task.support["map"]), task)
+
+    def pictures(self, task: Task) -> list[Picture]:
+        """Which position of a class is the nearest to each position of a query, where the pixel level is in use."""
+        if "pixel" not in self.weights:
+            return []
+        query, support = (descriptors(features["map"]) for features in (task.query, task.support))
+        regions = grid_regions([task.query["map"].shape[-1]])
+        note = "A line goes from each position of the query to the most similar one of the class: the pixel level."
+        strength = matches(query, support, task)[0].clamp(min=0).cpu().numpy()
+        return [Matches("Nearest positions", note, strength, regions, regions)]
 
     def _distribution(self, task: Task) -> Tensor:
         if self.distribution == "prototype":

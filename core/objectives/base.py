@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..pictures import ClassPicture
 from ..registry import OBJECTIVES
 from .loss import Loss
 
@@ -65,6 +66,10 @@ class Objective(nn.Module):
     def scalars(self, scale: float | Tensor = 1.0, progress: float = 1.0) -> dict[str, float]:
         """Numbers that the parameters, the method's scale and the progress of the stage determine, for the curves."""
         return {}
+
+    def pictures(self, class_vectors: Tensor) -> list[ClassPicture]:
+        """What can be shown of a training step on classes with these word vectors [N, D] (default: nothing)."""
+        return []
 
     def param_groups(self, lr: float) -> list[dict]:
         """Groups for the optimiser; no weight decay, which would pull margins to zero."""

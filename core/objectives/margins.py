@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..pictures import ClassMatrix, ClassPicture
 from ..registry import OBJECTIVES
 from .base import Objective, cross_entropy
 from .loss import Loss, Scalar
@@ -92,6 +93,15 @@ class SemanticMargin(MarginLoss):
     def from_similarities(self, rows: Tensor) -> Tensor:
         """Margins [..., N, N - 1] from similarities to the other classes, of the same shape."""
         raise NotImplementedError
+
+    def pictures(self, class_vectors: Tensor) -> list[ClassPicture]:
+        """The margin matrix M of these classes."""
+        margins = with_diagonal(self.margins(len(class_vectors), class_vectors[None])[0]).detach()
+        note = (
+            "What training adds to the logit of each wrong class (column) for a query of each class (row). Similar "
+            "names get the larger margins where the method works as its paper says."
+        )
+        return [ClassMatrix("Margins between classes", note, margins.cpu().numpy())]
 
     def param_groups(self, lr: float) -> list[dict]:
         """No weight decay, and `rate` times the learning rate of the stage."""

@@ -77,6 +77,21 @@ def local_scores(query: Tensor, support: Tensor, task: Task, k: int = 1) -> Tens
     return torch.cat(totals).unflatten(2, query.shape[1:3]).sum(3).transpose(1, 2)
 
 
+def matches(query: Tensor, support: Tensor, task: Task, k: int = 1) -> Tensor:
+    """The cosines that `local_scores` sums, and 0 in place of all others: [T, Q, n_s, r, s].
+
+    They are all in memory at once, so `query` should be few of a task's queries.
+    """
+    similarity = torch.einsum("tqrc,tnsc->tqrns", unit(query), unit(support))
+    kept = []
+    for of_class in similarity.split(class_shots(task), dim=3):
+        flat = of_class.flatten(3)
+        largest = flat.topk(k, dim=-1)
+        chosen = torch.zeros_like(flat).scatter(-1, largest.indices, largest.values)
+        kept.append(chosen.unflatten(3, of_class.shape[3:]))
+    return torch.cat(kept, dim=3).transpose(2, 3)
+
+
 def class_moments(support: Tensor, task: Task) -> tuple[Tensor, Tensor]:
     """Mean and unbiased covariance of a class's descriptors: [T, n_s, s, C] to [T, N, C] and [T, N, C, C]."""
     mean = mean_by_class(support.mean(2), task)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..build.evaluation import objective_pictures
 from ..data.episodes import Episodes, EpisodeSampler
 from ..engine.features import CachedFeatures, FeatureSource
 from ..report.page.episodes import (
@@ -20,9 +21,11 @@ from ..report.page.episodes import (
     episodes_section,
     features_section,
 )
+from ..report.page.pictures import class_section
 from ..report.page.render import Section
 from ..report.page.results import result_sections
 from ..report.tally import Evaluation
+from .pictures import episode_pictures, pixels
 from .questions import Question, TestedNetwork
 
 SHOWN = 3  # hardest episodes, and as many of the easiest
@@ -49,7 +52,9 @@ def episodes_page(
         numbers = [episode["episode"] for episode in result[kind][:SHOWN]]
         note = "Left of the line the labelled images of a class, right of it its queries, wrong answers first."
         sections.append(episodes_section(title, shown_episodes(tested, question, numbers), note))
-    return sections
+    sections += episode_pictures(tested, question, result["hardest"][0]["episode"])
+    names, pictures = objective_pictures(tested.data, tested.network)
+    return sections + [class_section(picture, names) for picture in pictures]
 
 
 @torch.no_grad()
@@ -75,7 +80,7 @@ def _shown(
     for label, (name, ids) in enumerate(zip(names, supports, strict=True)):
         rows = (drawn.query_y[0] == label).nonzero()[:, 0]
         answers = [names[answer] for answer in predicted[rows].tolist()]
-        classes.append(ShownClass(name, _images(tested, ids), _images(tested, drawn.query[0, rows]), answers))
+        classes.append(ShownClass(name, pixels(tested, ids), pixels(tested, drawn.query[0, rows]), answers))
     accuracy = 100 * float((predicted == drawn.query_y[0]).double().mean())
     return ShownEpisode(number, accuracy, classes)
 
@@ -85,7 +90,7 @@ def _confusions(tested: TestedNetwork, evaluation: Evaluation) -> Confusions:
     examples, chosen = evaluation.examples, confused_classes(evaluation.confusion)
     cells = [(i, j) for i in chosen for j in chosen if examples is not None and examples[i, j] >= 0]
     ids = [int(examples[cell]) for cell in cells] if examples is not None else []
-    images = dict(zip(cells, _images(tested, torch.tensor(ids, dtype=torch.long)), strict=True))
+    images = dict(zip(cells, pixels(tested, torch.tensor(ids, dtype=torch.long)), strict=True))
     return Confusions(tested.split.classes, evaluation.confusion, images)
 
 
@@ -98,7 +103,7 @@ def _features(tested: TestedNetwork) -> list[Section]:
         return []
     ids = torch.cat(list(chosen.values()))
     labels = np.repeat(np.arange(len(chosen)), [len(rows) for rows in chosen.values()])
-    images = _images(tested, torch.stack([rows[0] for rows in chosen.values()]))
+    images = pixels(tested, torch.stack([rows[0] for rows in chosen.values()]))
     names = [tested.split.classes[c] for c in chosen]
     return [features_section(_vectors(tested.source, ids), labels, names, images)]
 
@@ -120,8 +125,3 @@ def _vectors(source: FeatureSource, ids: Tensor) -> np.ndarray:
     value = features[name].float()
     value = value.flatten(2).mean(2) if name == "map" else value.mean(1) if name == "parts" else value
     return value.cpu().numpy()
-
-
-def _images(tested: TestedNetwork, ids: Tensor) -> list[np.ndarray]:
-    """Pixels [H, W, 3] of the test images `ids` [n]."""
-    return list(tested.evaluator.pixels.raw(ids).cpu().numpy()) if len(ids) else []

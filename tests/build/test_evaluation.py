@@ -5,7 +5,7 @@ import torch
 
 from core.build.config import load_config
 from core.build.data import Data
-from core.build.evaluation import Network, build_evaluator, feature_cache, restore
+from core.build.evaluation import Network, build_evaluator, feature_cache, objective_pictures, restore
 from core.build.networks import build_method
 from core.errors import UserError
 from tests.workspace import best
@@ -52,3 +52,24 @@ def test_features_are_kept_for_checkpoints_alone(trained, tiny_root):
     assert feature_cache(centre, network, test).path != kept
     more = data(tiny_root, trained[0], "EVAL.EPISODES=7", "TASK.TEST.WAY=4")
     assert feature_cache(more, network, test).path == kept
+
+
+@pytest.mark.parametrize(("objective", "way"), [("traml", 4), ("craml", 8)])
+def test_what_the_objective_shows_is_of_a_training_step(objective, way, glyphs, space):
+    cfg = "configs/Glyphs/AM3_TRAML_N5K1_C4.yaml"
+    keys = [f"DATASET.ROOT={glyphs}", "BACKBONE.ARGS.width=8", f"TASK.TRAIN.WAY={way}", "TASK.TRAIN.QUERY=2"]
+    keys += [f"OBJECTIVE={{NAME: {objective}}}", "STAGE.meta.EPOCHS=1", "STAGE.meta.STEPS=2"]
+    run = space.train(cfg, *keys, "STAGE.meta.VAL.EPISODES=5")
+    built = Data(load_config(cfg, keys).cfg, torch.device("cpu"))
+    names, (picture,) = objective_pictures(built, restore(built, best(run)))
+    assert picture.values.shape == (way, way)
+    assert len(set(names)) == way
+    assert set(names) <= set(built.split("train").classes)
+    other = Data(load_config(cfg, [*keys, "TASK.TRAIN.WAY=3"]).cfg, torch.device("cpu"))
+    assert (objective_pictures(other, restore(other, best(run))) == ([], [])) == (objective == "traml")
+
+
+def test_objectives_without_words_show_nothing(trained, tiny_root):
+    built = data(tiny_root, trained[0])
+    assert objective_pictures(built, restore(built, best(trained[1]))) == ([], [])
+    assert objective_pictures(built, Network(build_method(built))) == ([], [])

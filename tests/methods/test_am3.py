@@ -144,3 +144,13 @@ def test_am3_takes_the_objectives_of_classes():
     plain = F.cross_entropy(am3().eval()(task).flatten(0, 1), task.query_y.flatten())
     method.transform.eval(), method.weigh.eval()
     assert method.loss(task).value > plain
+
+
+@pytest.mark.parametrize("inputs", ["word", "query+word"])
+def test_the_picture_is_the_weight_of_each_class(inputs):
+    method, task = am3(inputs=inputs), vector_task(tasks=1)
+    with torch.no_grad():
+        (picture,) = method.pictures(task)
+        _, weight = method.weighed_logits(task)
+    assert picture.values == pytest.approx(weight.view(-1, 3).numpy().mean(0))
+    assert picture.values.shape == (3,)

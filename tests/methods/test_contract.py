@@ -23,6 +23,7 @@ from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
 from core.objectives.base import CrossEntropy
+from core.pictures import Matches, Picture
 from core.report.run import RunFolder
 from core.report.stats import t_interval
 
@@ -316,3 +317,21 @@ def _die_in_the_second(train_epoch, trainer, stage, optimizer, progress, epoch, 
 def test_what_may_be_other_at_test_is_an_argument():
     for name, arguments in schemas().methods.items():
         assert set(registry.METHODS[name].test_arguments) <= set(arguments.defaults), name
+
+
+def test_pictures_fit_the_task_and_change_nothing(case):
+    _, method, tasks = case
+    task = one(tasks, 0)
+    few = replace(task, query=rows(task.query, torch.tensor([0, 5])), query_y=task.query_y[:, [0, 5]])
+    before = logits(method, task)
+    with torch.no_grad():
+        pictures = method.pictures(few)
+    for picture in pictures:
+        assert isinstance(picture, Picture)
+        if isinstance(picture, Matches):
+            supports, regions = task.support_y.shape[1], (len(picture.query_regions), len(picture.support_regions))
+            assert picture.strength.shape == (2, supports, *regions)
+            assert (picture.strength >= 0).all()
+        else:
+            assert picture.values.shape == (task.way,) * picture.values.ndim
+    assert torch.equal(logits(method, task), before)

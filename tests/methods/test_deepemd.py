@@ -222,3 +222,26 @@ def described(cfg):
         "method": {"NAME": cfg.METHOD.NAME, "ARGS": dict(cfg.METHOD.ARGS)},
         "backbone": {"NAME": cfg.BACKBONE.NAME, "ARGS": dict(cfg.BACKBONE.ARGS)},
     }
+
+
+@pytest.mark.parametrize("pyramid", [(), (2, 1)])
+def test_the_pictures_are_the_flow_behind_the_logits(pyramid):
+    method = deepemd(feature_pyramid=pyramid)
+    support, query = drawn(1, 3, 6, 3, 3), drawn(1, 4, 6, 3, 3, seed=1)
+    task = make_task({"map": support}, {"map": query}, 3, 1)
+    (picture,) = method.pictures(task)
+    nodes = 9 + sum(side**2 for side in pyramid)
+    assert picture.strength.shape == (4, 3, nodes, nodes)
+    assert len(picture.query_regions) == len(picture.support_regions) == nodes
+    similarity, _ = node_similarity(method._nodes(query), method._nodes(support), True)
+    logits = 12.5 / nodes * (torch.from_numpy(picture.strength) * similarity[0]).sum((2, 3))
+    torch.testing.assert_close(logits.float(), method(task)[0].detach().float(), rtol=0, atol=1e-4)
+    assert picture.query_weight.sum(-1) == pytest.approx(nodes, rel=1e-5)
+    assert picture.support_weight.sum(-1) == pytest.approx(nodes, rel=1e-5)
+
+
+def test_what_has_no_place_in_an_image_is_no_picture():
+    parts = {"parts": drawn(1, 3, 5, 6)}
+    assert deepemd("mean", variant="grid").pictures(make_task(parts, parts, 3, 1)) == []
+    maps = {"map": drawn(1, 6, 6, 3, 3)}
+    assert deepemd().pictures(make_task(maps, maps, 3, 2)) == []

@@ -1,6 +1,7 @@
 """DN4 against loops over local descriptors."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,3 +52,15 @@ def test_dn4_multi_scale_is_dn4_on_the_pyramid():
     assert torch.allclose(found, local_descriptors.local_scores(query, support, task, 2))
     own = DN4(conv4(), INFO, k=2, sides=[5])(task)
     assert torch.allclose(own, DN4(conv4(), INFO, k=2)(task), atol=1e-12)
+
+
+@pytest.mark.parametrize(("sides", "regions"), [([], 4), ([2, 1], 5)])
+def test_the_pictures_are_what_the_score_sums(sides, regions):
+    task = task_of(6, 2, 2, tasks=1, name="map")
+    positive = replace(task, query={"map": task.query["map"].abs()}, support={"map": task.support["map"].abs()})
+    method = DN4(conv4(), INFO, k=2, sides=sides)
+    (picture,) = method.pictures(positive)
+    assert picture.strength.shape == (4, 6, regions, regions)
+    assert len(picture.query_regions) == len(picture.support_regions) == regions
+    scores = picture.strength.reshape(4, 3, 2, -1).sum((2, 3))  # supports are class-major, two of each class
+    assert np.allclose(scores, method(positive)[0].numpy(), atol=1e-12)

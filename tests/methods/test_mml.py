@@ -254,3 +254,14 @@ def test_tasks_at_once_equal_tasks_alone_in_every_form(override, built, task_of)
     together, alone = task_of(builder, method, 3), [task_of(builder, method, 1)]
     with torch.no_grad():
         torch.testing.assert_close(method(together)[:1], method(alone[0]), rtol=1e-3, atol=1e-4)
+
+
+def test_the_pictures_are_what_the_pixel_level_sums():
+    task = task_of(tasks=1)
+    for part in (task.query, task.support):
+        part["map"] = part["map"].abs()
+    method = made()
+    (picture,) = method.pictures(task)
+    scores = picture.strength.reshape(6, WAY, 2, -1).sum((2, 3))
+    assert np.allclose(scores, method.scores(task)["pixel"][0].detach().numpy(), atol=1e-12)
+    assert made(pixel_weight=0.0).pictures(task) == []

@@ -278,3 +278,15 @@ def test_bad_arguments_are_a_sentence():
         "OBJECTIVE.NAME is traml, whose generator was built for 7 classes, but a training step has 5; train with one "
         "TASK.TRAIN.WAY, on one kind of STREAM."
     )
+
+
+@pytest.mark.parametrize("make", [traml, lambda: ClassRelevantMargin(alpha=1.5, beta=-0.2).double()])
+def test_the_picture_is_the_matrix_that_the_loss_adds(make):
+    z, y, words = case(tasks=1)
+    loss = make().eval()
+    (picture,) = loss.pictures(words[0])
+    assert picture.values.shape == (5, 5)
+    assert not picture.values.diagonal().any()
+    expected = equation_1(z, y, [picture.values.tolist()])
+    assert loss(z, y, 1.0, words).value.item() == pytest.approx(expected, abs=1e-7)
+    assert NaiveMargin().pictures(words[0]) == []

@@ -28,7 +28,11 @@ MOST_CURVES = 6  # of further scalars
 def run_sections(run: Path, result: Mapping[str, Any]) -> list[Section]:
     """What the files of a run folder say; a file that is missing or damaged is left out."""
     records = _records(run / "metrics.jsonl")
-    sections = [Section("Training", "curves", {"charts": charts}, wide=True)] if (charts := curves(records)) else []
+    sections = (
+        [Section("Training", "curves", {"charts": charts, "note": ""}, wide=True)]
+        if (charts := curves(records))
+        else []
+    )
     if diff := _text(run / "diff.txt").strip():
         sections.append(Section("What the config changes", "text", {"text": diff}))
     return [*sections, Section("Environment", "facts", {"groups": _environment(run, result)})]
