@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..errors import UserError
 from ..ops.adapt import Head
 from ..ops.closed_form import fit_ridge
+from ..ops.svm import fit_svm
 from ..registry import METHODS
 from .base import Method
 from .r2d2 import positive
@@ -56,3 +58,33 @@ class MetaOptNetRR(MetaOptNet):
     def fit(self, support: Tensor, labels: Tensor, way: int) -> Head:
         """The heads of supports [T, n, d] with labels [T, n]."""
         return fit_ridge(support, 2 * F.one_hot(labels, way), self.penalty)
+
+
+@METHODS.register("MetaOptNet-SVM")
+class MetaOptNetSVM(MetaOptNet):
+    """The multi-class support vector machine of Crammer and Singer, whose dual is a quadratic program (`core.ops.svm`).
+
+    Args:
+        bound: C of the program, the largest dual variable of a support; 0.1 in the authors' code.
+        iterations: passes of the solver at test and in validation; 0 = until it is solved. The authors test after 3,
+            which is a machine stopped early, after two Newton steps. In training every machine is solved.
+        scale: where the learned scale starts.
+
+    Differs from the authors' code: they solve the machines of the validation, too, and stop early only at test.
+
+    CIFAR-FS, ResNet-12, 5-way: 72.0 +- 0.7 at 1 shot, 84.2 +- 0.5 at 5 shots.
+    """
+
+    test_arguments = ("iterations",)
+
+    def __init__(
+        self, backbone: Backbone, info: DataInfo, *, bound: float = 0.1, iterations: int = 0, scale: float = 1.0
+    ) -> None:
+        super().__init__(backbone, info, scale=scale)
+        if iterations < 0:
+            raise UserError(f"METHOD.ARGS.iterations is {iterations}; it is a number of passes, or 0.")
+        self.bound, self.iterations = positive("bound", bound), iterations
+
+    def fit(self, support: Tensor, labels: Tensor, way: int) -> Head:
+        """The heads of supports [T, n, d] with labels [T, n]."""
+        return fit_svm(support, labels, way, self.bound, 0 if self.training else self.iterations)

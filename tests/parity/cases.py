@@ -182,6 +182,7 @@ CASES = {
     ),
     "R2D2": Case("R2D2", closed.r2d2(0.7), {"penalty": 0.7}, learns=("scale",)),
     "MetaOptNet-RR": Case("MetaOptNet-RR", closed.ridge(0.7), {"penalty": 0.7}, learns=("scale",)),
+    "MetaOptNet-SVM": Case("MetaOptNet-SVM", closed.svm(0.1), learns=("scale",), differences=True),
     "AM3": Case("AM3", vectors.am3, {"hidden": 5}, learns=("transform.0.weight", "weigh.3.weight")),
     "DynamicFSL": Case("DynamicFSL", vectors.dynamic_fsl, learns=("weight", "scale", "phi_avg", "attention.keys")),
     "Baseline, base classes": Case("Baseline", vectors.linear_classifier, batch=True, learns=WEIGHT, towards=QUERY),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.parity.inputs import WAY, Inputs
-from tests.parity.vector_equations import Answer, cross_entropy, identity
+from tests.parity.vector_equations import Answer, cross_entropy, identity, length
 
 
 def with_one(x: Tensor) -> Tensor:
@@ -45,3 +45,62 @@ def ridge(penalty: float):
         return logits, cross_entropy(logits, inputs.query_y)
 
     return equation
+
+
+def svm(bound: float):
+    """MetaOptNet's support vector machine, by the dense quadratic program in n N unknowns."""
+
+    def equation(inputs: Inputs) -> Answer:
+        x = inputs.support["vector"]
+        duals = dense_svm(x @ x.T, one_hot(inputs), bound, 30)
+        logits = inputs.parameters["scale"] * inputs.query["vector"] @ x.T @ duals
+        return logits, cross_entropy(logits, inputs.query_y)
+
+    return equation
+
+
+def dense_svm(gram: Tensor, y: Tensor, bound: float, passes: int) -> Tensor:
+    """A [n, N] of the point with the smallest residual among `passes`, as qpth takes them.
+
+    The program is MetaOptNet's: z = A row by row, Q = gram (x) I + I, p = -Y, z <= C Y, and a sum of 0 for each row.
+    """
+    n, way = y.shape
+    size, p, h = n * way, -y.flatten(), bound * y.flatten()
+    q = torch.kron(gram, identity(way)) + identity(size)
+    sums = torch.kron(identity(n), torch.ones(1, way, dtype=y.dtype))
+
+    def newton(d: Tensor, *right: Tensor) -> tuple[Tensor, ...]:
+        eye, zero, side, corner = identity(size), 0 * identity(size), 0 * sums, 0 * identity(n)
+        matrix = torch.cat(
+            [
+                torch.cat([q, zero, eye, sums.T], 1),
+                torch.cat([zero, d.diag(), eye, side.T], 1),
+                torch.cat([eye, eye, zero, side.T], 1),
+                torch.cat([sums, side, side, corner], 1),
+            ]
+        )
+        return torch.linalg.solve(matrix, -torch.cat(right)).split([size, size, size, n])
+
+    def reach(v: Tensor, dv: Tensor) -> float:
+        return min([-a / b for a, b in zip(v.tolist(), dv.tolist(), strict=True) if b < 0], default=1e9)
+
+    none = torch.zeros(size, dtype=y.dtype)
+    rows = torch.zeros(n, dtype=y.dtype)
+    x, s, z, nu = newton(torch.ones(size, dtype=y.dtype), p, none, -h, rows)
+    s, z = (v - v.min() + 1 if v.min() < 0 else v for v in (s, z))
+    least, best = float("inf"), x
+    for _ in range(passes):
+        misses = [q @ x + p + z + sums.T @ nu, z, x + s - h, sums @ x]
+        mean = s @ z / size
+        residual = float(sum(length(miss) for miss in (misses[0], misses[2], misses[3])) + size * mean)
+        if residual < least:
+            least, best = residual, x
+        predicted = newton(z / s, *misses)
+        ahead = min(reach(s, predicted[1]), reach(z, predicted[2]), 1.0)
+        gap = (s + ahead * predicted[1]) @ (z + ahead * predicted[2])
+        centre = (gap / (s @ z)) ** 3 * mean
+        corrected = newton(z / s, none, (predicted[1] * predicted[2] - centre) / s, none, rows)
+        step = [a + b for a, b in zip(predicted, corrected, strict=True)]
+        ahead = min(0.999 * min(reach(s, step[1]), reach(z, step[2])), 1.0)
+        x, s, z, nu = (v + ahead * dv for v, dv in zip((x, s, z, nu), step, strict=True))
+    return best.view(n, way)
