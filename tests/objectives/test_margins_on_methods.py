@@ -11,17 +11,12 @@ from core.build.networks import build_method
 from core.build.training import build_streams
 
 SMALL = ["BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=4", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=2"]
-
-
 METHODS = ["MatchingNet", "RelationNet", "DN4", "MetaBaseline", "DeepEMD"]
 METHODS += ["R2D2", "MetaOptNet-RR", "MetaOptNet-SVM"]
 
 
 @pytest.mark.parametrize("objective", ["naml", "craml", "traml"])
-@pytest.mark.parametrize(
-    "method",
-    ["MatchingNet", "RelationNet", "DN4", "MetaBaseline", "DeepEMD", "R2D2", "MetaOptNet-RR", "MetaOptNet-SVM"],
-)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_training_step_of_any_margin_on_any_episodic_method(glyphs, method, objective):
     keys = [f"DATASET.ROOT={glyphs}", *SMALL, f"OBJECTIVE.NAME={objective}", "OBJECTIVE.ARGS={}"]
     cfg = load_config(f"configs/Glyphs/{method}_N5K1_C4.yaml", keys).cfg
