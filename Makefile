@@ -8,7 +8,7 @@ ACTIVATE := echo "For the scripts in experiments/: source $(VENV)/bin/activate (
 WEIGHTS := data/weights/mobilenet_v2-b0353104.pth
 WEIGHTS_SHA256 := b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889
 
-.PHONY: help demo weights test test-all audit docs lint format
+.PHONY: help demo weights test test-all audit docs results lint format
 
 help:                      ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ audit: $(VENV)/.dev        ## every YAML loads, builds, runs a step; every publi
 
 docs: $(VENV)/.run         ## write docs/methods.md anew, from the methods, the YAMLs and docs/results.md
 	$(BIN)/python docs/make_methods.py
+
+results: $(VENV)/.run      ## write the tables of docs/results.md, results/*.csv and docs/images anew, from results/
+	$(BIN)/python docs/make_results.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ examples:
   {command} configs/suites/cifar_conv4.yaml --launch slurm --partition gpu --gpus 1 --time 12:00:00
   {command} configs/suites/cifar_conv4.yaml --status
   {command} configs/suites/cifar_conv4.yaml --table markdown
+  {command} configs/suites/cifar_conv4.yaml --collect results
 
 The same command after a crash runs only what is missing. docs/suites.md describes the file.
 """
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     instead = cli.add_mutually_exclusive_group()
     instead.add_argument("--status", action="store_true", help="print a line for each cell and stop")
     instead.add_argument("--table", choices=("text", "markdown", "latex", "csv"), help="print the table and stop")
+    instead.add_argument("--collect", metavar="FOLDER", help="copy what finished cells measured to FOLDER/<suite>")
     instead.add_argument("--cancel", action="store_true", help="stop what runs on this machine or is in SLURM's queue")
     args = cli.parse_args(arguments)
     _refuse_others(args)
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(commands.status(args.suite))
     elif args.table:
         print(commands.table(args.suite, args.table))
+    elif args.collect:
+        commands.collect_results(args.suite, args.collect)
     elif args.cancel:
         commands.cancel(args.suite)
     elif args.only:

@@ -150,12 +150,12 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def _compared(setting: str, groups: Sequence[Group], all_pairs: bool) -> list[Comparison]:
     pairs = combinations(groups, 2) if all_pairs else [(groups[0], group) for group in groups[1:]]
     return [
-        Comparison(setting, other, one, paired(other.accuracy, one.accuracy), _over_disjoint(other, one))
+        Comparison(setting, other, one, paired(other.accuracy, one.accuracy), over_disjoint(other, one))
         for one, other in pairs
     ]
 
 
-def _over_disjoint(one: Group, other: Group) -> Spread | None:
+def over_disjoint(one: Group, other: Group) -> Spread | None:
     """The difference over disjoint tasks; None unless both were evaluated on them."""
     partitions = _common_partitions([one.disjoint, other.disjoint])
     if partitions is None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,13 +92,14 @@ class Evaluation:
 
 
 def _read_episodes(file: Path) -> tuple[np.ndarray, list[str]]:
-    """Accuracy [n] in percent and classes of each line."""
+    """Accuracy [n] in percent and classes of each line; the file may be packed, with .gz behind its name."""
+    packed = file.with_name(f"{file.name}.gz")
     try:
-        with file.open(encoding="utf-8", newline="") as opened:
-            rows = list(csv.DictReader(opened, strict=True))
+        content = gzip.decompress(packed.read_bytes()) if packed.is_file() else file.read_bytes()
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
         accuracy = np.array([100 * int(row["correct"]) / int(row["queries"]) for row in rows])
         return accuracy, [row["classes"] for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error, ZeroDivisionError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, csv.Error, ZeroDivisionError) as error:
         raise UserError(f"{file} is not a readable list of episodes ({error}); evaluate that run again.") from error
 
 

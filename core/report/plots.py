@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..files import write_file
@@ -45,3 +46,76 @@ def plot_table(table: Path, figure: Path, x: str, label: str, panels: Sequence[P
     for axes in canvas.axes[len(present) :]:
         axes.remove()
     write_file(figure, lambda file: canvas.savefig(file, format="png", dpi=150))
+
+
+@dataclass(frozen=True)
+class Point:
+    """A labelled result: where it stands, and the half width of its interval."""
+
+    label: str
+    x: float
+    y: float
+    error: float
+
+
+def plot_points(figure: Path, panels: Mapping[str, Sequence[Point]], x: str, y: str, note: str) -> None:
+    """Draw labelled points with vertical intervals into an SVG file, a set of axes for each panel.
+
+    Args:
+        figure: SVG file to write.
+        panels: the points by title.
+        x: label of the horizontal axes.
+        y: label of the vertical axes.
+        note: kept in the file's description.
+    """
+    canvas = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
+    for (title, points), axes in zip(panels.items(), canvas.subplots(1, len(panels), squeeze=False).flat, strict=True):
+        for point in points:
+            axes.errorbar(point.x, point.y, point.error, marker="o", capsize=3)
+            axes.annotate(point.label, (point.x, point.y), xytext=(5, 4), textcoords="offset points", fontsize=7)
+        axes.set(title=title, xlabel=x, ylabel=y)
+        axes.margins(x=0.25)
+        axes.grid(alpha=0.3)
+    _write_svg(figure, canvas, note)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A labelled difference with the half widths of two intervals; None for one that is not known."""
+
+    label: str
+    value: float
+    ci95: float
+    wide_ci95: float | None
+
+
+def plot_differences(figure: Path, panels: Mapping[str, Sequence[Difference]], x: str, note: str) -> None:
+    """Draw differences one below the other, the first on top, into an SVG file, a set of axes for each panel.
+
+    The thick bar is the interval `ci95`, the thin one `wide_ci95`.
+
+    Args:
+        figure: SVG file to write.
+        panels: the differences by title.
+        x: label of the horizontal axes.
+        note: kept in the file's description.
+    """
+    lines = max(map(len, panels.values()))
+    canvas = Figure(figsize=(5.2 * len(panels), 1.2 + 0.3 * lines), layout="constrained")
+    for (title, rows), axes in zip(panels.items(), canvas.subplots(1, len(panels), squeeze=False).flat, strict=True):
+        for height, row in enumerate(rows):
+            axes.errorbar(row.value, -height, xerr=row.ci95, marker="o", color="C0", elinewidth=3)
+            if row.wide_ci95 is not None:
+                axes.errorbar(row.value, -height, xerr=row.wide_ci95, color="C0", elinewidth=1, capsize=3)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set(title=title, xlabel=x, yticks=range(0, -len(rows), -1), yticklabels=[row.label for row in rows])
+        axes.grid(alpha=0.3, axis="x")
+    _write_svg(figure, canvas, note)
+
+
+def _write_svg(figure: Path, canvas: Figure, note: str) -> None:
+    """Write a figure without the date, so that the same drawing gives the same file."""
+    with rc_context({"svg.hashsalt": figure.name}):
+        write_file(
+            figure, lambda file: canvas.savefig(file, format="svg", metadata={"Date": None, "Description": note})
+        )

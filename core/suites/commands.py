@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import UserError
 from ..registry import nearest
 from ..report.compare import compare
+from .collect import collect
 from .local import LocalRunner
 from .progress import Progress, Record, progress
 from .queue import cancel_job, read_queue
@@ -94,6 +96,13 @@ def table(file: str, form: str) -> str:
     if len(runs) == 1:
         return f"One cell is done, {runs[0]}: nothing to compare it with."
     return compare(runs, form=form, external=True)  # a suite lists what it compares
+
+
+def collect_results(file: str, folder: str) -> None:
+    """Copy what the finished cells measured to a folder, and say which were not there yet."""
+    for name in collect(file, Path(folder)):
+        print(f"collected  {name}")
+    print(f"results  {Path(folder) / Path(file).stem}")
 
 
 def cancel(file: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from core.report.plots import Panel, plot_table
+from core.report.plots import Difference, Panel, Point, plot_differences, plot_points, plot_table
 
 
 @pytest.fixture
@@ -24,3 +24,23 @@ def test_columns_are_drawn_in_order_and_empty_ones_are_left_out(tmp_path, drawn)
     assert [ax.get_title() for ax in axes] == ["of a", "of x"]
     assert axes[0].lines[0].get_xydata().tolist() == [[1, 4], [2, 5], [3, 6]]
     assert axes[0].get_xlabel() == "the label"
+
+
+def test_points_and_differences_are_drawn_with_their_intervals(tmp_path, drawn):
+    points = {
+        "1-shot": [Point("A", 3.0, 50.0, 0.5), Point("B", 4.0, 60.0, 0.25)],
+        "5-shot": [Point("A", 3.0, 70.0, 1.0)],
+    }
+    plot_points(tmp_path / "a.svg", points, "minutes", "accuracy", "note of a")
+    rows = [Difference("A", 1.0, 0.25, 0.75), Difference("B", -2.0, 0.5, None)]
+    plot_differences(tmp_path / "b.svg", {"1-shot": rows}, "points", "note of b")
+    first, second = drawn
+    assert [text.get_text() for text in first.axes[0].texts] == ["A", "B"]
+    assert [line.get_xydata().tolist() for line in first.axes[1].lines[:1]] == [[[3, 70]]]
+    assert [label.get_text() for label in second.axes[0].get_yticklabels()] == ["A", "B"]
+    spans = [bar.get_segments()[0][:, 0].tolist() for bar in second.axes[0].collections]
+    assert spans == [[0.75, 1.25], [0.25, 1.75], [-2.5, -1.5]]
+    text = (tmp_path / "b.svg").read_text()
+    assert "note of b" in text
+    plot_differences(tmp_path / "b.svg", {"1-shot": rows}, "points", "note of b")
+    assert (tmp_path / "b.svg").read_text() == text

@@ -1,0 +1,92 @@
+"""Keep what the finished cells of a suite measured, without checkpoints, in a folder for the repository.
+
+RESULTS/<suite>/<run>/
+    cell.json  config.yaml  env.json  metrics.jsonl
+    eval/<checkpoint stem>/<evaluation>/  result.json  episodes.csv.gz  disjoint.csv.gz
+
+The layout is that of run folders, so run_compare.py reads it. A cell that failed has its cell.json alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+from ..files import write_file, write_json, write_text
+from .progress import Progress, Record, progress
+from .stages import stage_files
+from .suite import Cell, read_suite
+
+ENVIRONMENT = ("python", "torch", "torchvision", "numpy", "device", "cpus", "threads", "commit")
+COPIED = ("config.yaml", "metrics.jsonl")
+PACKED = ("episodes.csv", "disjoint.csv")
+PATHS = ("checkpoint", "file", "path")  # entries of result.json that name a place on the machine
+
+
+def collect(file: str, results: Path) -> list[str]:
+    """Copy what is measured of the cells that are done or failed; a cell that is there already stays as it is.
+
+    The first result stands: a run of the same name that was collected before is not replaced, unless it had failed.
+
+    Args:
+        file: of the suite.
+        results: folder of all suites' results.
+
+    Returns:
+        The names of the cells that were copied.
+    """
+    copied = []
+    for cell in read_suite(file):
+        folder, now = results / Path(file).stem / cell.name, progress(cell)
+        if now.state in ("done", "failed") and _state(folder) not in ("done", now.state):
+            if now.state == "done":
+                _copy(cell, folder)
+            write_json(folder / "cell.json", _describe(file, cell, now))
+            copied.append(cell.name)
+    return copied
+
+
+def _state(folder: Path) -> str:
+    """Of a cell that was collected before; "" for none."""
+    try:
+        return str(json.loads((folder / "cell.json").read_text(encoding="utf-8"))["state"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _describe(file: str, cell: Cell, now: Progress) -> dict[str, Any]:
+    """What identifies a cell: its YAML and overrides, its suite, and the stages it shares with other cells."""
+    about = {
+        "suite": Path(file).stem,
+        "cfg": f"{cell.loaded.cfg.DATASET.NAME}/{cell.loaded.stem}.yaml",
+        "overrides": list(cell.overrides),
+        "state": now.state,
+        "shared": [path.stem for path in stage_files(cell)],
+    }
+    return about | ({"reason": now.reason.splitlines()[-1]} if now.reason else {})
+
+
+def _copy(cell: Cell, folder: Path) -> None:
+    """Copy the files of a cell that is done; cell.json, which says so, is written after them."""
+    for name in COPIED:
+        write_text(folder / name, (cell.run.path / name).read_text(encoding="utf-8"))
+    environment = json.loads((cell.run.path / "env.json").read_text(encoding="utf-8"))
+    write_json(folder / "env.json", {key: environment[key] for key in ENVIRONMENT if key in environment})
+    for places in Record(cell).read()["results"].values():
+        for place in map(Path, places):
+            _copy_evaluation(place, folder / "eval" / place.parent.name / place.name)
+
+
+def _copy_evaluation(source: Path, target: Path) -> None:
+    result = json.loads((source / "result.json").read_text(encoding="utf-8"))
+    write_json(target / "result.json", {key: value for key, value in result.items() if key not in PATHS})
+    for name in PACKED:
+        if (source / name).is_file():
+            _pack(source / name, target / f"{name}.gz")
+
+
+def _pack(source: Path, target: Path) -> None:
+    """Write a file packed, without its date, so that the same content gives the same bytes."""
+    write_file(target, lambda opened: opened.write(gzip.compress(source.read_bytes(), mtime=0)))

@@ -1,0 +1,259 @@
+"""The standings of a suite: what its collected runs reached, beside the published numbers.
+
+A row is one recipe on one set of episodes; its training seeds are averaged. Our number is compared with a published one
+where method, loss, data set, backbone, image size, way and shot agree, and where the training saw as many shots as the
+test has or draws no episodes at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..data.datasets import dataset
+from ..errors import UserError
+from ..paths import DATA
+from ..registry import METHODS
+from ..report import evaluations
+from ..report.compare import Group, grouped, over_disjoint
+from ..report.evaluations import Evaluation
+from ..report.paired import Paired, paired
+
+BAND = 2.0  # points, where data/bands.csv has none; training seeds alone move a result by one to two
+STREAMS = {"episodes": "episodes", "batches": "base images", "both": "episodes and base images"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A collected run."""
+
+    path: Path
+    about: Mapping[str, Any]  # cell.json
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has results; else it failed."""
+        return bool(self.about["state"] == "done")
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """What was trained."""
+        tree: Mapping[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        return tree
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """Versions, machine and commit."""
+        content: Mapping[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
+        return content
+
+    @cached_property
+    def stage_minutes(self) -> dict[str, float]:
+        """Minutes that the steps of each stage took, which this run trained itself; without validation."""
+        minutes: dict[str, float] = {}
+        done = 0
+        for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            done = done if row["stage"] in minutes else 0
+            minutes[row["stage"]] = minutes.get(row["stage"], 0.0) + (row["step"] - done) / row["steps_per_second"] / 60
+            done = row["step"]
+        return minutes
+
+    def evaluations(self) -> list[Evaluation]:
+        """Its evaluations."""
+        return [evaluations.read(file.parent) for file in sorted(self.path.glob("eval/*/*/result.json"))]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of data/published.csv that a result answers."""
+
+    value: float
+    interval: float  # half width of its 95 % interval; 0 = not printed
+    source: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe on one set of episodes."""
+
+    members: Sequence[tuple[Run, Evaluation]]  # one for each training seed
+    group: Group
+    minutes: float  # of training, the mean over the seeds; of stages that are shared too
+    published: Published | None
+    band: float
+
+    @property
+    def run(self) -> Run:
+        """The run of the first training seed."""
+        return self.members[0][0]
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """result.json of the first training seed."""
+        return self.members[0][1].result
+
+    @property
+    def name(self) -> str:
+        """The YAML's words of method and loss; the method whose features they are, where the head is another's."""
+        method, *loss = _words(self.run.about["cfg"])
+        if self.result.get("features_of"):
+            return f"{self.result['method']} on {method}'s features"
+        return " ".join([method, *loss])
+
+    @property
+    def trained_on(self) -> str:
+        """What the stages learn from, in order."""
+        config = self.run.config
+        return ", then ".join(STREAMS[config["STAGE"][name]["STREAM"]] for name in config["STAGES"])
+
+    @property
+    def external(self) -> str:
+        """Data from outside the benchmark that the method needs."""
+        return "word vectors" if "semantics" in METHODS[self.result["method"]].needs else ""
+
+    @property
+    def trained_shot(self) -> int:
+        """Shots of the training episodes; 0 where no stage draws episodes, so that the training knows no shot."""
+        return _trained_shot(self.run.config)
+
+    @property
+    def gap(self) -> float | None:
+        """Ours minus the published number."""
+        return self.group.episodes.mean - self.published.value if self.published else None
+
+    @property
+    def verdict(self) -> str:
+        """Whether ours lies within the band around the published number."""
+        if self.gap is None:
+            return ""
+        return "within" if abs(self.gap) <= self.band else "above" if self.gap > 0 else "below"
+
+    @property
+    def disjoint_ci95(self) -> float | None:
+        """Half width over tasks that share no image; the mean over the seeds."""
+        intervals = [e.result.get("intervals", {}).get("disjoint") for _, e in self.members]
+        return float(np.mean([i["ci95"] for i in intervals])) if all(intervals) else None
+
+
+def standings(folder: Path) -> tuple[list[Row], list[Run]]:
+    """The rows of a suite's results, in the order of shots and accuracy, and the runs that failed.
+
+    Raises:
+        UserError: where the folder holds no collected run.
+    """
+    runs = read_runs(folder)
+    makers = {stage: run for run in runs if run.is_done for stage in run.about["shared"] if len(run.stage_minutes) > 1}
+    by_recipe: dict[Any, list[tuple[Run, Evaluation]]] = {}
+    for run in (run for run in runs if run.is_done):
+        for evaluation in run.evaluations():
+            by_recipe.setdefault((evaluation.key, evaluation.recipe), []).append((run, evaluation))
+    rows = [_row(members, makers) for members in by_recipe.values()]
+    rows.sort(key=lambda row: (row.result["way"], row.result["shot"], -row.group.episodes.mean))
+    return rows, [run for run in runs if not run.is_done]
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The collected runs of a suite.
+
+    Raises:
+        UserError: where there are none.
+    """
+    files = sorted(folder.glob("*/cell.json"))
+    if not files:
+        raise UserError(f"{folder} holds no collected run; run run_suite.py SUITE --collect {folder.parent} first.")
+    return [Run(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def against(row: Row, other: Row) -> tuple[Paired, float | None]:
+    """The difference of two rows on the episodes that both have; episode i is the same for any number of them.
+
+    Returns:
+        The difference, and its half width over disjoint tasks; None where there are none.
+
+    Raises:
+        UserError: where these are other episodes.
+    """
+    count = min(len(row.group.accuracy), len(other.group.accuracy))
+    if row.members[0][1].classes[:count] != other.members[0][1].classes[:count]:
+        raise UserError(f"{row.run.path} and {other.run.path} were not tested on the same episodes.")
+    wide = over_disjoint(row.group, other.group)
+    return paired(row.group.accuracy[:count], other.group.accuracy[:count]), wide.ci95 if wide else None
+
+
+def baseline(rows: Sequence[Row], shot: int) -> Row | None:
+    """ProtoNet trained and tested with `shot` shots, which the others are compared with; None where it is not there."""
+    fitting = [
+        row
+        for row in rows
+        if row.name == "ProtoNet" and row.trained_shot == shot and (row.result["way"], row.result["shot"]) == (5, shot)
+    ]
+    return fitting[0] if fitting else None
+
+
+def _row(members: list[tuple[Run, Evaluation]], makers: Mapping[str, Run]) -> Row:
+    minutes = float(np.mean([_minutes(run, makers) for run, _ in members]))
+    run, evaluation = members[0]
+    group = grouped([e for _, e in members])[0]
+    return Row(members, group, minutes, _published(run, evaluation), _band(run, evaluation))
+
+
+def _minutes(run: Run, makers: Mapping[str, Run]) -> float:
+    """Minutes of all stages; those of a shared stage are its maker's, 0 where that is not collected."""
+    names = run.config["STAGES"]
+    missing = [name for name in names if name not in run.stage_minutes]
+    others = [makers[stage].stage_minutes for stage in run.about["shared"] if missing and stage in makers]
+    return sum(run.stage_minutes.values()) + sum(minutes.get(name, 0.0) for minutes in others for name in missing)
+
+
+def _trained_shot(config: Mapping[str, Any]) -> int:
+    draws = any(config["STAGE"][name]["STREAM"] != "batches" for name in config["STAGES"])
+    return int(config["TASK"]["TRAIN"]["SHOT"] or config["TASK"]["TEST"]["SHOT"]) if draws else 0
+
+
+def _words(cfg: str) -> list[str]:
+    """Words of a YAML's name before its task: CIFAR-FS/AM3_TRAML_N5K1_C4.yaml gives AM3 and TRAML."""
+    return re.split(r"_N\d+K\d+_", Path(cfg).stem)[0].split("_")
+
+
+def _published(run: Run, evaluation: Evaluation) -> Published | None:
+    """The published number that a result answers."""
+    result, config = evaluation.result, run.config
+    if result.get("features_of") or result.get("at_test") or _trained_shot(config) not in (0, result["shot"]):
+        return None
+    setting = {
+        "method": result["method"],
+        "variant": " ".join(_words(run.about["cfg"])[1:]),
+        "loss": config["OBJECTIVE"]["NAME"],
+        "dataset": result["dataset"],
+        "backbone": config["BACKBONE"]["NAME"],
+        "size": str(config["DATASET"]["SIZE"] or dataset(result["dataset"]).native_size),
+        "way": str(result["way"]),
+        "shot": str(result["shot"]),
+    }
+    for row in _lines("published.csv"):
+        if all(row[key] == value for key, value in setting.items()):
+            return Published(float(row["value"]), float(row["interval"] or 0), row["source"], row["status"])
+    return None
+
+
+def _band(run: Run, evaluation: Evaluation) -> float:
+    """Points that ours may lie off a published number."""
+    wanted = (evaluation.result["dataset"], run.config["BACKBONE"]["NAME"], evaluation.result["method"])
+    bands = {(line["dataset"], line["backbone"], line["method"]): float(line["band"]) for line in _lines("bands.csv")}
+    return bands.get(wanted, BAND)
+
+
+def _lines(name: str) -> Iterator[dict[str, str]]:
+    with (DATA / name).open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)

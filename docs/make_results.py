@@ -1,0 +1,227 @@
+"""Write the tables and pictures of results/ into docs/results.md, results/*.csv and docs/images."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from textwrap import fill
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from core.build.config import schemas  # noqa: E402
+from core.files import write_text  # noqa: E402
+from core.report.plots import Difference, Point, plot_differences, plot_points  # noqa: E402
+from core.report.tables import Cell, Table, as_csv, as_markdown  # noqa: E402
+from core.suites.standings import Row, Run, against, baseline, standings  # noqa: E402
+
+RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs/images"
+WIDTH = 128  # characters of a line of text
+BLOCK = re.compile(r"(<!-- standings: (\w+) -->\n).*?(<!-- end -->)", re.S)
+HEADER = ["method", "learns from", "trained at", "transductive", "external data", "ours", "± seeds", "± open", "paper"]
+HEADER += ["difference", "band", "verdict", "minutes", "machine", "commit"]
+NOTE = (
+    "*Ours*: the mean over the training seeds, ± the half width of the 95 % t-interval over test episodes. *± seeds*: "
+    "that over training seeds, and their number. *± open*: that over tasks that share no image, for other images of "
+    "these classes. *Trained at*: the shots of training episodes, or any where training draws none. *Band*: points "
+    "that ours may lie off the paper's number. *Minutes*: training steps on a machine that did other work too, those "
+    "of a shared stage included."
+)
+PAIRED = (
+    "Paired by episode with ProtoNet trained at as many shots as are tested; ± is the 95 % t-interval with these "
+    "images, *± open* that over disjoint tasks. Of several training seeds, the mean in each episode is compared."
+)
+
+
+def document(text: str) -> str:
+    """The text of docs/results.md with its blocks of standings written anew."""
+    return BLOCK.sub(lambda match: match[1] + block(match[2]) + match[3], text)
+
+
+def block(suite: str) -> str:
+    """The tables of a suite."""
+    rows, failed = standings(RESULTS / suite)
+    parts = []
+    for shot, of_shot in by_shot(rows):
+        parts.append(f"### {shot} shot{'s' if shot > 1 else ''}\n\n{as_markdown(accuracies(of_shot))}")
+        if differences(rows, of_shot):
+            parts.append(as_markdown(paired_table(rows, of_shot)))
+    sources = sorted({f"{row.published.source} ({row.published.status})" for row in rows if row.published})
+    parts.append(fill(NOTE + (f" Papers: {'; '.join(sources)}." if sources else ""), WIDTH))
+    parts.append(fill(PAIRED, WIDTH))
+    parts += [f"Failed: `{run.path.name}`, {run.about.get('reason', 'no reason')}." for run in failed]
+    parts += [f"![{title}](images/{suite}_{name}.svg)" for name, title in PICTURES.items() if name in drawn(rows)]
+    return "\n".join(["", "\n\n".join(parts), "", ""])
+
+
+PICTURES = {"minutes": "Accuracy against training minutes", "paired": "Differences to ProtoNet on the same episodes"}
+
+
+def drawn(rows: Sequence[Row]) -> list[str]:
+    """The pictures that the rows allow."""
+    return ["minutes"] + ["paired"] * any(differences(rows, of_shot) for _, of_shot in by_shot(rows))
+
+
+def by_shot(rows: Sequence[Row]) -> list[tuple[int, list[Row]]]:
+    """The rows of each number of shots."""
+    return [(shot, list(of_shot)) for shot, of_shot in groupby(rows, lambda row: row.result["shot"])]
+
+
+def accuracies(rows: Sequence[Row]) -> Table:
+    """The table of accuracies of one number of shots."""
+    return Table(HEADER, [[Cell(text) for text in texts(row)] for row in rows], names=5)
+
+
+def texts(row: Row) -> list[str]:
+    """The cells of a row."""
+    paper, seeds = row.published, row.group.over_seeds
+    episodes = row.group.episodes
+    return [
+        label(row),
+        row.trained_on,
+        shots(row),
+        "yes" if row.group.transductive else "no",
+        row.external or "none",
+        plus_minus(episodes.mean, episodes.ci95),
+        f"{seeds.ci95:.2f} ({len(row.group.seeds)})" if seeds else "(1)",
+        "" if row.disjoint_ci95 is None else f"{row.disjoint_ci95:.2f}",
+        plus_minus(paper.value, paper.interval) if paper else "",
+        "" if row.gap is None else signed(row.gap),
+        f"{row.band:g}" if paper else "",
+        row.verdict,
+        f"{row.minutes:.1f}",
+        machine(row.run),
+        row.run.environment["commit"][:7],
+    ]
+
+
+def label(row: Row) -> str:
+    """The method, and how its test differs from the others'."""
+    episodes = "" if row.result["episodes"] >= 5000 else f", {row.result['episodes']} episodes"
+    return row.name + "".join(f", {key} {value}" for key, value in row.result.get("at_test", {}).items()) + episodes
+
+
+def shots(row: Row) -> str:
+    """Shots of the training episodes."""
+    return str(row.trained_shot or "any")
+
+
+def machine(run: Run) -> str:
+    """Threads and cores."""
+    return f"{run.environment['threads']} of {run.environment['cpus']} cores"
+
+
+def differences(rows: Sequence[Row], of_shot: Sequence[Row]) -> list[tuple[Row, Difference, str]]:
+    """The rows of one number of shots against ProtoNet, and the episodes won, equal and lost."""
+    base = baseline(rows, of_shot[0].result["shot"])
+    compared = []
+    for row in of_shot:
+        if base is None or row is base:
+            continue
+        pair, wide = against(row, base)
+        counts = f"{pair.win}/{pair.tie}/{pair.loss}"
+        compared.append((row, Difference(f"{label(row)} ({shots(row)})", pair.difference, pair.ci95, wide), counts))
+    return compared
+
+
+def paired_table(rows: Sequence[Row], of_shot: Sequence[Row]) -> Table:
+    """The table of differences to ProtoNet."""
+    lines = [
+        [
+            label(row),
+            shots(row),
+            f"{signed(d.value)} ± {d.ci95:.2f}",
+            "" if d.wide_ci95 is None else f"{d.wide_ci95:.2f}",
+            counts,
+        ]
+        for row, d, counts in differences(rows, of_shot)
+    ]
+    header = ["method", "trained at", "difference to ProtoNet", "± open", "win/tie/loss"]
+    return Table(header, [[Cell(text) for text in line] for line in lines], names=2)
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """All figures of a suite."""
+    header = ["run", "name", "method", "learns_from", "trained_shot", "transductive", "external", "dataset", "split"]
+    header += ["way", "shot", "query", "episodes", "mean", "ci95", "seeds", "seeds_ci95", "open_ci95", "paper"]
+    header += [
+        "paper_ci95",
+        "source",
+        "status",
+        "difference",
+        "band",
+        "verdict",
+        "minutes",
+        "threads",
+        "cores",
+        "commit",
+    ]
+    lines = []
+    for row in rows:
+        r, paper, seeds, environment = row.result, row.published, row.group.over_seeds, row.run.environment
+        line = [row.run.path.name, label(row), r["method"], row.trained_on, row.trained_shot or "", r["transductive"]]
+        line += [row.external, *(r[key] for key in ("dataset", "split", "way", "shot", "query", "episodes"))]
+        line += [row.group.episodes.mean, row.group.episodes.ci95, len(row.group.seeds), seeds.ci95 if seeds else ""]
+        line += ["" if row.disjoint_ci95 is None else row.disjoint_ci95]
+        line += [paper.value, paper.interval, paper.source, paper.status] if paper else [""] * 4
+        line += ["" if row.gap is None else row.gap, row.band if paper else "", row.verdict, row.minutes]
+        line += [environment["threads"], environment["cpus"], environment["commit"]]
+        lines.append([round(cell, 6) if isinstance(cell, float) else cell for cell in line])
+    return as_csv(header, lines)
+
+
+def draw(suite: str, rows: Sequence[Row], table: str) -> None:
+    """Draw the pictures of a suite; each says from which table."""
+    note = f"table sha256 {digest(table)}"
+    points = {
+        f"{shot}-shot": [
+            Point(label(r), r.minutes, r.group.episodes.mean, r.group.episodes.ci95)
+            for r in of_shot
+            if r.trained_shot in (0, shot)
+        ]
+        for shot, of_shot in by_shot(rows)
+    }
+    plot_points(IMAGES / f"{suite}_minutes.svg", points, "minutes of training", "accuracy, %", note)
+    pairs = {f"{shot}-shot": [d for _, d, _ in differences(rows, of_shot)] for shot, of_shot in by_shot(rows)}
+    present = {title: pair for title, pair in pairs.items() if pair}
+    if present:
+        plot_differences(IMAGES / f"{suite}_paired.svg", present, "points above ProtoNet (shots of training)", note)
+
+
+def digest(table: str) -> str:
+    """A table's hash, which its pictures carry."""
+    return hashlib.sha256(table.encode()).hexdigest()
+
+
+def suites() -> list[str]:
+    """The suites that have results."""
+    return sorted(folder.name for folder in RESULTS.iterdir() if folder.is_dir())
+
+
+def plus_minus(value: float, interval: float) -> str:
+    """A number as the documents print it."""
+    return f"{value:.2f} ± {interval:.2f}" if interval else f"{value:.2f}"
+
+
+def signed(value: float) -> str:
+    """A difference."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def main() -> None:
+    """Write all of it."""
+    schemas()  # imports every method
+    for suite in suites():
+        rows, _ = standings(RESULTS / suite)
+        table = csv_text(rows)
+        write_text(RESULTS / f"{suite}.csv", table)
+        draw(suite, rows, table)
+    write_text(FILE, document(FILE.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What a suite measured is kept without checkpoints, in folders that run_compare.py reads."""
+
+import gzip
+import json
+
+from core.suites.suite import read_suite
+
+
+def test_finished_cells_are_kept_and_the_first_result_stands(suite, space, tmp_path):
+    names = {name: str(space.path / f"{name}.yaml") for name in ("Two", "Scaled", "Proto")}
+    wild = {"CFG": names["Proto"], "TAG": "wild", "OVERRIDES": ["STAGE.meta.OPTIM.LR=1e30"]}
+    file, kept = suite(RUNS=[names["Two"], names["Scaled"], wild], TESTS=[{}]), tmp_path / "results"
+    assert space.script("run_suite.py", file, "--devices", "cpu", "--jobs", "2")[0] == 2
+    code, out, err = space.script("run_suite.py", file, "--collect", kept)
+    assert (code, err, out.count("collected  Glyphs_")) == (0, "", 3)
+    assert not [*kept.rglob("*.pth"), *kept.rglob("*.log")]
+
+    folder = kept / "suite" / "Glyphs_Two"
+    assert {path.name for path in folder.iterdir()} == {"cell.json", "config.yaml", "env.json", "metrics.jsonl", "eval"}
+    source = next(path for path in space.base.glob("Glyphs_Two/eval/*/*"))
+    target = folder / "eval" / source.parent.name / source.name
+    assert gzip.decompress((target / "episodes.csv.gz").read_bytes()) == (source / "episodes.csv").read_bytes()
+    assert str(tmp_path) not in (target / "result.json").read_text() + (folder / "env.json").read_text()
+    about = json.loads((folder / "cell.json").read_text())
+    assert (about["state"], about["cfg"], len(about["shared"])) == ("done", "Glyphs/Two.yaml", 1)
+    failed = json.loads((kept / "suite" / "Glyphs_Proto_wild" / "cell.json").read_text())
+    assert failed["state"] == "failed"
+    assert "the loss became" in failed["reason"]
+
+    runs = [cell.run.path for cell in read_suite(file)][:2]
+    collected = [kept / "suite" / run.name for run in runs]
+    assert space.script("run_compare.py", *collected) == space.script("run_compare.py", *runs)
+
+    (source / "result.json").write_text("{}")
+    assert "collected" not in space.script("run_suite.py", file, "--collect", kept)[1]
+    assert json.loads((target / "result.json").read_text())["mean"] > 0
