@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import ranks
 from .build.config import differing_keys, last_stage, load_config
 from .build.data import Data
 from .build.evaluation import Network, build_evaluator, initialised, restore
@@ -17,7 +18,7 @@ from .engine import device
 from .engine.environment import environment
 from .engine.selection import select
 from .errors import UserError
-from .files import write_files, write_json, write_text
+from .files import write_files, write_text
 from .log import log_result, start_log
 from .protocols.base import Answer, Protocol, answer_folder, protocol_named, refuse_options
 from .report.page.files import file_sections, page_title
@@ -49,16 +50,20 @@ def train(
     """
     loaded = load_config(cfg_file, overrides)
     check_files(loaded.cfg)
-    start_log()
+    everyone = ranks.join()
+    start_log(quiet=not everyone.first)
     where, note = device.prepare(device_name, threads)
-    data = Data(loaded.cfg, where)
     if folder and tag:
         raise UserError(f"--tag is {tag}, but --checkpoint_dir names the run folder already; leave one of them out.")
-    name = run_name(data.split("train").dataset, loaded.stem, loaded.cfg.SEED, tag)
-    run = RunFolder(Path(folder) if folder else Path(base) / name)
-    trainer = build_trainer(data, run, loaded.stem, Path(base) / "pretrained")
-    trainer.rehearse()
-    build_evaluator(data, "test")  # what the test split cannot give is said now, not after training
+    with everyone.first_before_others():
+        data = Data(loaded.cfg, where)
+        name = run_name(data.split("train").dataset, loaded.stem, loaded.cfg.SEED, tag)
+        run = RunFolder(Path(folder) if folder else Path(base) / name, writes=everyone.first)
+        trainer = build_trainer(data, run, loaded.stem, Path(base) / "pretrained")
+        trainer.rehearse()
+        build_evaluator(data, "test")  # what the test split cannot give is said now, not after training
+    if ranks.restarted() and run.config.is_file():
+        resume, overwrite = True, False
     with run.held(overwrite):
         differing = differing_keys(loaded, run.config) if run.config.is_file() and not overwrite else []
         if resume and _only_longer(loaded, run, differing):
@@ -66,12 +71,13 @@ def train(
             differing = []
         if resume:
             trainer.resume()
-        run.begin(loaded.full(), loaded.diff(), differing, resume, overwrite)
-        log = start_log(run.path / "train.log")
+        with everyone.first_before_others():
+            run.begin(loaded.full(), loaded.diff(), differing, resume, overwrite)
+        log = start_log(run.path / "train.log" if everyone.first else None, quiet=not everyone.first)
         for line in [note, *loaded.notes, loaded.diff(), f"run folder  {run.path}"]:
             if line:
                 log.info(line)
-        write_json(run.path / "env.json", environment(where))
+        run.write_json("env.json", environment(where))
         run.set_running()
         with _ending(run):
             best = trainer.fit()
@@ -117,8 +123,9 @@ def evaluate(
     `protocol` names the way of asking, see `core/protocols`; `options` are its own.
     """
     loaded = load_config(cfg_file, overrides)
+    everyone = ranks.join()
     where, note = device.prepare(device_name, threads)
-    log = start_log()
+    log = start_log(quiet=not everyone.first)
     for line in [note, *loaded.notes]:
         if line:
             log.info(line)
@@ -157,9 +164,10 @@ def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
             yield f"{state}  {answer.line}" if answer.folder else answer.line
         if checkpoint is not None or not answer.folder:
             folder = Path() if checkpoint is None else answer_folder(protocol.network, answer.folder)
-            write_files(folder, dict(answer.files))
-            if protocol.cfg.EVAL.PAGE and (file := _write_page(answer, folder)):
-                yield f"page  {file}"
+            if ranks.current().first:
+                write_files(folder, dict(answer.files))
+                if protocol.cfg.EVAL.PAGE and (file := _write_page(answer, folder)):
+                    yield f"page  {file}"
         if checkpoint is not None and at_chance(answer.files.get("result.json")):
             yield "These answers are no better than guessing: see the losses in train.log; a lower OPTIM.LR may help."
         if checkpoint is not None:

@@ -32,14 +32,14 @@ class _Terminal(logging.StreamHandler):
         return self.stream.isatty() and not refused
 
 
-def start_log(file: Path | None = None) -> logging.Logger:
-    """The log: to the terminal, and to a file of the run folder."""
+def start_log(file: Path | None = None, quiet: bool = False) -> logging.Logger:
+    """The log: to the terminal, unless it is `quiet`, and to a file of the run folder."""
     log = logging.getLogger("fiveway")
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in log.handlers:
         handler.close()
-    log.handlers = [_Terminal(sys.stdout)]
+    log.handlers = [logging.NullHandler() if quiet else _Terminal(sys.stdout)]
     if file is not None:
         to_file = logging.FileHandler(file, encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))

@@ -19,6 +19,7 @@ from ..engine.weights import take_weights
 from ..errors import UserError
 from ..methods.base import Method
 from ..ops import random
+from ..ranks import current
 from ..report.run import RunFolder
 from .data import Data, episode_sampler
 from .evaluation import build_evaluator
@@ -95,16 +96,20 @@ def build_streams(data: Data, stage: str, method: Method) -> list[EpisodeStream 
             f"set it to {method.streams[0]}."
         )
     pixels, words = data.pixels("train"), data.words("train") if trains_on_words(method) else None
-    augmentation = _augmentation(data, stage, method)
+    augmentation, ranks = _augmentation(data, stage, method), current()
     streams: list[EpisodeStream | BatchStream] = []
     if "episodes" in kinds:
         sampler = episode_sampler(data, "train", random.key("training", cfg.SEED, stage))
         count = cfg.TASK.TRAIN.BASE_QUERY
         base_queries = BaseQueries(data.split("train"), count) if count else None
         builder = TaskBuilder(sampler.shape, data.device, words=words)
-        streams.append(EpisodeStream(pixels, sampler, builder, node.TASKS, augmentation, base_queries))
+        ranks.refuse_uneven(node.TASKS, f"STAGE.{stage}.TASKS")
+        streams.append(EpisodeStream(pixels, sampler, builder, node.TASKS, augmentation, base_queries, ranks))
     if "batches" in kinds:
-        streams.append(BatchStream(pixels, data.split("train"), node.BATCH, augmentation, words))
+        last_batch = len(data.split("train").labels) % node.BATCH or node.BATCH
+        ranks.refuse_uneven(node.BATCH, f"STAGE.{stage}.BATCH")
+        ranks.refuse_fewer(last_batch, f"STAGE.{stage}.BATCH leaves a last batch that")
+        streams.append(BatchStream(pixels, data.split("train"), node.BATCH, augmentation, words, ranks))
     return streams
 
 

@@ -11,11 +11,14 @@ from torch import Tensor
 
 from ..episode import Batch, Features, Task, divide
 from ..ops import random
+from ..ranks import Ranks
 from .augment import Transform
 from .base_queries import BaseQueries
 from .episodes import Episodes, EpisodeSampler, Shape
 from .store import Split
 from .views import Views
+
+ALONE = Ranks()
 
 
 class Statistics(Protocol):
@@ -82,14 +85,17 @@ class Augmentation:
     seed: int
     views: Views | None = None  # where the method asks for parts
 
-    def seeds(self, step: int, n: int, device: torch.device) -> Tensor:
-        """One seed for each of the n images of a step."""
+    def seeds(self, step: int, n: int, device: torch.device, first: int = 0) -> Tensor:
+        """One seed for each of n images of a step, from number `first` of all its images on."""
         start = torch.tensor(random.key("augment", self.seed, step), device=device)
-        return random.hashes(start, "image", n)
+        return random.hashes(start, "image", first + n)[first:]
 
-    def inputs(self, pixels: Pixels, ids: Tensor, step: int) -> Features:
-        """The inputs that a step makes of images `ids` [n]: `image`, and `crops` where there are views."""
-        seeds = self.seeds(step, len(ids), pixels.device)
+    def inputs(self, pixels: Pixels, ids: Tensor, step: int, first: int = 0) -> Features:
+        """The inputs that a step makes of images `ids` [n]: `image`, and `crops` where there are views.
+
+        `first` is the number of the first of them among all images of the step, whatever process has the others.
+        """
+        seeds = self.seeds(step, len(ids), pixels.device, first)
         image = {"image": pixels.gather(ids, seeds, self.transforms)}
         return image | ({"crops": pixels.crops(ids, seeds, self.views, train=True)} if self.views else {})
 
@@ -137,7 +143,10 @@ class TaskBuilder:
 
 
 class EpisodeStream:
-    """Training episodes: step s holds episodes s*T .. s*T + T - 1, and queries of other base classes if it has any."""
+    """Training episodes: step s holds episodes s*T .. s*T + T - 1, and queries of other base classes if it has any.
+
+    Several processes (`ranks`) have a part of these each.
+    """
 
     def __init__(
         self,
@@ -147,19 +156,26 @@ class EpisodeStream:
         tasks: int,
         augmentation: Augmentation,
         base_queries: BaseQueries | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._pixels, self._sampler, self._builder = pixels, sampler, builder
         self._tasks, self._augmentation, self._base_queries = tasks, augmentation, base_queries
+        self._part = ranks.part(tasks)
+
+    def share(self, step: int) -> float:
+        """The part of a step's tasks that is in this process."""
+        return len(self._part) / self._tasks
 
     def at(self, step: int, progress: float) -> Task:
         """The task of a step, in pixels."""
-        drawn = self._sampler.draw(torch.arange(step * self._tasks, (step + 1) * self._tasks))
+        drawn = self._sampler.draw(torch.tensor(self._part) + step * self._tasks)
         rows = [drawn.support, drawn.query]
         if self._base_queries:
             base_rows, base_y = self._base_queries.draw(drawn.seed, drawn.classes)
             rows.append(base_rows)
         ids = torch.cat(rows, dim=1)
-        inputs = self._augmentation.inputs(self._pixels, ids.flatten(), step)
+        first = self._part.start * ids.shape[1]
+        inputs = self._augmentation.inputs(self._pixels, ids.flatten(), step, first)
         inputs = {name: value.unflatten(0, ids.shape) for name, value in inputs.items()}
         support, query, *base = divide(inputs, [part.shape[1] for part in rows])
         task = self._builder.build(drawn, support, query, progress)
@@ -167,12 +183,21 @@ class EpisodeStream:
 
 
 class BatchStream:
-    """Mini-batches of base images: each epoch has its own permutation, and its last batch may be smaller."""
+    """Mini-batches of base images: each epoch has its own permutation, and its last batch may be smaller.
+
+    Several processes (`ranks`) have a part of each.
+    """
 
     def __init__(
-        self, pixels: Pixels, split: Split, size: int, augmentation: Augmentation, words: Tensor | None = None
+        self,
+        pixels: Pixels,
+        split: Split,
+        size: int,
+        augmentation: Augmentation,
+        words: Tensor | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._pixels, self._size, self._augmentation = pixels, size, augmentation
+        self._pixels, self._size, self._augmentation, self._ranks = pixels, size, augmentation, ranks
         self._words = None if words is None else words.to(pixels.device)
         self._labels = torch.from_numpy(split.labels).to(pixels.device)
         self._epoch, self._order = -1, torch.empty(0)
@@ -181,12 +206,23 @@ class BatchStream:
         """Batches that make one pass."""
         return -(-len(self._labels) // self._size)
 
+    def share(self, step: int) -> float:
+        """The part of a step's batch that is in this process."""
+        images = len(self._batch(step))
+        return len(self._ranks.part(images)) / images
+
     def at(self, step: int, progress: float) -> Batch:
         """The batch of a step, in pixels."""
-        epoch, position = divmod(step, len(self))
-        ids = self._permutation(epoch)[position * self._size : (position + 1) * self._size]
-        inputs = self._augmentation.inputs(self._pixels, ids, step)
+        batch = self._batch(step)
+        part = self._ranks.part(len(batch))
+        ids = batch[part.start : part.stop]
+        inputs = self._augmentation.inputs(self._pixels, ids, step, part.start)
         return Batch(inputs, self._labels[ids.to(self._labels.device)], progress, self._words)
+
+    def _batch(self, step: int) -> Tensor:
+        """The images of a step."""
+        epoch, position = divmod(step, len(self))
+        return self._permutation(epoch)[position * self._size : (position + 1) * self._size]
 
     def _permutation(self, epoch: int) -> Tensor:
         """The order of an epoch, kept until the next one begins."""

@@ -8,6 +8,7 @@ import sys
 
 import torch
 
+from .. import ranks
 from ..errors import UserError
 
 # glibc's mallopt: keep freed memory instead of returning it page by page to the system. Activations of a training
@@ -21,9 +22,11 @@ MOST_THREADS = 1024
 def prepare(name: str, threads: int) -> tuple[torch.device, str | None]:
     """Choose the device and set the process up for it; returns it with a line to print, see `choose`.
 
-    `threads` are those of the CPU; 0 = PyTorch's choice.
+    `threads` are those of the CPU; 0 = PyTorch's choice. Where torchrun started several processes, each has the GPU of
+    its own number.
     """
-    where, note = choose(name)
+    several_gpus = not ranks.current().alone and name != "cpu" and torch.cuda.is_available()
+    where, note = choose(str(ranks.local_number()) if several_gpus else name)
     if not 0 <= threads <= MOST_THREADS:
         raise UserError(f"--threads is {threads}; give 1 to {MOST_THREADS}, or 0 for PyTorch's choice.")
     if threads:
@@ -39,8 +42,9 @@ def choose(name: str) -> tuple[torch.device, str | None]:
         return torch.device("cpu"), None
     if "," in text:
         raise UserError(
-            f"--device is {name!r}, but a run takes one; give --device {text.partition(',')[0]}, or spread several "
-            "runs over the GPUs with run_suite.py --devices 0 1 2 3."
+            f"--device is {name!r}, but a process takes one GPU; train on all of them with "
+            f"`CUDA_VISIBLE_DEVICES={text} torchrun --nproc_per_node {text.count(',') + 1} experiments/run_trainer.py "
+            "--cfg FILE`, or spread several runs over them with run_suite.py --devices."
         )
     if not text.isdecimal():
         raise UserError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__
+from .. import __version__, ranks
 from ..paths import ROOT
 from . import device
 
@@ -30,6 +30,7 @@ def environment(where: torch.device) -> dict[str, Any]:
         "device": device.describe(where),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": ranks.current().count,
         "commit": _commit(),
     }
 

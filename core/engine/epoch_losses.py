@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..objectives.loss import Loss
+from ..ranks import current
 
 REDUCED: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": torch.mean,
@@ -19,9 +20,13 @@ REDUCED: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class EpochLosses:
-    """Adds up what the losses of the steps of an epoch say. Nothing is read from the device before the end."""
+    """Adds up what the losses of the steps of an epoch say. Nothing is read from the device before the end.
+
+    Where a run has several processes, the numbers are those of all of them.
+    """
 
     def __init__(self, device: torch.device) -> None:
+        self._ranks = current()
         self._correct, self._answers = torch.zeros((), dtype=torch.long, device=device), 0
         # Rows of measurements [calls, scalars], by the names of the scalars and how each is reduced.
         self._rows: dict[tuple[tuple[str, str], ...], list[Tensor]] = {}
@@ -49,12 +54,17 @@ class EpochLosses:
 
     def train_accuracy(self) -> dict[str, float]:
         """Percent of right answers in training; nothing where no loss had any."""
-        return {"train_accuracy": 100 * int(self._correct) / self._answers} if self._answers else {}
+        correct, answers = self._ranks.add(torch.tensor([int(self._correct), self._answers])).tolist()
+        return {"train_accuracy": 100 * correct / answers} if answers else {}
 
     def scalars(self) -> dict[str, float]:
         """Every measurement over all its calls in the epoch."""
+        tables = {columns: torch.cat(rows).cpu() for columns, rows in self._rows.items()}
+        everyone = self._ranks.gather(tables)
         return {
             name: float(REDUCED[over](column))
-            for columns, rows in self._rows.items()
-            for (name, over), column in zip(columns, torch.cat(rows).unbind(1), strict=True)
+            for columns in tables
+            for (name, over), column in zip(
+                columns, torch.cat([part[columns] for part in everyone]).unbind(1), strict=True
+            )
         }

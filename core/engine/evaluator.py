@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .. import progress
+from .. import progress, ranks
 from ..backbones.blocks import fold
 from ..data.episodes import Episodes, EpisodeSampler, Shape
 from ..data.loaders import Pixels, TaskBuilder
@@ -21,7 +22,7 @@ from ..data.store import Split
 from ..data.views import Views
 from ..episode import Task
 from ..methods.base import Method
-from ..report.tally import Evaluation, Tally
+from ..report.tally import Evaluation, Tally, join_evaluations
 from .cache import FeatureCache
 from .features import Base, BaseImages, FeatureSource, ImageEncoder, feature_source
 
@@ -36,6 +37,17 @@ class Sampler(Protocol):
 
     def draw(self, index: Tensor) -> Episodes:
         """Episodes number `index` [T]."""
+
+
+class EpisodesFrom:
+    """The episodes of a sampler from number `first` on."""
+
+    def __init__(self, sampler: Sampler, first: int) -> None:
+        self.shape, self._sampler, self._first = sampler.shape, sampler, first
+
+    def draw(self, index: Tensor) -> Episodes:
+        """Episodes number `first` + `index` [T]."""
+        return self._sampler.draw(index + self._first)
 
 
 class Evaluator:
@@ -109,7 +121,7 @@ class Evaluator:
     def classify(
         self, source: FeatureSource, episodes: int, sampler: Sampler | None = None, head: Method | None = None
     ) -> Evaluation:
-        """Classify episodes 0 .. `episodes` - 1.
+        """Classify episodes 0 .. `episodes` - 1. Where a run has several processes, each takes a part of them.
 
         Args:
             source: features of the images.
@@ -119,14 +131,19 @@ class Evaluator:
         """
         start = time.perf_counter()
         sampler, head = sampler or self.sampler, head or source.method
-        tally = Tally(episodes, sampler.shape.way, len(self.split.classes))
-        tasks = self.tasks(source, episodes, sampler, head.needs)
+        everyone = ranks.current()
+        part = everyone.part(episodes) if episodes >= everyone.count else range(episodes)
+        tally = Tally(len(part), sampler.shape.way, len(self.split.classes))
+        tasks = self.tasks(source, len(part), EpisodesFrom(sampler, part.start), head.needs)
         for drawn, task in tasks:
             logits, truth = head(task).float().cpu().numpy(), task.query_y.cpu().numpy()
             tally.add(logits, truth, drawn.classes.numpy(), drawn.query.numpy())
         total = time.perf_counter() - start
         seconds = {"encode": tasks.encode_seconds, "classify": total - tasks.encode_seconds, "total": total}
-        return tally.evaluation(sampler.shape.n_query, seconds)
+        evaluation = tally.evaluation(sampler.shape.n_query, seconds)
+        if len(part) == episodes:
+            return evaluation
+        return replace(join_evaluations(everyone.gather(evaluation)), seconds=seconds)
 
     def tasks(self, source: FeatureSource, episodes: int, sampler: Sampler, needs: Sequence[str]) -> TaskChunks:
         """Episodes 0 .. `episodes` - 1 as tasks with the features that `needs` names, side by side in chunks."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config.provenance import flatten
 from ..config.read import parse
 from ..report.run import RunFolder
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger("fiveway")
 
@@ -20,28 +23,31 @@ class Scalars:
 
     def __init__(self, run: RunFolder, records: int, step: int, steps_before: int = 0) -> None:
         """`step` is the last one in the stage whose record stays, `steps_before` those of the stages before."""
-        from torch.utils.tensorboard import SummaryWriter  # slow to import: only training pays for it
-
         run.keep_metrics(records)
         self._run, self._steps_before = run, steps_before
-        self._board = SummaryWriter(str(run.path / "tb"), purge_step=steps_before + step + 1)
-        if not records and run.config.is_file():
-            self._add_settings()
+        self._board: SummaryWriter | None = None
+        if run.writes:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import: only training pays for it
+
+            self._board = SummaryWriter(str(run.path / "tb"), purge_step=steps_before + step + 1)
+            if not records and run.config.is_file():
+                self._add_settings(self._board)
 
     def __enter__(self) -> Scalars:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
 
-    def _add_settings(self) -> None:
+    def _add_settings(self, board: SummaryWriter) -> None:
         """Show the run's settings under "hparams" of TensorBoard."""
         from torch.utils.tensorboard.summary import hparams
 
         tree = parse(self._run.config.read_text(encoding="utf-8"))
         plain = {key: value for key, value in flatten(tree).items() if isinstance(value, bool | int | float | str)}
         for summary in hparams(plain, {f"{tree['STAGES'][-1]}/val": 0.0}):
-            self._board._get_file_writer().add_summary(summary)
+            board._get_file_writer().add_summary(summary)
 
     def add(self, record: dict[str, Any], epochs: int, pace: str = "") -> None:
         """Write a record with `stage`, `epoch` and `step`; each of its further numbers becomes a point of a curve.
@@ -51,7 +57,7 @@ class Scalars:
         self._run.add_metrics(record)
         named = {"stage", "epoch", "step"}
         for name, value in record.items():
-            if name not in named:
+            if name not in named and self._board is not None:
                 self._board.add_scalar(f"{record['stage']}/{name}", value, self._steps_before + record["step"])
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in named)
         log.info("%s epoch %d of %d  %s%s", record["stage"], record["epoch"], epochs, numbers, pace and f"  ({pace})")

@@ -16,8 +16,10 @@ from ..errors import UserError
 from ..methods.base import Method
 from ..objectives.loss import Loss
 from ..ops import random
+from ..ranks import current
 from ..stopping import undisturbed
 from .epoch_losses import EpochLosses
+from .gradients import sum_gradients
 from .optim import Recipe
 from .stage_clock import StageClock
 
@@ -27,6 +29,9 @@ class Stream(Protocol):
 
     def at(self, step: int, progress: float) -> Task | Batch:
         """What step number `step` learns from, in pixels."""
+
+    def share(self, step: int) -> float:
+        """The part of the step's loss that this process computes; the shares of all processes sum to 1."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Epoch:
             with self._whole_step():
                 self._take_one(stage, optimizer, self.number * stage.steps + self.step)
             clock.step()
-        mean = float(self._total) / stage.steps
+        mean = float(current().add(self._total.clone())) / stage.steps
         if not math.isfinite(mean):
             bad = next((i for i, value in enumerate(self._values) if not math.isfinite(float(value))), 0)
             step = self.number * stage.steps + first + bad + 1
@@ -105,22 +110,28 @@ class Epoch:
         factor = stage.recipe.factor(step / stage.steps, stage.epochs)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        items = [stream.at(step, stage.progress(step)) for stream in stage.streams]
+        items = [(stream.at(step, stage.progress(step)), stream.share(step)) for stream in stage.streams]
         before = self._total.clone()
         for update in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
-            parts = [stage.method.loss(item.encoded(stage.method.encode)) for item in update]
+            parts = [(stage.method.loss(item.encoded(stage.method.encode)), share) for item, share in update]
             self._total += _update(stage.method, optimizer, stage.recipe, parts)
-            for part in parts:
-                self.losses.add(part)
+            for loss, _ in parts:
+                self.losses.add(loss)
         self._values.append(self._total - before)
 
 
-def _update(method: Method, optimizer: torch.optim.Optimizer, recipe: Recipe, parts: Sequence[Loss]) -> Tensor:
-    """Update the parameters by the sum of some losses, unless it has no gradient; returns the sum."""
-    loss = torch.stack([part.value for part in parts]).sum()
+def _update(
+    method: Method, optimizer: torch.optim.Optimizer, recipe: Recipe, parts: Sequence[tuple[Loss, float]]
+) -> Tensor:
+    """Update the parameters by the sum of some losses, unless it has no gradient; returns this process's part of it.
+
+    `parts` are losses of what this process sees, each with its share in the loss of all processes.
+    """
+    loss = torch.stack([part.value * share for part, share in parts]).sum()
     if loss.requires_grad:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        sum_gradients(method.parameters(), current())
         recipe.clip_gradients(method.parameters())
         optimizer.step()
     return loss.detach()

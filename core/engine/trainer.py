@@ -16,6 +16,7 @@ from .. import progress as bars
 from ..errors import UserError
 from ..locks import Lock
 from ..methods.base import Method
+from ..ranks import current
 from ..report.run import RunFolder
 from ..stopping import undisturbed, why
 from . import checkpoint
@@ -23,6 +24,7 @@ from .evaluator import Evaluator
 from .scalars import Scalars
 from .stage_clock import StageClock
 from .steps import Epoch, Schooling
+from .synced_norm import sync_norms
 
 log = logging.getLogger("fiveway")
 
@@ -55,10 +57,14 @@ class Trainer:
 
     The checkpoint of a stage before the last is kept under checkpoint/pretrained/. Its name is a hash of everything
     that shaped it, and every config with the same stage reuses it.
+
+    Several processes train one network: each takes its part of a step's tasks or images, batch-norm sees those of all,
+    and gradients are summed, so that every process has the same weights. The first one writes.
     """
 
     def __init__(self, stages: Sequence[Stage], run: RunFolder, device: torch.device) -> None:
         self._stages, self._run, self._device = stages, run, device
+        self._ranks = current()
         self._last: dict[str, Any] | None = None  # what the run goes on from
 
     def rehearse(self) -> None:
@@ -117,12 +123,13 @@ class Trainer:
         for number, stage in enumerate(self._stages[skipped:], skipped):
             with _alone(stage):
                 selected = stage.shared
-                if selected is not None and selected.is_file():
+                if selected is not None and self._ranks.gather(selected.is_file())[0]:
                     log.info("stage %s: reusing %s", stage.name, selected)
                 else:
                     unfinished = last if last is not None and last["meta"]["stage"] == stage.name else None
                     records = self._train(stage, previous, unfinished, records, resumable=number >= resumed)
-                    selected = self._share(stage)
+                    with self._ranks.first_before_others():
+                        selected = self._share(stage)
             checkpoint.restore(stage.method, checkpoint.load(selected)["method"], selected)
             previous = stage.method
         return self._stages[-1].best
@@ -134,8 +141,8 @@ class Trainer:
 
     def _share(self, stage: Stage) -> Path:
         """Move a complete stage's checkpoint to where other configs find it."""
-        if stage.shared is None:
-            return stage.best
+        if stage.shared is None or not self._ranks.first:
+            return stage.shared or stage.best
         stage.shared.parent.mkdir(parents=True, exist_ok=True)
         return stage.best.replace(stage.shared)
 
@@ -153,6 +160,8 @@ class Trainer:
         if stage.init:
             log.info("stage %s: %s", stage.name, stage.init)
         method.to(self._device)
+        if not self._ranks.alone:
+            sync_norms(method)
         optimizer = stage.recipe.optimizer(method.param_groups(stage.recipe.lr))
         progress = _Progress(records=records)
         if unfinished is not None:
@@ -171,7 +180,7 @@ class Trainer:
                 try:
                     self._epoch(stage, optimizer, progress, epoch, scalars, clock)
                 except KeyboardInterrupt as stop:
-                    if resumable and epoch.is_between_steps and epoch.step:
+                    if resumable and epoch.is_between_steps and epoch.step and self._ranks.alone:
                         state = {"optimizer": optimizer.state_dict(), "progress": before, "epoch": epoch.state()}
                         with undisturbed():
                             self._save(self._run.last, stage, **state)
@@ -228,13 +237,14 @@ class Trainer:
         scalars.add(record, stage.epochs, clock.epoch(progress.epoch))
 
     def _save(self, path: Path, stage: Stage, **more: Any) -> None:
-        checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
+        if self._ranks.first:
+            checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
 
 
 @contextmanager
 def _alone(stage: Stage) -> Iterator[None]:
     """Train a shared stage in one process at a time: the others wait, and then find it complete."""
-    if stage.shared is None or stage.shared.is_file():
+    if stage.shared is None or stage.shared.is_file() or not current().first:
         yield
         return
     lock = Lock(stage.shared.with_name(f".{stage.shared.name}.lock"))

@@ -16,6 +16,7 @@ from ..build.identity import describe
 from ..data.disjoint import DisjointSampler, count_tasks
 from ..data.episodes import Shape
 from ..engine import device
+from ..engine.evaluator import EpisodesFrom
 from ..engine.features import CachedFeatures
 from ..errors import UserError
 from ..report import intervals
@@ -25,7 +26,7 @@ from ..report.tally import Evaluation
 from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Option, Protocol, answer_folder
 from .pages import episodes_page
 from .questions import Question, TestedNetwork, questions
-from .shards import EpisodesFrom, parse_range, read_shards, shard_name, write_shard
+from .shards import parse_range, read_shards, shard_name, write_shard
 
 
 @PROTOCOLS.register("episodes")

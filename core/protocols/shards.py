@@ -10,26 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from torch import Tensor
 
-from ..data.episodes import Episodes
-from ..engine.evaluator import Sampler
 from ..errors import UserError
 from ..report.tally import Evaluation, join_evaluations
 
 FOLDER = "shards"
 ARRAYS = ("correct", "top2", "classes", "confusion", "bins", "examples")
-
-
-class EpisodesFrom:
-    """The episodes of a sampler from number `first` on."""
-
-    def __init__(self, sampler: Sampler, first: int) -> None:
-        self.shape, self._sampler, self._first = sampler.shape, sampler, first
-
-    def draw(self, index: Tensor) -> Episodes:
-        """Episodes number `first` + `index` [T]."""
-        return self._sampler.draw(index + self._first)
 
 
 def parse_range(text: str, episodes: int) -> range:

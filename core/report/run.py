@@ -36,10 +36,10 @@ def run_name(dataset: str, stem: str, seed: int, tag: str) -> str:
 
 
 class RunFolder:
-    """One run's folder."""
+    """One run's folder; without `writes` it is only read: another process of the run writes."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
 
     @property
     def config(self) -> Path:
@@ -53,6 +53,9 @@ class RunFolder:
         Raises:
             UserError: where another process trains in it, or where `overwrite` would delete what is no run's.
         """
+        if not self.writes:
+            yield
+            return
         if overwrite and self.path.exists() and not self._may_be_deleted():
             raise UserError(
                 f"{self.path} holds files, but no run (no config.yaml of one), so --overwrite does not delete it; give "
@@ -92,6 +95,8 @@ class RunFolder:
         Raises:
             UserError: where the folder holds another configuration, or a run that was not asked to go on.
         """
+        if not self.writes:
+            return
         if overwrite:
             self._delete()
         elif self.config.is_file():
@@ -168,15 +173,24 @@ class RunFolder:
 
     def set_state(self, state: str, **details: Any) -> None:
         """Record running | done | interrupted | failed, and why."""
-        write_json(self.path / "status.json", {"state": state, **details})
+        self.write_json("status.json", {"state": state, **details})
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON file of the run."""
+        if self.writes:
+            write_json(self.path / name, content)
 
     def keep_metrics(self, records: int) -> None:
         """Forget the records after the first `records`: those a resumed run will write again."""
+        if not self.writes:
+            return
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         write_text(path, "".join(lines[:records]))
 
     def add_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
+        if not self.writes:
+            return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

@@ -21,9 +21,9 @@ def test_each_loss_has_an_update_and_one_without_gradient_has_none():
     method = nn.ParameterList([weight])
     recipe = Recipe(name="sgd", lr=0.1, weight_decay=0.5)
     optimizer = recipe.optimizer([{"params": [weight], "lr": 0.1}])
-    assert _update(method, optimizer, recipe, [Loss(torch.zeros(()))]) == 0
+    assert _update(method, optimizer, recipe, [(Loss(torch.zeros(())), 1.0)]) == 0
     assert weight.tolist() == [1.0, -2.0]
-    assert _update(method, optimizer, recipe, [Loss(weight.sum()), Loss(torch.zeros(()))]) == -1
+    assert _update(method, optimizer, recipe, [(Loss(weight.sum()), 1.0), (Loss(torch.zeros(())), 1.0)]) == -1
     torch.testing.assert_close(weight.detach(), torch.tensor([1 - 0.1 * 1.5, -2 - 0.1 * 0.0]))
 
 
