@@ -27,7 +27,8 @@ COMMANDS = {
     "fiveway train": train,
     "fiveway evaluate": evaluate,
 }
-COMMAND = re.compile(rf"(^|&& )(\S*python )?(\S*/)?({'|'.join(COMMANDS)}) ")
+TORCHRUN = ("--nproc_per_node", "--nnodes", "--node_rank", "--master_addr", "--master_port", "--max-restarts")
+COMMAND = re.compile(rf"(^|&& )(\S*python |torchrun --nproc_per_node \d )?(\S*/)?({'|'.join(COMMANDS)}) ")
 SOURCE = re.compile(r"(?<![\w/])(?:core|tests|benchmarks|experiments|data|docs)/[\w/-]+\.(?:py|md|json|tsv)")
 CONFIG = re.compile(r"configs/[\w./<>\[\]*+-]+\.yaml")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -54,7 +55,7 @@ def test_every_option_that_the_documents_name_exists(capsys):
         for line in _lines(document):
             named = [known for name, known in options.items() if name in line] or list(options.values())
             if "benchmarks/" not in line:
-                unknown = set(OPTION.findall(line)) - set().union(*named)
+                unknown = set(OPTION.findall(line)) - set().union(*named) - set(TORCHRUN)
                 assert not unknown, f"{document.name} shows {', '.join(sorted(unknown))} in: {line.strip()}"
 
 
