@@ -262,5 +262,6 @@ CASES = {
     ),
     "BOIL": Case("BOIL", inner.boil(2, 0.4), {"steps": 2, "inner_lr": 0.4}, learns=NETWORK, **WHOLE),
     "ANIL": Case("ANIL", inner.anil(3, 0.4), {"steps": 3, "inner_lr": 0.4}, training=True, learns=NETWORK[1:]),
+    "MTL": Case("MTL", inner.mtl(3, 0.4), {"steps": 3, "inner_lr": 0.4}, learns=NETWORK[1:], towards=QUERY),
     "TADAM, TEN": Case("TEN", maps.ten, learns=("middle.weight",), towards=QUERY),
 }

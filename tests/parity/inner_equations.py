@@ -108,3 +108,18 @@ def maml_plus_plus(steps: int):
         return answer(run(weights, inputs.query["image"], steps - 1), inputs)
 
     return equation
+
+
+def mtl(steps: int, rate: float):
+    """Sun et al.: the head takes first-order steps; supports are constants, so the queries alone reach the network."""
+
+    def equation(inputs: Inputs) -> Answer:
+        support = inputs.support["vector"].detach()
+        weights = {name: p for name, p in inputs.parameters.items() if name.startswith("head.")}
+        for _ in range(steps):
+            loss = cross_entropy(linear(weights, support), inputs.support_y)
+            gradients = torch.autograd.grad(loss, list(weights.values()))
+            weights = {name: w - rate * g.detach() for (name, w), g in zip(weights.items(), gradients, strict=True)}
+        return answer(linear(weights, inputs.query["vector"]), inputs)
+
+    return equation
