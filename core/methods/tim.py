@@ -31,6 +31,9 @@ class TIM(TransductiveHead):
         temperature: multiplies half the squared distance to a class vector.
         rate: Adam's learning rate, gd.
 
+    A step of adm has no bound on its length. Where all features are nearly alike, as in an untrained network, steps
+    after the first 50 may overshoot, and then the last digit of a feature decides; gd moves slowly enough.
+
     Differs from the authors' code: no 1e-12 is added to probabilities, which the logarithm of a softmax does not need.
     """
 
