@@ -36,8 +36,13 @@ class SimpleShot(BaseTrained):
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]: minus the squared distance to the class means."""
-        support, query = (self._transformed(task, features["vector"]) for features in (task.support, task.query))
+        support, query = self.vectors(task)
         return -squared_euclidean(query, mean_by_class(support, task))
+
+    def vectors(self, task: Task) -> tuple[Tensor, Tensor]:
+        """Transformed supports [T, n_s, d] and queries [T, Q, d]."""
+        support, query = (self._transformed(task, features["vector"]) for features in (task.support, task.query))
+        return support, query
 
     def _transformed(self, task: Task, vectors: Tensor) -> Tensor:
         if self.norm == "UN":
