@@ -10,7 +10,7 @@ from typing import Any
 from . import ranks
 from .build.config import differing_keys, last_stage, load_config
 from .build.data import Data
-from .build.evaluation import Network, build_evaluator, initialised, restore
+from .build.evaluation import Network, initialised, refuse_test, restore
 from .build.identity import describe
 from .build.training import build_trainer
 from .config import Loaded, check_files
@@ -61,7 +61,7 @@ def train(
         run = RunFolder(Path(folder) if folder else Path(base) / name, writes=everyone.first)
         trainer = build_trainer(data, run, loaded.stem, Path(base) / "pretrained")
         trainer.rehearse()
-        build_evaluator(data, "test")  # what the test split cannot give is said now, not after training
+        refuse_test(data)  # what the test split cannot give is said now, not after training
     if ranks.restarted() and run.config.is_file():
         resume, overwrite = True, False
     with run.held(overwrite):

@@ -6,12 +6,14 @@ locked while its writer lives, so that what a killed process left behind can be 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -105,6 +107,19 @@ def write_files(folder: Path, files: Mapping[str, FileContent]) -> None:
             write_json(folder / name, content)
         else:
             write_file(folder / name, content)
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file. A pipe would hang its reader, and a device may never end.
+
+    Raises:
+        OSError: where it is not there, or something else.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return opened.read()
 
 
 def sha256(path: Path) -> str:

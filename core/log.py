@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
+
+from .errors import UserError
 
 BOLD, PLAIN = "\033[1;32m", "\033[0m"
 
@@ -32,6 +35,33 @@ class _Terminal(logging.StreamHandler):
         return self.stream.isatty() and not refused
 
 
+class _File(logging.FileHandler):
+    """Writes to a file of the run folder; what the disk refuses ends the command, as for every other file."""
+
+    def __init__(self, file: Path) -> None:
+        try:
+            super().__init__(file, encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{file} cannot be written ({error.strerror}); make room, or give another folder."
+            ) from error
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called where a line could not be written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger("fiveway").removeHandler(self)
+        with suppress(OSError):
+            self.close()
+        raise _unwritable(self.baseFilename, error)
+
+
+def _unwritable(file: Path | str, error: OSError) -> UserError:
+    return UserError(f"{file} cannot be written ({error.strerror or error}); make room, or give another folder.")
+
+
 def start_log(file: Path | None = None, quiet: bool = False) -> logging.Logger:
     """The log: to the terminal, unless it is `quiet`, and to a file of the run folder."""
     log = logging.getLogger("fiveway")
@@ -41,7 +71,7 @@ def start_log(file: Path | None = None, quiet: bool = False) -> logging.Logger:
         handler.close()
     log.handlers = [logging.NullHandler() if quiet else _Terminal(sys.stdout)]
     if file is not None:
-        to_file = logging.FileHandler(file, encoding="utf-8")
+        to_file = _File(file)
         to_file.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(to_file)
     return log

@@ -16,7 +16,7 @@ from ..data.datasets import FEATURES, dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.holdout import hold_out
 from ..data.loaders import Pixels
-from ..data.store import Split, prepared, read_split, split_dir
+from ..data.store import Split, prepared, read_outline, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
 from ..paths import command
@@ -50,15 +50,28 @@ class Data:
             split = self._whole(name)
             if name == "train" and self.cfg.DATASET.BASE_HOLDOUT:
                 split, _ = hold_out(split, self.cfg.DATASET.BASE_HOLDOUT)
-            train = split if name == "train" else self.split("train")
-            if split.features != train.features:
-                raise UserError(
-                    f"DATASET.{name.upper()}.NAME is {self.cfg.DATASET[name.upper()].NAME}, which holds "
-                    f"{_contents(split)}, but DATASET.TRAIN.NAME {train.dataset} holds {_contents(train)}; use images "
-                    "everywhere, or features of one network."
-                )
+            if name != "train":
+                self._refuse_mixture(name, split)
             self._splits[name] = split
         return self._splits[name]
+
+    def outline(self, name: str) -> Split:
+        """A split as its manifest tells, without images and names; training knows no more of the test split."""
+        if name in self._splits or name == "train":
+            return self.split(name)
+        outline = read_outline(self._folder(name))
+        self._refuse_mixture(name, outline)
+        return outline
+
+    def _refuse_mixture(self, name: str, split: Split) -> None:
+        """Refuse images beside features, and features of several lengths."""
+        train = self.split("train")
+        if split.features != train.features:
+            raise UserError(
+                f"DATASET.{name.upper()}.NAME is {self.cfg.DATASET[name.upper()].NAME}, which holds "
+                f"{_contents(split)}, but DATASET.TRAIN.NAME {train.dataset} holds {_contents(train)}; use images "
+                "everywhere, or features of one network."
+            )
 
     def pixels(self, name: str) -> Pixels:
         """The images of a split, on the device where they fit."""
@@ -116,8 +129,12 @@ class Data:
 
     def _whole(self, name: str) -> Split:
         """A split with all its images."""
+        return read_split(self._folder(name))
+
+    def _folder(self, name: str) -> Path:
+        """Where a split lies."""
         data, key = self.cfg.DATASET, f"DATASET.{name.upper()}.NAME"
-        return open_split(data.ROOT, data[name.upper()].NAME, name, self.image_size, key)
+        return find_split(data.ROOT, data[name.upper()].NAME, name, self.image_size, key)
 
     def _looked_up(self, split: Split) -> np.ndarray:
         """Vectors of a split's class names in the file of DATASET.SEMANTICS, [classes, D] float32."""
@@ -138,7 +155,14 @@ def class_words(cfg: Config, names: list[str], called: Mapping[str, str] | None 
 
 
 def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str = "DATASET.NAME") -> Split:
-    """Open a split, drawing it first where it is missing and FiveWay draws the data set. `size` 0 is the native size.
+    """Open a split; see `find_split`."""
+    return read_split(find_split(root, name, split, size, key))
+
+
+def find_split(root: str | Path, name: str, split: str, size: int = 0, key: str = "DATASET.NAME") -> Path:
+    """The folder of a split, which is drawn first where it is missing and FiveWay draws the data set.
+
+    `size` 0 is the native size.
 
     Raises:
         UserError: where the split is not prepared.
@@ -163,7 +187,7 @@ def open_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
 
         log.info("drawing %s at %d px, once, to %s", named.name, size, folder.parent)
         source(name, key).make(Path(root), size)
-    return read_split(folder)
+    return folder
 
 
 def task_shape(cfg: Config, name: str) -> Shape:

@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..methods.base import Method
 from ..pictures import ClassPicture
 from ..registry import OBJECTIVES
-from .data import Data, episode_sampler
+from .data import Data, episode_sampler, task_shape
 from .identity import describe, features_key, other_store
 from .networks import build_method, data_info, step_classes
 
@@ -89,6 +89,16 @@ def build_evaluator(data: Data, name: str, stage: str = "") -> Evaluator:
     """An evaluator of the val or the test split, on the episodes of TASK or of a stage's VAL."""
     sampler = episode_sampler(data, name, data.cfg.EVAL.SEED, stage)
     return evaluator_on(data, data.split(name), data.pixels(name), sampler, name)
+
+
+def refuse_test(data: Data) -> None:
+    """Refuse test episodes that the test split cannot give, without opening it.
+
+    Raises:
+        UserError: where it has too few classes or images.
+    """
+    cfg = data.cfg
+    EpisodeSampler(data.outline("test"), task_shape(cfg, "test"), cfg.EVAL.SEED, "TASK.TEST")
 
 
 def evaluator_on(data: Data, split: Split, pixels: Pixels, sampler: EpisodeSampler, name: str = "") -> Evaluator:

@@ -44,7 +44,7 @@ def describe(data: Data, stage: str = "") -> dict[str, Any]:
         "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
         "backbone": {key: value for key, value in _plain(cfg.BACKBONE).items() if key != "WEIGHTS"},
         "measures": _measures(data),
-        "stores": {f"{name} of {data.split(name).dataset}": _pixels(data, name) for name in ("train", "test")},
+        "stores": {f"{name} of {data.outline(name).dataset}": _pixels(data, name) for name in ("train", "test")},
     }
 
 
@@ -67,7 +67,7 @@ def _measures(data: Data) -> dict[str, Any]:
 
 def _pixels(data: Data, name: str) -> str:
     """Hash of all pixels or features of a split's store."""
-    return data.split(name).manifest["pixels_sha256"]
+    return data.outline(name).manifest["pixels_sha256"]
 
 
 def learned_from(data: Data) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
+from ..files import read_regular
 from ..paths import CONFIGS
 from ..registry import nearest
 from .provenance import COMMAND_LINE, Settings, settings
@@ -17,15 +18,25 @@ from .provenance import COMMAND_LINE, Settings, settings
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast
 NO_CONFIGS = ("_base_", "suites")  # folders of configs/ that hold no config
 LISTED = 8  # file names in a message
+LONGEST = 1 << 20  # characters of a file
+MOST = 100_000  # values of a file, with every alias written out
+DEEPEST = 50  # levels of a file
+LONGEST_CHAIN = 50  # files of which each is the _BASE_ of the next
 
 
-def read_chain(path: str | Path, source: str = "", below: tuple[Path, ...] = ()) -> Settings:
+def read_chain(
+    path: str | Path,
+    source: str = "",
+    below: tuple[Path, ...] = (),
+    known: dict[tuple[Path, str], Settings] | None = None,
+) -> Settings:
     """The settings of a file and of its `_BASE_` files: a later base wins over an earlier one, the file over all.
 
     Args:
         path: YAML file.
         source: name of the file in messages.
         below: the files whose `_BASE_` led to this one.
+        known: chains that were read already, so that a file which many name is read once.
 
     Raises:
         UserError: a file that cannot be read, is no mapping, or is its own base.
@@ -34,12 +45,18 @@ def read_chain(path: str | Path, source: str = "", below: tuple[Path, ...] = ())
     if path in below:
         chain = " -> ".join(p.name for p in (*below[below.index(path) :], path))
         raise UserError(f"{path}: _BASE_ leads back to the file itself ({chain}); remove one of these links.")
+    if len(below) >= LONGEST_CHAIN:
+        raise UserError(f"{below[0]}: _BASE_ leads through more than {LONGEST_CHAIN} files; shorten the chain.")
+    known = {} if known is None else known
+    if (path, source) in known:
+        return known[path, source]
     tree = _read_file(path, below[-1] if below else None)
     merged: Settings = {}
     for base in _bases(tree.pop("_BASE_", []), path):
         name = f"{base.parent.name}/{base.name}"
-        merged |= read_chain(base, name, (*below, path))
-    return merged | settings(tree, source or path.name)
+        merged |= read_chain(base, name, (*below, path), known)
+    known[path, source] = merged | settings(tree, source or path.name)
+    return known[path, source]
 
 
 def read_overrides(arguments: Sequence[str]) -> Settings:
@@ -65,14 +82,58 @@ def plugins(merged: Settings) -> list[str]:
     return [str(name) for name in setting.value]
 
 
+class Refused(yaml.YAMLError):
+    """A text that would become too much, or no plain values; `problem` says why."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
 def parse(text: str) -> Any:
-    """The plain values of a YAML text; no Python objects."""
-    return yaml.load(text, Loader=LOADER)
+    """The plain values of a YAML text; no Python objects.
+
+    Raises:
+        yaml.YAMLError: where it is not YAML, or too long, too deep, or too much with its aliases written out.
+    """
+    _refuse_bombs(text)
+    try:
+        return yaml.load(text, Loader=LOADER)
+    except (ValueError, OverflowError) as error:  # 2001-13-99, or an integer of 10,000 digits
+        raise Refused(str(error).partition(";")[0]) from error
+
+
+def _refuse_bombs(text: str) -> None:
+    """Refuse what small texts can grow into. Events are read one by one, so that no depth can break the reader."""
+    if len(text) > LONGEST:
+        raise Refused(f"it is longer than {LONGEST} characters")
+    sizes: dict[str, int] = {}  # of what an anchor names, with its aliases written out
+    open_nodes: list[tuple[str | None, int]] = []  # anchor of each node around this place, and values before it
+    values = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.AliasEvent):
+            if anchor in (name for name, _ in open_nodes):
+                raise Refused(f"*{anchor} stands inside of &{anchor}")
+            values += sizes.get(str(anchor), 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            values += 1
+            sizes |= {anchor: 1} if anchor else {}
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((anchor, values))
+            values += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            name, before = open_nodes.pop()
+            sizes |= {name: values - before} if name else {}
+        if len(open_nodes) > DEEPEST:
+            raise Refused(f"it is nested more than {DEEPEST} levels deep")
+        if values > MOST:
+            raise Refused(f"it holds more than {MOST} values")
 
 
 def _read_file(path: Path, wanted_by: Path | None) -> dict[str, Any]:
     try:
-        tree = parse(path.read_text(encoding="utf-8"))
+        tree = parse(read_regular(path).decode("utf-8"))
     except OSError as error:
         by = f", which is a _BASE_ of {wanted_by}," if wanted_by else ""
         there = f"; {_what_exists(path)}" if isinstance(error, FileNotFoundError) else ""

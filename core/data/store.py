@@ -26,6 +26,7 @@ from .writer import fingerprint as fingerprint
 SPLITS = ("train", "val", "test")
 NEEDED = ("dataset", "split", "classes", "pixels_sha256", "fingerprint")  # of a manifest
 STATISTICS = ("mean", "std")  # of the manifest of images
+HEADER = 128  # least bytes before the values of an .npy file; always a multiple of 64
 
 
 @dataclass(frozen=True)
@@ -136,25 +137,69 @@ def read_split(folder: Path) -> Split:
         UserError: where the folder is not what a writer left.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = _manifest(folder)
         images = np.load(folder / array_file("features" in manifest), mmap_mode="c", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
         words = folder / "vectors.npy"
         vectors = np.load(words, allow_pickle=False) if words.is_file() else None
-        dataset, split, classes, *_ = [
-            manifest[key] for key in (*NEEDED, *(() if "features" in manifest else STATISTICS))
-        ]
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder} does not hold a complete packed split ({error}); delete the folder and prepare it again."
-        ) from error
+        dataset, split, classes = (manifest[key] for key in ("dataset", "split", "classes"))
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
+        raise _incomplete(folder, error) from error
     if not len(images) == len(labels) == len(names):
         raise UserError(
             f"{folder} is damaged: {len(images)} images, {len(labels)} labels, {len(names)} names; "
             "delete the folder and prepare it again."
         )
     return Split(dataset, split, images, labels, classes, names, manifest, vectors)
+
+
+def read_outline(folder: Path) -> Split:
+    """A packed split as its manifest tells: classes, counts and hashes. No other file of it is opened.
+
+    Its images are an array of no rows, and its names are empty. Of the other files it is asked how long they are.
+
+    Raises:
+        UserError: where the folder is not what a writer left.
+    """
+    try:
+        manifest = _manifest(folder)
+        counts = np.asarray(manifest["counts"])
+        if counts.dtype.kind != "i" or counts.shape != (len(manifest["classes"]),) or counts.min(initial=0) < 0:
+            raise ValueError("its counts are not those of its classes")
+        labels = np.repeat(np.arange(len(counts)), counts)
+        row = _row(manifest)
+        for name, length in ((array_file("features" in manifest), row.nbytes), ("labels.npy", labels.itemsize)):
+            header = (folder / name).stat().st_size - len(labels) * length
+            if header < HEADER or header % 64:
+                raise ValueError(f"{name} is cut short")
+        if (folder / "names.txt").stat().st_size < 2 * len(labels):  # a letter and the end of its line
+            raise ValueError("names.txt is cut short")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+        raise _incomplete(folder, error) from error
+    classes, images = manifest["classes"], np.empty((0, *row.shape), row.dtype)
+    return Split(manifest["dataset"], manifest["split"], images, labels, classes, [], manifest)
+
+
+def _row(manifest: dict) -> np.ndarray:
+    """An empty image, or feature, of the shape and type that a manifest tells."""
+    if "features" in manifest:
+        return np.empty(int(manifest["features"]), manifest["dtype"])
+    return np.empty((int(manifest["size"]), int(manifest["size"]), 3), np.uint8)
+
+
+def _manifest(folder: Path) -> dict:
+    """The manifest of a split, with all that a run needs of it."""
+    manifest: dict = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for key in (*NEEDED, *(() if "features" in manifest else STATISTICS)):
+        manifest[key]
+    return manifest
+
+
+def _incomplete(folder: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{folder} does not hold a complete packed split ({error}); delete the folder and prepare it again."
+    )
 
 
 def prepared(folders: Iterable[Path]) -> bool:

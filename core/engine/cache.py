@@ -2,18 +2,21 @@
 
 <folder>/<key>/
     <feature>.npy   [M, ...] float32, memory-mapped, rows filled block by block
-    present.npy     [M] uint8, 1 where a row is complete
+    sums.npy        [M] uint64, the check sum of each complete row, 0 where a row is not there
 
 The key is a hash of everything that a feature depends on, so a row never changes once it is there: two processes
-may fill the same table, as both write the same bytes. Rows are flushed before they are marked.
+may fill the same table, as both write the same bytes. Rows are flushed before they are marked, and checked when the
+table is opened: one that the disk has changed counts as absent, and is encoded again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,10 @@ import numpy as np
 
 from ..files import HiddenFolder
 
-PRESENT = "present"
+SUMS = "sums"
+COMPLETE = 1 << 32  # added to a row's CRC-32, so that no sum is 0
+
+log = logging.getLogger("fiveway")
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,33 @@ class CachedTable:
     """Mapped arrays of one key."""
 
     arrays: dict[str, np.memmap]  # [M, ...] float32
-    present: np.memmap  # [M] uint8
+    sums: np.memmap  # [M] uint64
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which rows are complete, [M] bool."""
+        return self.sums != 0
 
     def mark(self, ids: np.ndarray) -> None:
         """Note that rows `ids` are complete, after they are on disk."""
         for array in self.arrays.values():
             array.flush()
-        self.present[ids] = 1
-        self.present.flush()
+        self.sums[ids] = self._sums_of(ids)
+        self.sums.flush()
+
+    def forget_damaged(self) -> int:
+        """Take the rows that are not what was written for absent; returns how many there are."""
+        ids = np.flatnonzero(self.sums)
+        damaged = ids[self._sums_of(ids) != self.sums[ids]]
+        self.sums[damaged] = 0
+        return len(damaged)
+
+    def _sums_of(self, ids: np.ndarray) -> np.ndarray:
+        """Check sums of rows `ids`, [n] uint64."""
+        sums = [0] * len(ids)
+        for _, array in sorted(self.arrays.items()):
+            sums = [zlib.crc32(array[row].tobytes(), crc) for row, crc in zip(ids.tolist(), sums, strict=True)]
+        return np.array(sums, np.uint64) + np.uint64(COMPLETE)
 
 
 class FeatureCache:
@@ -53,12 +78,16 @@ class FeatureCache:
             return None
         try:
             arrays = {file.stem: _map(file) for file in self.path.glob("*.npy")}
-            present = arrays.pop(PRESENT)
+            sums = arrays.pop(SUMS)
             sound = arrays and all(a.dtype == np.float32 and len(a) == rows for a in arrays.values())
-            if not sound or present.dtype != np.uint8 or present.shape != (rows,):
+            if not sound or sums.dtype != np.uint64 or sums.shape != (rows,):
                 raise ValueError("not the arrays that were written")
+            table = CachedTable(arrays, sums)
+            damaged = table.forget_damaged()
+            if damaged:
+                log.warning("%s: %d rows are not what was written, and are encoded again", self.path, damaged)
             os.utime(self.path)
-            return CachedTable(arrays, present)
+            return table
         except (OSError, ValueError, KeyError, EOFError):
             shutil.rmtree(self.path, ignore_errors=True)
             return None
@@ -81,7 +110,7 @@ class FeatureCache:
         with HiddenFolder(self._folder, "building") as hidden:
             for name, shape in shapes.items():
                 _allocate(hidden.path / f"{name}.npy", (rows, *shape), np.float32)
-            _allocate(hidden.path / f"{PRESENT}.npy", (rows,), np.uint8)
+            _allocate(hidden.path / f"{SUMS}.npy", (rows,), np.uint64)
             hidden.rename(self.path)
 
     def _make_room(self, size: int) -> None:

@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..files import write_file
 from ..methods.base import Method
 from ..objectives.base import Objective
+from .finite import bad_entry
 
 # What foreign files hold beside tensors: a command line's options, and numbers of NumPy (OpenMMLab's `meta`), under the
 # names of its old and its present versions.
@@ -31,8 +32,10 @@ HARMLESS: list[Any] = [
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
-    write_file(path, lambda file: torch.save(content, file))
+    """Write a checkpoint whole or not at all; it is made in memory, where no disk can be full."""
+    made = io.BytesIO()
+    torch.save(content, made)
+    write_file(path, lambda file: file.write(made.getbuffer()))
 
 
 def refuse_missing(path: Path) -> None:
@@ -97,6 +100,11 @@ def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:
         raise UserError(
             f"{source} holds another network than the config asks for ({matched} entries matched, {missing} missing, "
             f"{unexpected} unexpected); use the BACKBONE, METHOD and DATASET it was trained with."
+        )
+    bad = bad_entry(state)
+    if bad:
+        raise UserError(
+            f"{source} holds a network that diverged ({bad} is not finite); train it again with a lower OPTIM.LR."
         )
     method.load_state_dict(state)
 

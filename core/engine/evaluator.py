@@ -25,6 +25,7 @@ from ..methods.base import Method
 from ..report.tally import Evaluation, Tally, join_evaluations
 from .cache import FeatureCache
 from .features import Base, BaseImages, FeatureSource, ImageEncoder, feature_source
+from .finite import refuse_logits
 
 DRAWN_AT_ONCE = 4096
 LARGEST_CHUNK = 1024
@@ -135,9 +136,13 @@ class Evaluator:
         part = everyone.part(episodes) if episodes >= everyone.count else range(episodes)
         tally = Tally(len(part), sampler.shape.way, len(self.split.classes))
         tasks = self.tasks(source, len(part), EpisodesFrom(sampler, part.start), head.needs)
+        done = part.start
         for drawn, task in tasks:
-            logits, truth = head(task).float().cpu().numpy(), task.query_y.cpu().numpy()
-            tally.add(logits, truth, drawn.classes.numpy(), drawn.query.numpy())
+            logits = head(task).float().cpu()
+            refuse_logits(logits, done)
+            done += len(logits)
+            truth = task.query_y.cpu().numpy()
+            tally.add(logits.numpy(), truth, drawn.classes.numpy(), drawn.query.numpy())
         total = time.perf_counter() - start
         seconds = {"encode": tasks.encode_seconds, "classify": total - tasks.encode_seconds, "total": total}
         evaluation = tally.evaluation(sampler.shape.n_query, seconds)

@@ -20,6 +20,7 @@ from ..methods.base import Method
 from ..ops import random
 from .cache import CachedTable, FeatureCache
 from .device import images_at_once
+from .finite import refuse_features
 
 Base = Callable[[], tuple[Split, Pixels]]
 
@@ -103,8 +104,10 @@ class ImageEncoder:
             for block in ids.split(self.block):
                 padded = torch.cat([block, block[-1:].expand(self.block - len(block))])
                 with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
-                    features = self.method.encode(self.inputs(padded))
-                yield block, {name: value[: len(block)].float() for name, value in features.items()}
+                    encoded = self.method.encode(self.inputs(padded))
+                features = {name: value[: len(block)].float() for name, value in encoded.items()}
+                refuse_features(features, block)
+                yield block, features
                 bar.update(len(block))
 
     def class_means(self, labels: Tensor, chosen: Tensor | None = None) -> Features:
@@ -199,7 +202,7 @@ class CachedFeatures:
     def _use(self, on_disk: CachedTable) -> None:
         """Use the arrays on disk as the table; a GPU gets a copy of them."""
         self.table = {name: torch.from_numpy(array).to(self._device) for name, array in on_disk.arrays.items()}
-        self._present = torch.from_numpy(on_disk.present.astype(bool))
+        self._present = torch.from_numpy(on_disk.present)
 
 
 class UncachedFeatures:

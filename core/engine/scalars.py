@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config.provenance import flatten
 from ..config.read import parse
 from ..report.run import RunFolder
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from .events import EventFile
 
 log = logging.getLogger("fiveway")
 
@@ -25,11 +23,9 @@ class Scalars:
         """`step` is the last one in the stage whose record stays, `steps_before` those of the stages before."""
         run.keep_metrics(records)
         self._run, self._steps_before = run, steps_before
-        self._board: SummaryWriter | None = None
+        self._board: EventFile | None = None
         if run.writes:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import: only training pays for it
-
-            self._board = SummaryWriter(str(run.path / "tb"), purge_step=steps_before + step + 1)
+            self._board = EventFile(run.path / "tb", purge_step=steps_before + step + 1)
             if not records and run.config.is_file():
                 self._add_settings(self._board)
 
@@ -40,14 +36,14 @@ class Scalars:
         if self._board is not None:
             self._board.close()
 
-    def _add_settings(self, board: SummaryWriter) -> None:
+    def _add_settings(self, board: EventFile) -> None:
         """Show the run's settings under "hparams" of TensorBoard."""
         from torch.utils.tensorboard.summary import hparams
 
         tree = parse(self._run.config.read_text(encoding="utf-8"))
         plain = {key: value for key, value in flatten(tree).items() if isinstance(value, bool | int | float | str)}
         for summary in hparams(plain, {f"{tree['STAGES'][-1]}/val": 0.0}):
-            board._get_file_writer().add_summary(summary)
+            board.summary(summary)
 
     def add(self, record: dict[str, Any], epochs: int, pace: str = "") -> None:
         """Write a record with `stage`, `epoch` and `step`; each of its further numbers becomes a point of a curve.
@@ -58,6 +54,6 @@ class Scalars:
         named = {"stage", "epoch", "step"}
         for name, value in record.items():
             if name not in named and self._board is not None:
-                self._board.add_scalar(f"{record['stage']}/{name}", value, self._steps_before + record["step"])
+                self._board.scalar(f"{record['stage']}/{name}", value, self._steps_before + record["step"])
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in named)
         log.info("%s epoch %d of %d  %s%s", record["stage"], record["epoch"], epochs, numbers, pace and f"  ({pace})")

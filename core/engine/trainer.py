@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +18,11 @@ from ..locks import Lock
 from ..methods.base import Method
 from ..ranks import current
 from ..report.run import RunFolder
+from ..report.stats import Interval
 from ..stopping import undisturbed, why
 from . import checkpoint
 from .evaluator import Evaluator
+from .finite import NotFinite, refuse_state
 from .scalars import Scalars
 from .stage_clock import StageClock
 from .steps import Epoch, Schooling
@@ -169,7 +171,7 @@ class Trainer:
             optimizer.load_state_dict(unfinished["optimizer"])
             progress = _Progress(**unfinished["progress"])
             log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
-        began = (unfinished or {}).get("epoch")  # of an epoch that was stopped
+        began = (unfinished or {}).get("partial")  # of an epoch that was stopped
         done, total = progress.epoch * stage.steps, stage.epochs * stage.steps
         scalars = Scalars(self._run, progress.records, done, self._steps_before(stage))
         with scalars, bars.bar(total, "steps", initial=done + (began["step"] if began else 0)) as bar:
@@ -181,7 +183,7 @@ class Trainer:
                     self._epoch(stage, optimizer, progress, epoch, scalars, clock)
                 except KeyboardInterrupt as stop:
                     if resumable and epoch.is_between_steps and epoch.step and self._ranks.alone:
-                        state = {"optimizer": optimizer.state_dict(), "progress": before, "epoch": epoch.state()}
+                        state = {"optimizer": optimizer.state_dict(), "progress": before, "partial": epoch.state()}
                         with undisturbed():
                             self._save(self._run.last, stage, **state)
                         log.info("stopped by %s after step %d of epoch %d", why(stop), epoch.step, epoch.number + 1)
@@ -222,9 +224,11 @@ class Trainer:
         }
         progress.epoch += 1
         last = progress.epoch == stage.epochs
-        if progress.epoch % stage.val_every == 0 or last:
-            with bars.hidden():
-                val = stage.evaluator.run(stage.method, stage.val_episodes).interval
+        with _diverged_at(record):
+            refuse_state(stage.method.state_dict())
+            validated = progress.epoch % stage.val_every == 0 or last
+            val = _validate(stage) if validated else None
+        if val is not None:
             record |= {"val": val.mean, "val_ci95": val.ci95}
             if val.mean > progress.best_accuracy:
                 progress.best_accuracy = val.mean
@@ -239,6 +243,22 @@ class Trainer:
     def _save(self, path: Path, stage: Stage, **more: Any) -> None:
         if self._ranks.first:
             checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
+
+
+def _validate(stage: Stage) -> Interval:
+    """The accuracy on the val split."""
+    with bars.hidden():
+        return stage.evaluator.run(stage.method, stage.val_episodes).interval
+
+
+@contextmanager
+def _diverged_at(record: Mapping[str, Any]) -> Iterator[None]:
+    """Say after which step, and at which rate, a network diverged."""
+    try:
+        yield
+    except NotFinite as error:
+        where = f"STAGE.{record['stage']}: after step {record['step']} (epoch {record['epoch']}, rate {record['lr']:g})"
+        raise UserError(f"{where} {error}") from error
 
 
 @contextmanager

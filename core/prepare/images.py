@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
+from ..files import read_regular
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
 FILTER = f"bicubic, antialiased (Pillow {PIL.__version__})"
 FINEST_DRAFT = 2  # a JPEG is read at a reduced scale while its shorter side stays this many times the wanted size
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, MemoryError)
 
 
 class BadImage(Exception):
@@ -75,7 +75,7 @@ def _decode(file: Path | bytes, decoding: Decoding) -> tuple[np.ndarray, bool]:
         BadImage: where it is no image, or cannot be converted to 8-bit RGB without guessing.
     """
     try:
-        content = file.read_bytes() if isinstance(file, Path) else file
+        content = read_regular(file) if isinstance(file, Path) else file
     except OSError as error:
         raise BadImage(f"cannot be read ({error.strerror})") from error
     if not content:
@@ -88,7 +88,9 @@ def _decode(file: Path | bytes, decoding: Decoding) -> tuple[np.ndarray, bool]:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 enlarged = min(image.size) < decoding.size
                 return _square(image, decoding), enlarged
-    except _DAMAGE as error:
+    except BadImage:
+        raise
+    except Exception as error:  # whatever a decoder stumbles over, the file is at fault
         raise BadImage("does not decode as an image, perhaps cut short") from error
 
 

@@ -185,12 +185,13 @@ class RunFolder:
         if not self.writes:
             return
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-        write_text(path, "".join(lines[:records]))
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        write_text(path, "".join(text.splitlines(keepends=True)[:records]))
 
     def add_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         if not self.writes:
             return
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        path = self.path / "metrics.jsonl"
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

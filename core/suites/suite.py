@@ -11,8 +11,10 @@ import yaml
 
 from ..build.config import load_config
 from ..config import Loaded
+from ..config.read import parse
 from ..data.datasets import dataset
 from ..errors import UserError
+from ..files import read_regular
 from ..paths import find_config
 from ..registry import nearest
 from ..report.run import RunFolder, run_name
@@ -138,7 +140,7 @@ def _refuse_unknown(tree: Any, known: Sequence[str], where: str) -> None:
 def _read(file: Path) -> Mapping[str, Any]:
     """The content of a suite file."""
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        tree = parse(read_regular(file).decode("utf-8"))
     except OSError as error:
         raise UserError(
             f"{file} cannot be read ({error.strerror}); give a suite file, such as configs/suites/glyphs.yaml."

@@ -106,7 +106,7 @@ def test_a_signal_finishes_the_step_and_the_run_goes_on_from_there(space, run, m
     assert space.trainer(cfg, "-e", "0")[0] == code
     assert state(run) == {"state": "interrupted", "why": signal.Signals(number).name}
     last = torch.load(run / "last.pth", weights_only=True)
-    assert (last["progress"]["epoch"], last["epoch"]["step"]) == (1, 2)
+    assert (last["progress"]["epoch"], last["partial"]["step"]) == (1, 2)
     assert space.trainer(cfg, "-e", "0", "--resume")[0] == 0
     assert same_run(run, whole)
 
@@ -124,7 +124,7 @@ def test_a_signal_in_validation_keeps_the_steps(space, run, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Evaluator, "run", stop)
         assert space.trainer(cfg, "-e", "0")[0] == 143
-    assert torch.load(run / "last.pth", weights_only=True)["epoch"]["step"] == 4
+    assert torch.load(run / "last.pth", weights_only=True)["partial"]["step"] == 4
     assert space.trainer(cfg, "-e", "0", "--resume")[0] == 0
     assert same_run(run, whole)
 
@@ -144,7 +144,7 @@ def test_an_epoch_stopped_twice_equals_one_that_was_not(space, run, monkeypatch)
         patched.setattr(Epoch, "_take_one", stop_in_the_last_epoch)
         for step in (1, 2, 3, 4):
             assert space.trainer(cfg, "-e", "0", *(["--resume"] if step > 1 else []))[0] == 143
-            assert torch.load(run / "last.pth", weights_only=True)["epoch"]["step"] == step
+            assert torch.load(run / "last.pth", weights_only=True)["partial"]["step"] == step
     assert space.trainer(cfg, "-e", "0", "--resume")[0] == 0
     assert same_run(run, whole)
 

@@ -1,6 +1,7 @@
 """What the user wrote: the chain of `_BASE_` files, overrides, and the YAML loader behind both."""
 
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,44 @@ def test_later_base_wins_whatever_is_in_it(a, b, leaf):
     read = {key: setting.value for key, setting in chain.items() if setting.value != {}}
     assert read == without_empty(merged(merged(a, b), leaf))
     assert all(s.source == "leaf.yaml" for key, s in chain.items() if key in without_empty(leaf))
+
+
+LAUGHS = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (LAUGHS, "it holds more than 100000 values"),
+        ("SEED: " + "[" * 100_000, "exceeded maximum nesting depth"),
+        ("SEED: " + "{a: " * 60 + "1" + "}" * 60, "it is nested more than 50 levels deep"),
+        ("SEED: " + "9" * 10_000, "Exceeds the limit"),
+        ("SEED: 2001-13-99", "month must be in 1..12"),
+        ("SEED: &x [*x]", "*x stands inside of &x"),
+        ("SEED: 1 " + "#" * (1 << 20), "it is longer than 1048576 characters"),
+        ("? {a: b}\n: 1", "found unhashable key"),
+    ],
+)
+def test_texts_that_grow_or_nest_are_refused_at_once(refused, text, says):
+    began = time.monotonic()
+    sentence = refused(text)
+    assert "leaf.yaml" in sentence
+    assert f"not valid YAML: {says}" in sentence
+    assert time.monotonic() - began < 1
+
+
+def test_bases_that_are_named_again_and_again_are_read_once(tmp_path, schemas):
+    """Thirty files that each name the next one twice are 2^30 ways to the last."""
+    for n in range(30):
+        (tmp_path / f"{n}.yaml").write_text(f"_BASE_: [{n + 1}.yaml, {n + 1}.yaml]\n")
+    (tmp_path / "30.yaml").write_text("SEED: 7\n")
+    began = time.monotonic()
+    assert load(tmp_path / "0.yaml", [], schemas).cfg.SEED == 7
+    assert time.monotonic() - began < 1
+
+
+def test_a_chain_of_bases_that_does_not_end_is_refused(tmp_path, schemas):
+    for n in range(2000):
+        (tmp_path / f"{n}.yaml").write_text(f"_BASE_: {n + 1}.yaml\n")
+    with pytest.raises(UserError, match=r"0\.yaml: _BASE_ leads through more than 50 files; shorten the chain"):
+        load(tmp_path / "0.yaml", [], schemas)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from core.data.store import read_split
+from core.data.store import read_outline, read_split
 from core.errors import UserError
 from tests.data.fake_split import fruit, write_fruit
 from tests.helpers import make_split
@@ -94,3 +94,12 @@ def test_a_subset_of_classes_is_numbered_anew():
     assert part.classes == part.manifest["classes"] == classes
     assert part.manifest["counts"] == [5, 5]
     assert (part.vectors == SPLIT.vectors[[1, 3]]).all()
+
+
+def test_an_outline_knows_what_the_manifest_says_and_opens_nothing_else(tiny_root, monkeypatch):
+    folder = tiny_root / "Glyphs" / "16px" / "test"
+    whole = read_split(folder)
+    monkeypatch.setattr(np, "load", None)
+    outline = read_outline(folder)
+    assert (outline.classes, outline.fingerprint, outline.size) == (whole.classes, whole.fingerprint, 16)
+    assert outline.counts.tolist() == whole.counts.tolist()

@@ -70,12 +70,25 @@ def test_damaged_tables_are_made_anew(damage, shelf):
     elif damage == "garbage":
         file.write_bytes(b"garbage")
     elif damage == "missing":
-        (shelf().path / "present.npy").unlink()
+        (shelf().path / "sums.npy").unlink()
     elif damage == "type":
         np.save(file, np.zeros((10, 3)))
     assert shelf().open(11 if damage == "rows" else 10) is None
     assert not shelf().path.exists()
     assert not shelf().create(10, SHAPES).present.any()
+
+
+@pytest.mark.parametrize("file", ["vector", "map", "sums"])
+def test_a_flipped_bit_makes_the_row_absent(shelf, file):
+    fill(shelf().create(10, SHAPES), [2, 7])
+    path = shelf().path / f"{file}.npy"
+    array = np.load(path, mmap_mode="r+")
+    array[7:8].reshape(-1).view(np.uint8)[1] ^= 4
+    array.flush()
+    found = shelf().open(10)
+    assert np.flatnonzero(found.present).tolist() == [2]
+    fill(found, [7])
+    assert np.flatnonzero(shelf().open(10).present).tolist() == [2, 7]
 
 
 def test_least_recently_used_tables_go(shelf):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from tensorboard.summary.writer import event_file_writer
 
 from core.build.config import load_config
 from core.build.data import Data
@@ -71,12 +70,6 @@ def test_every_method_that_uses_its_objective_has_a_training_accuracy(space):
     for record in records(run):
         assert 0 <= record["train_accuracy"] <= 100
         assert "delta" not in record
-
-
-@pytest.fixture(autouse=True)
-def file_numbers(monkeypatch):
-    """TensorBoard sorts a run's files by name: within a second, number 10 of a process would come before 9."""
-    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 def curves(run):

@@ -1,4 +1,6 @@
 import io
+import os
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -99,3 +101,47 @@ def test_bad_images_are_black_and_listed(tmp_path):
     assert not pixels[1:].any()
     assert bad.keys() == {1, 2}
     assert "No such file" in bad[1]
+
+
+def animated(kind):
+    frames = [picture(seed, 12, 12) for seed in range(3)]
+    return encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_any_cut_of_an_animation_is_a_reason(kind):
+    content = animated(kind)
+    for length in range(0, len(content), 7):
+        with suppress(BadImage):
+            decode(content[:length], Decoding(8))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("seed", range(3))
+def test_any_damage_is_a_reason_or_other_pixels(kind, seed):
+    content, rng = encoded(picture(0, 16, 16), kind), np.random.default_rng(seed)
+    for _ in range(60):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        places = rng.integers(0, min(len(damaged), 200), rng.integers(1, 4))
+        damaged[places] = rng.integers(0, 256, len(places))
+        with suppress(BadImage):
+            assert decode(damaged.tobytes(), Decoding(8)).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir])
+def test_what_is_no_file_is_named_and_nothing_hangs(tmp_path, make):
+    make(tmp_path / "x.png")
+    with pytest.raises(BadImage, match=r"cannot be read \((it is no regular file|Is a directory)\)"):
+        decode(tmp_path / "x.png", Decoding(8))
+
+
+def test_a_pipe_among_the_images_is_named_by_the_command(tmp_path, space):
+    for name in ("a", "b", "c", "d", "e", "f"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for number in (1, 2):
+            picture(number, 12, 12).save(tmp_path / "in" / name / f"{number}.png")
+    os.mkfifo(tmp_path / "in" / "a" / "x.png")
+    arguments = (f"folder:{tmp_path / 'in'}", "--root", tmp_path / "out", "--size", 16)
+    code, _, err = space.script("prepare_data.py", *arguments)
+    assert code == 2
+    assert f"{tmp_path / 'in/a/x.png'} cannot be read (it is no regular file)" in err
