@@ -1,11 +1,10 @@
 """Loading a configuration: inheritance, names, the command line, provenance and the round trip."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-from core.config import load
+from core.config import load, read
 
 TWO_STAGES = """
 STAGES: [pretrain, meta]
@@ -125,8 +124,8 @@ def test_plugins_that_cannot_be_imported(plugins, message, refused):
 def test_every_file_is_read_once(write, schemas, monkeypatch):
     write("SEED: 1", "a.yaml")
     leaf = write("_BASE_: a.yaml\nREFERENCE: {ACCURACY: 50, SOURCE: a table, STATUS: paper}")
-    read, names = Path.read_text, []
-    monkeypatch.setattr(Path, "read_text", lambda path, **options: names.append(path.name) or read(path, **options))
+    names = []
+    monkeypatch.setattr(read, "read_regular", lambda path: names.append(path.name) or path.read_bytes())
     load(leaf, ["TASK.TEST.SHOT=5"], schemas)
     assert names == ["leaf.yaml", "a.yaml"]
 
