@@ -1,0 +1,83 @@
+"""PT-MAP: Hu, Gripon and Pateux, "Leveraging the Feature Distribution in Transfer-based Few-Shot Learning".
+
+ICANN 2021, https://arxiv.org/abs/2006.03806
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..backbones.blocks import Backbone
+from ..episode import DataInfo, Task
+from ..errors import UserError
+from ..ops.distances import squared_in_span
+from ..ops.sinkhorn import balanced
+from ..registry import METHODS
+from .transductive import TransductiveHead
+
+LEAST = 1e-6  # added to a feature before its power is taken
+
+
+@METHODS.register("PT-MAP")
+class PTMAP(TransductiveHead):
+    """Class centres and an assignment of the queries with as many in each class, in turns.
+
+    The balance is built in: where queries are unbalanced, the method loses more than others do.
+
+    Args:
+        power: features x become (x + 1e-6)^power, which makes their distribution less skewed. They must not be
+            negative, unless it is 1.
+        sharpness: lambda, multiplies the squared distances in the assignment.
+        rate: alpha, the share of the way from a centre to its members' mean that a step moves it.
+        steps: of the centres.
+
+    Differs from the authors' code: Sinkhorn's algorithm is taken to its limit in each task, where theirs stops all
+    tasks together once no row moves by more than 1e-6, or after 1000 steps; centres are kept as combinations of a
+    task's vectors, in place of the reduction by QR, which changes no distance.
+    """
+
+    test_arguments = ("power", "sharpness", "rate", "steps")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        info: DataInfo,
+        *,
+        power: float = 0.5,
+        sharpness: float = 10.0,
+        rate: float = 0.2,
+        steps: int = 20,
+    ) -> None:
+        super().__init__(backbone, info, norm="UN")
+        if not power > 0:
+            raise UserError(f"METHOD.ARGS.power is {power}; it must be above 0, and 1 leaves features as they are.")
+        self.power, self.sharpness, self.rate, self.steps = power, sharpness, rate, steps
+
+    def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
+        """Logarithm of the last assignment."""
+        x = torch.cat([self._centred(support), self._centred(query)], dim=1).double()
+        gram, split, columns = x @ x.transpose(1, 2), support.shape[1], x.new_full((len(x), task.way), 1 / task.way)
+        target = F.one_hot(task.support_y, task.way).double()
+        means = target / target.sum(1, keepdim=True)
+        centres = torch.cat([means, means.new_zeros(len(x), query.shape[1], task.way)], dim=1)  # coefficients
+        for step in range(self.steps + 1):
+            distances = squared_in_span(gram, centres)[:, split:]
+            log_p = balanced(-self.sharpness * distances, columns * query.shape[1])
+            if step < self.steps:
+                members = torch.cat([target, log_p.exp()], dim=1)
+                centres = centres.lerp(members / members.sum(1, keepdim=True), self.rate)
+        return log_p.to(query.dtype)
+
+    def _centred(self, vectors: Tensor) -> Tensor:
+        """Powers of vectors [T, n, d], of length 1, less their mean, of length 1."""
+        if self.power != 1:
+            if (vectors < 0).any():
+                raise UserError(
+                    f"PT-MAP takes the power METHOD.ARGS.power {self.power:g} of features, but some are negative; set "
+                    "it to 1, or choose a backbone that ends in a ReLU."
+                )
+            vectors = (vectors + LEAST) ** self.power
+        unit = F.normalize(vectors, dim=-1)
+        return F.normalize(unit - unit.mean(1, keepdim=True), dim=-1)
