@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..backbones.blocks import ExternalData
 from ..data.episodes import EpisodeSampler
 from ..data.loaders import Pixels
 from ..data.store import Split
@@ -54,7 +55,9 @@ def restore(data: Data, path: Path, with_objective: bool = False) -> Network:
     load = checkpoint.restore if with_objective else checkpoint.restore_for_test
     load(method, saved["method"], path)
     at_test = changed_arguments(wanted, meta) | changed_keys(wanted, completed(meta, path))
-    return Network(method, path, meta, sha256, at_test, meta.get("external"), other_store(wanted, meta))
+    external = meta.get("external")
+    method.backbone.external = ExternalData(**external) if external else None
+    return Network(method, path, meta, sha256, at_test, external, other_store(wanted, meta))
 
 
 def initialised(data: Data) -> Network:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..config import Config
 from ..config.roles import shapes_weights, with_role
 from ..data.store import Split
 from ..engine import device
+from ..engine.encoder_weights import state_hash
 from ..files import sha256
 from ..methods.base import Method
 from .config import last_stage, stage_node
@@ -98,7 +100,8 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
 
 def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[str, Any]:
     """Everything that the features of a split depend on; `sha256` is the checkpoint's."""
-    return encoding_key(data.cfg, method, sha256, data.device) | {
+    frozen = frozen_key(data.cfg, method, data.device) if not data.cfg.STAGES else None
+    return (frozen or encoding_key(data.cfg, method, sha256, data.device)) | {
         "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")},
         "image_size": split.size,
     }
@@ -111,11 +114,24 @@ def encoding_key(cfg: Config, method: Method, sha256: str, where: torch.device) 
         "keys": {name: value for name, value in with_role(cfg, "encodes").items() if _counts(name, value)},
         "views": _views(cfg) if "parts" in method.needs else [],
         **_eval_crop(cfg),
+        **({"size": method.backbone.size} if method.backbone.size else {}),
         "device": device.describe(where),
         "torch": torch.__version__,
         "version": FEATURES_VERSION,
         "code": _code_hash(method),
     }
+
+
+def frozen_key(cfg: Config, method: Method, where: torch.device) -> dict[str, Any] | None:
+    """The encoding of a network as it came, which all methods share that read the same of it.
+
+    None for random weights, and for a method that encodes by itself, whose weights may be random.
+    """
+    if not method.backbone.external or type(method).encode is not Method.encode:
+        return None
+    key = encoding_key(cfg, method, state_hash(method.backbone.state_dict()), where)
+    keys = {name: value for name, value in key["keys"].items() if not name.startswith("METHOD.")}
+    return key | {"keys": keys, "needs": sorted(method.needs), "code": _code_hash(method.backbone)}
 
 
 def _counts(key: str, value: Any) -> bool:
@@ -150,9 +166,9 @@ def _words_hash(data: Data, methods: list[Method]) -> str:
     return hashlib.sha256(b"".join(v.numpy().tobytes() for v in vectors)).hexdigest() if vectors else ""
 
 
-def _code_hash(method: Method) -> str:
-    """Hash of the source files that define a method and its network: who changes them gets new features."""
-    classes = {c for module in method.modules() for c in type(module).__mro__}
+def _code_hash(network: nn.Module) -> str:
+    """Hash of the source files that define a network: who changes them gets new features."""
+    classes = {c for module in network.modules() for c in type(module).__mro__}
     modules = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
     files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in modules}
     digest = hashlib.sha256()

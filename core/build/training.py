@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..ops import random
 from ..ranks import current
 from ..report.run import RunFolder
 from .data import Data, episode_sampler
-from .evaluation import build_evaluator
+from .evaluation import build_evaluator, initialised, means_cache
 from .identity import describe, learned_from, stage_key
 from .networks import build_method, trains_on_words
 
@@ -41,10 +42,11 @@ def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Tr
 
 
 def _frozen(data: Data, run: RunFolder, stem: str) -> FrozenNetwork:
-    """The network of a configuration without stages."""
-    method, test = build_method(data), data.cfg.TASK.TEST
-    evaluator = build_evaluator(data, "val")
-    source, sampler = evaluator.source(method), evaluator.sampler
+    """The network of a configuration without stages, which has classified one episode."""
+    network, test = initialised(data), data.cfg.TASK.TEST
+    method, evaluator = network.method, build_evaluator(data, "test")
+    source = evaluator.source(method, base_cache=partial(means_cache, data, network))
+    sampler = evaluator.sampler
     learned = used_by_forward(source.method, lambda: evaluator.task(source, sampler.draw(torch.arange(1))))
     learned = [name for name in learned if not name.startswith("backbone.")]
     if learned:
@@ -53,7 +55,7 @@ def _frozen(data: Data, run: RunFolder, stem: str) -> FrozenNetwork:
             "choose a method that has none, such as SimpleShot, ProtoNet or RFS."
         )
     meta = _meta(data, "", method, run, stem)
-    return FrozenNetwork(method, evaluator, run.best(test.WAY, test.SHOT), meta)
+    return FrozenNetwork(method, run.best(test.WAY, test.SHOT), meta)
 
 
 def _meta(data: Data, stage: str, method: Method, run: RunFolder, stem: str) -> dict[str, Any]:

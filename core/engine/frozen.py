@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .. import progress
 from ..methods.base import Method
 from . import checkpoint
-from .evaluator import Evaluator
 
 
 class FrozenNetwork:
@@ -16,18 +14,15 @@ class FrozenNetwork:
 
     Args:
         method: with the weights of its encoder.
-        evaluator: on the val split.
         best: where the checkpoint goes.
         meta: what it says about itself.
     """
 
-    def __init__(self, method: Method, evaluator: Evaluator, best: Path, meta: dict[str, Any]) -> None:
-        self._method, self._evaluator, self._best, self._meta = method, evaluator, best, meta
+    def __init__(self, method: Method, best: Path, meta: dict[str, Any]) -> None:
+        self._method, self._best, self._meta = method, best, meta
 
     def rehearse(self) -> None:
-        """Classify one episode, so that what cannot work fails before anything is written."""
-        with progress.hidden():
-            self._evaluator.run(self._method, 1)
+        """There are no steps that could fail."""
 
     def refuse_longer(self) -> None:
         """There are no epochs."""
