@@ -215,6 +215,13 @@ CASES = {
     "Baseline++, fine-tuned": Case("Baseline++", vectors.fine_tuned("norm", 2.0, 6), HEAD, towards=QUERY),
     "NegMargin, fine-tuned": Case("NegMargin", vectors.fine_tuned("cosine", 5.0, 6), HEAD, towards=QUERY),
     "RFS": Case("RFS", vectors.logistic_regression(1.0), towards=QUERY),
+    "Ridge": Case("Ridge", closed.ridge_grid([0.01, 0.03, 0.1, 0.3, 1.0, 3.0], 10.0)),
+    "TipAdapter": Case("TipAdapter", vectors.cache_of_supports(5.5)),
+    "Ensemble": Case(
+        "Ensemble",
+        vectors.averaged(*(vectors.cache_of_supports(beta) for beta in (1.0, 5.5, 20.0))),
+        {"of": "TipAdapter", "grid": [["beta", 1.0, 5.5, 20.0]]},
+    ),
     "RFS, base classes": Case("RFS", vectors.linear_classifier, batch=True, learns=WEIGHT, towards=QUERY),
     "STLDeepBDC": Case(
         "STLDeepBDC",

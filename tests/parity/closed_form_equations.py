@@ -104,3 +104,36 @@ def dense_svm(gram: Tensor, y: Tensor, bound: float, passes: int) -> Tensor:
         ahead = min(0.999 * min(reach(s, step[1]), reach(z, step[2])), 1.0)
         x, s, z, nu = (v + ahead * dv for v, dv in zip((x, s, z, nu), step, strict=True))
     return best.view(n, way)
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    return x / x.square().sum(1, keepdim=True).sqrt()
+
+
+def with_free_intercept(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """W [d, N] and b [N] of the regression whose intercept costs nothing, on d + 1 unknowns."""
+    rows = with_one(x)
+    cost = penalty * identity(rows.shape[1])
+    cost[-1, -1] = 0
+    w = torch.linalg.solve(rows.T @ rows + cost, rows.T @ y)
+    return w[:-1], w[-1]
+
+
+def ridge_grid(penalties: list[float], scale: float):
+    """The penalty whose regressions without each support in turn predict it best, then the regression on all."""
+
+    def equation(inputs: Inputs) -> Answer:
+        x, y, q = unit_rows(inputs.support["vector"]), one_hot(inputs), unit_rows(inputs.query["vector"])
+        errors = []
+        for penalty in penalties:
+            total = 0.0
+            for i in range(len(x)):
+                rest = [j for j in range(len(x)) if j != i]
+                w, b = with_free_intercept(x[rest], y[rest], penalty)
+                total += (y[i] - x[i] @ w - b).square().sum().item()
+            errors.append(total)
+        w, b = with_free_intercept(x, y, penalties[errors.index(min(errors))])
+        logits = scale * (q @ w + b)
+        return logits, cross_entropy(logits, inputs.query_y)
+
+    return equation

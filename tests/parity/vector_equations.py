@@ -269,3 +269,29 @@ def logistic_regression(inverse_penalty: float, vector=lambda inputs, feature: f
         return logits, cross_entropy(logits, inputs.query_y)
 
     return equation
+
+
+def cache_of_supports(beta: float):
+    """Zhang et al. (Tip-Adapter), eq. 4 without text: the log of each class's sum of exp(-beta (1 - cos))."""
+
+    def equation(inputs: Inputs) -> Answer:
+        def score(q, members):
+            return sum((-beta * (1 - cosine(q, s))).exp() for s in members).log()
+
+        classes = [inputs.members(n, "vector") for n in range(WAY)]
+        logits = table(score, inputs.query["vector"], classes)
+        return logits, cross_entropy(logits, inputs.query_y)
+
+    return equation
+
+
+def averaged(*equations):
+    """The logarithm of the mean probability that several classifiers give."""
+
+    def equation(inputs: Inputs) -> Answer:
+        logits = [one(inputs)[0] for one in equations]
+        probabilities = [torch.stack([row.exp() / row.exp().sum() for row in rows]) for rows in logits]
+        together = mean(probabilities).log()
+        return together, cross_entropy(together, inputs.query_y)
+
+    return equation
