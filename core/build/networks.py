@@ -63,7 +63,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
 
 def step_classes(cfg: Config, stage: str, method: Method, info: DataInfo) -> int:
     """The number of classes in the logits of a training step."""
-    return info.n_base if cfg.STAGE[stage].STREAM == "batches" or method.loss_over_base else info.way
+    return info.n_base if stage_node(cfg, stage).STREAM == "batches" or method.loss_over_base else info.way
 
 
 def _on_backbone(cfg: Config, info: DataInfo, name: str, arguments: Mapping[str, Any]) -> Method:
