@@ -97,14 +97,14 @@ def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
     record = Record(cell)
     notes, rows = record.read(), _metrics(cell)
     of = sum(cell.loaded.cfg.STAGE[name].EPOCHS for name in cell.loaded.cfg.STAGES)
-    last_stage = [row["val"] for row in rows if row["stage"] == last_stage(cell.loaded.cfg) and "val" in row]
+    best = [row["val"] for row in rows if row["stage"] == last_stage(cell.loaded.cfg) and "val" in row]
     state = _state(cell, record, notes, jobs)
     left = None
     since, started = len(rows) - notes.get("epochs_at_start", 0), notes.get("started")
     if state == "running" and since > 0 and started:
         left = (time.time() - started) / since * max(0, of - len(rows))
     reason = _last_lines(record.log if _has_failed(notes) else record.job_log) if state == "failed" else ""
-    return Progress(state, len(rows), of, max(last_stage, default=None), left, reason)
+    return Progress(state, len(rows), of, max(best, default=None), left, reason)
 
 
 def is_trained(cell: Cell) -> bool:
