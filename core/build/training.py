@@ -15,6 +15,7 @@ from ..data.loaders import Augmentation, BatchStream, EpisodeStream, TaskBuilder
 from ..engine.frozen import FrozenNetwork
 from ..engine.heads import used_by_forward
 from ..engine.optim import Recipe
+from ..engine.precision import chosen, refuse_unused
 from ..engine.trainer import Stage, Trainer
 from ..engine.weights import take_weights
 from ..errors import UserError
@@ -38,7 +39,7 @@ def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Tr
     methods = _methods(data)
     shared = _shared_files(data, methods, pretrained)
     stages = [_stage(data, name, methods[name], run, stem, shared[name]) for name in data.cfg.STAGES]
-    return Trainer(stages, run, data.device)
+    return Trainer(stages, run, data.device, 60 * data.cfg.SAVE_MINUTES)
 
 
 def _frozen(data: Data, run: RunFolder, stem: str) -> FrozenNetwork:
@@ -141,6 +142,8 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, sha
             f"STAGE.{name}.METHOD is {node.METHOD}, which has nothing to learn on {'a frozen ' if node.FREEZE else ''}"
             f"BACKBONE.NAME {cfg.BACKBONE.NAME}; {_instead(cfg.BACKBONE)}."
         )
+    precision = chosen(node.PRECISION, data.device)
+    refuse_unused(precision, method, f"STAGE.{name}.PRECISION")
     streams = build_streams(data, name, method)
     steps = node.STEPS or len(streams[-1])
     return Stage(
@@ -154,6 +157,7 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, sha
         val_episodes=node.VAL.EPISODES,
         val_every=node.VAL.EVERY,
         select=node.SELECT,
+        precision=precision,
         frozen_backbone=node.FREEZE == "backbone",
         frozen_bn=node.BN == "frozen",
         dropout=node.DROPOUT,

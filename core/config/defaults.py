@@ -24,6 +24,7 @@ from .provenance import flatten
 
 KEYS: dict[str, Any] = {
     "SEED": key(0, "varies", least=0),  # training seed: initialisation, episodes, batches, augmentation
+    "SAVE_MINUTES": key(10.0, "neither", least=0),  # between checkpoints within an epoch; 0 = after each step
     "PLUGINS": key([], "neither"),  # a user's own modules to import, e.g. [my_method]
     "DATASET": {
         "NAME": key("Glyphs", "inherited"),  # a benchmark's name, in any case, or folder:PATH
@@ -150,6 +151,8 @@ STAGE_KEYS: dict[str, Any] = {
     # Augmentation of training images, in order, e.g. [crop, flip]; crop = crop-4, at 84 pixels crop-8.
     "AUGMENT": key([], "trains"),
     "BN": key("joint", "trains", choices=("joint", "frozen")),  # batch norm: statistics of the step, or frozen ones
+    # Where images become features: tf32 and bf16 are faster on GPUs that have them; auto = bf16 there, else fp32.
+    "PRECISION": key("fp32", "varies", choices=("fp32", "tf32", "bf16", "auto")),
     "DROPOUT": key(True, "trains"),  # whether the backbone's dropout and DropBlock act
     # Checkpoint kept: the best on the validation episodes, or the last.
     "SELECT": key("val", "trains", choices=("val", "last")),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from ..stopping import undisturbed
 from .epoch_losses import EpochLosses
 from .gradients import sum_gradients
 from .optim import Recipe
+from .precision import encoder
 from .stage_clock import StageClock
 
 
@@ -44,6 +46,7 @@ class Schooling:
     recipe: Recipe
     epochs: int
     steps: int  # of an epoch
+    precision: str  # fp32 | tf32 | bf16
     frozen_backbone: bool
     frozen_bn: bool
     dropout: bool  # of the backbone
@@ -72,8 +75,14 @@ class Epoch:
         """What last.pth keeps of it."""
         return {"step": self.step, "total": self._total, "losses": self.losses.state()}
 
-    def take(self, stage: Schooling, optimizer: torch.optim.Optimizer, clock: StageClock) -> float:
-        """Take the steps that are left; returns the mean loss of all.
+    def take(
+        self,
+        stage: Schooling,
+        optimizer: torch.optim.Optimizer,
+        clock: StageClock,
+        after_step: Callable[[], None] = lambda: None,
+    ) -> float:
+        """Take the steps that are left, with a call after each; returns the mean loss of all.
 
         Raises:
             UserError: where a loss is not finite.
@@ -84,6 +93,7 @@ class Epoch:
             with self._whole_step():
                 self._take_one(stage, optimizer, self.number * stage.steps + self.step)
             clock.step()
+            after_step()
         mean = float(current().add(self._total.clone())) / stage.steps
         if not math.isfinite(mean):
             bad = next((i for i, value in enumerate(self._values) if not math.isfinite(float(value))), 0)
@@ -110,14 +120,28 @@ class Epoch:
         factor = stage.recipe.factor(step / stage.steps, stage.epochs)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
+        encode = encoder(stage.method, stage.precision, self._total.device)
         items = [(stream.at(step, stage.progress(step)), stream.share(step)) for stream in stage.streams]
         before = self._total.clone()
         for update in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
-            parts = [(stage.method.loss(item.encoded(stage.method.encode)), share) for item, share in update]
+            parts = [(stage.method.loss(item.encoded(encode)), share) for item, share in update]
             self._total += _update(stage.method, optimizer, stage.recipe, parts)
             for loss, _ in parts:
                 self.losses.add(loss)
         self._values.append(self._total - before)
+
+
+def every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+    """A function to be called often, which calls another one when so much time has passed since it last did."""
+    due = time.monotonic() + seconds
+
+    def maybe() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            call()
+            due = time.monotonic() + seconds
+
+    return maybe
 
 
 def _update(

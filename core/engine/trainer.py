@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from ..stopping import undisturbed, why
 from . import checkpoint
 from .evaluator import Evaluator
 from .finite import NotFinite, refuse_state
+from .precision import allow_tf32
 from .scalars import Scalars
 from .stage_clock import StageClock
-from .steps import Epoch, Schooling
+from .steps import Epoch, Schooling, every
 from .synced_norm import sync_norms
 
 log = logging.getLogger("fiveway")
@@ -64,9 +67,12 @@ class Trainer:
     and gradients are summed, so that every process has the same weights. The first one writes.
     """
 
-    def __init__(self, stages: Sequence[Stage], run: RunFolder, device: torch.device) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], run: RunFolder, device: torch.device, save_every: float = math.inf
+    ) -> None:
+        """`save_every` seconds of an epoch last.pth is written anew, beside after each epoch."""
         self._stages, self._run, self._device = stages, run, device
-        self._ranks = current()
+        self._ranks, self._save_every = current(), save_every
         self._last: dict[str, Any] | None = None  # what the run goes on from
 
     def rehearse(self) -> None:
@@ -162,6 +168,7 @@ class Trainer:
         if stage.init:
             log.info("stage %s: %s", stage.name, stage.init)
         method.to(self._device)
+        allow_tf32(stage.precision)
         if not self._ranks.alone:
             sync_norms(method)
         optimizer = stage.recipe.optimizer(method.param_groups(stage.recipe.lr))
@@ -179,13 +186,14 @@ class Trainer:
             while progress.epoch < stage.epochs:
                 epoch, before = Epoch(progress.epoch, self._device, began), asdict(progress)
                 began = None
+                savable = resumable and self._ranks.alone
+                save = partial(self._save_within, stage, optimizer, before, epoch)
                 try:
-                    self._epoch(stage, optimizer, progress, epoch, scalars, clock)
+                    saver = every(self._save_every, save) if savable else lambda: None
+                    self._epoch(stage, optimizer, progress, epoch, scalars, saver, clock)
                 except KeyboardInterrupt as stop:
-                    if resumable and epoch.is_between_steps and epoch.step and self._ranks.alone:
-                        state = {"optimizer": optimizer.state_dict(), "progress": before, "partial": epoch.state()}
-                        with undisturbed():
-                            self._save(self._run.last, stage, **state)
+                    if savable and epoch.is_between_steps and epoch.step:
+                        save()
                         log.info("stopped by %s after step %d of epoch %d", why(stop), epoch.step, epoch.number + 1)
                     raise
                 if resumable:
@@ -193,6 +201,14 @@ class Trainer:
                     with undisturbed():
                         self._save(self._run.last, stage, **state)
         return progress.records
+
+    def _save_within(
+        self, stage: Stage, optimizer: torch.optim.Optimizer, before: dict[str, Any], epoch: Epoch
+    ) -> None:
+        """Write last.pth in the middle of an epoch; `before` is the progress at its start."""
+        with undisturbed():
+            state = {"optimizer": optimizer.state_dict(), "progress": before, "partial": epoch.state()}
+            self._save(self._run.last, stage, **state)
 
     def _steps_before(self, stage: Stage) -> int:
         """Steps of the stages before one."""
@@ -205,11 +221,12 @@ class Trainer:
         progress: _Progress,
         epoch: Epoch,
         scalars: Scalars,
+        after_step: Callable[[], None],
         clock: StageClock,
     ) -> None:
         """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
         start, first = time.perf_counter(), epoch.step
-        loss = epoch.take(stage, optimizer, clock)
+        loss = epoch.take(stage, optimizer, clock, after_step)
         last_step = (progress.epoch + 1) * stage.steps - 1
         record: dict[str, Any] = {
             "stage": stage.name,

@@ -124,7 +124,7 @@ class _Matches(torch.autograd.Function):
             similarity = torch.bmm(support, query[:, rows].mT, out=_part(memory, rows.stop - rows.start))
             values, block_places = _largest(similarity, ends, k, keep)
             total[..., rows] = values.sum(2)
-            if block_places is not None:
+            if keep and block_places is not None:
                 places[..., rows] = block_places
         ctx.save_for_backward(query, support, places)
         return total

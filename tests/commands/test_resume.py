@@ -112,6 +112,19 @@ def test_killed_process_can_be_resumed(space):
     assert same_run(run, space.train(cfg, tag="whole"))
 
 
+def test_a_crash_within_an_epoch_costs_minutes(space, uninterrupted, monkeypatch):
+    """SAVE_MINUTES 0 writes last.pth after each step."""
+    cfg = space.config(CFG, SAVE_MINUTES=0)
+    interrupt_in(monkeypatch, "meta", 2, error=MemoryError("out of room"))
+    with pytest.raises(MemoryError):
+        space.train(cfg)
+    run = space.base / "Glyphs_Proto"
+    last = torch.load(run / "last.pth", weights_only=True)
+    assert (last["progress"]["epoch"], last["partial"]["step"]) == (2, 1)
+    assert space.trainer(cfg, "--resume")[0] == 0
+    assert same_run(run, uninterrupted)
+
+
 def test_resuming_a_finished_run_only_evaluates_again(space):
     cfg = space.config(CFG)
     run = space.train(cfg)

@@ -1,0 +1,53 @@
+"""The arithmetic of training: float32, TF32 on tensor cores, or bfloat16 where images become features.
+
+Losses, solvers, statistics of batch-norm, the optimiser and validation stay in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..episode import Features
+from ..errors import UserError
+from ..methods.base import Method
+
+
+def chosen(precision: str, device: torch.device) -> str:
+    """What `auto` stands for on a device: bf16 on a GPU that has it, else fp32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def refuse_unused(precision: str, method: Method, key: str) -> None:
+    """Refuse bfloat16 where no image becomes a feature before the loss.
+
+    Raises:
+        UserError: for a method whose loss runs the network itself, such as MAML.
+    """
+    if precision == "bf16" and "image" in method.needed(training=True):
+        raise UserError(
+            f"{key} is bf16, but {method.name} adapts its network within the loss, which stays in float32; set it to "
+            "fp32 or tf32."
+        )
+
+
+def allow_tf32(precision: str) -> None:
+    """Let GPUs multiply float32 with TF32's 10 bits if `precision` is tf32, and with all bits otherwise."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def encoder(method: Method, precision: str, device: torch.device) -> Callable[[Features], Features]:
+    """The method's `encode`, under bfloat16 autocast if `precision` is bf16; its features are float32."""
+    if precision != "bf16":
+        return method.encode
+
+    def encode(pixels: Features) -> Features:
+        with torch.autocast(device.type, torch.bfloat16):
+            features = method.encode(pixels)
+        return {name: value.float() for name, value in features.items()}
+
+    return encode

@@ -1,0 +1,56 @@
+"""What runs in bfloat16, and what stays in float32."""
+
+import pytest
+import torch
+
+from core.backbones.conv4 import Conv4
+from core.engine import precision
+from core.episode import DataInfo
+from core.methods.protonet import ProtoNet
+from tests.workspace import PROTONET, metrics
+
+CPU = torch.device("cpu")
+
+
+def stage(**keys):
+    return {"STAGE": {"meta": PROTONET["STAGE"]["meta"] | keys}}
+
+
+def test_auto_is_float32_without_a_gpu():
+    assert precision.chosen("auto", CPU) == "fp32"
+    assert [precision.chosen(name, CPU) for name in ("fp32", "tf32", "bf16")] == ["fp32", "tf32", "bf16"]
+
+
+def test_features_are_float32_again():
+    method = ProtoNet(Conv4(16, "flatten", width=8), DataInfo(8, 16, 3, 1, 5))
+    seen = []
+    method.backbone.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs["vector"].dtype))
+    image = {"image": torch.randn(4, 3, 16, 16)}
+    features = precision.encoder(method, "bf16", CPU)(image)
+    plain = precision.encoder(method, "fp32", CPU)(image)
+    assert seen == [torch.bfloat16, torch.float32]
+    assert features["vector"].dtype == torch.float32
+    assert not torch.equal(features["vector"], plain["vector"])
+    torch.testing.assert_close(features["vector"], plain["vector"], rtol=0.1, atol=0.1)
+
+
+def test_a_run_in_bfloat16_learns_what_one_in_float32_learns(space):
+    cfg = space.config(PROTONET)
+    plain = space.train(cfg)
+    low = space.train(cfg, "STAGE.meta.PRECISION=bf16", tag="bf16")
+    losses = [[record["loss"] for record in metrics(run)] for run in (plain, low)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_a_network_that_adapts_itself_stays_in_float32(space):
+    cfg = space.config(PROTONET, METHOD={"NAME": "MAML"}, BACKBONE={"NAME": "Conv4", "ARGS": {"norm": "batch"}})
+    code, _, err = space.trainer(cfg, "STAGE.meta.PRECISION=bf16")
+    assert code == 2
+    assert err.startswith("error: STAGE.meta.PRECISION is bf16, but MAML adapts its network within the loss")
+
+
+def test_tf32_is_allowed_where_it_is_asked_for():
+    for name in ("tf32", "fp32"):
+        precision.allow_tf32(name)
+        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (name == "tf32")
