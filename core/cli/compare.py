@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ EXAMPLES = """\
 examples:
   {command} checkpoint/Glyphs_ProtoNet_N5K1_C4 checkpoint/Glyphs_NegMargin_N5K1_C4
   {command} checkpoint/CIFAR-FS_* --all-pairs --format latex --out table.tex
+  {command} checkpoint/CIFAR-FS_* --page comparison.html
 
 A RUN is a run folder, or one of its evaluations (the folder that holds a result.json). Of run folders, every set of
 episodes on which all of them were evaluated is compared; without one, as with several data sets, there is a table for
@@ -28,15 +30,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("--external", action="store_true", help="compare pretrained encoders with networks that are not")
     cli.add_argument("--format", choices=("text", "markdown", "latex", "csv"), default="text")
     cli.add_argument("--out", type=Path, metavar="FILE", help="write the tables there instead of printing them")
+    cli.add_argument("--page", type=Path, metavar="FILE", help="write a page with pictures of the comparison, too")
     args = cli.parse_args(arguments)
 
     from ..build.config import schemas
     from ..files import write_text
-    from ..report.compare import compare
+    from ..report.compare import as_tables, compare
+    from ..report.page.comparison import comparison_sections
+    from ..report.page.render import page
 
     schemas()  # registers the classes, whose arguments a run of an older version may have saved under former names
-    tables = compare(args.runs, args.all_pairs, args.each, args.format, args.external)
+    compared = compare(args.runs, args.all_pairs, args.each, args.external)
+    tables = as_tables(compared, args.all_pairs, args.format)
     if args.out:
         write_text(args.out, tables + "\n")
     else:
         print(tables)
+    if args.page:
+        write_text(args.page, page("Comparison", comparison_sections(compared)))
+        print(f"page  {args.page}", file=sys.stderr)

@@ -17,7 +17,8 @@ examples:
 
 --support holds one folder of photos for each class; any number of each will do. --query is a folder, which is searched
 at any depth, or files. If it holds folders called like the classes, the share of right answers is printed too.
-Answers are in answers.csv, answers.json and answers.png of --out; its folder `classifier` answers without the supports.
+Answers are in report.html, a page to look at, answers.csv, answers.json and answers.png of --out; its folder
+`classifier` answers without the supports.
 Exit code 1 says that some files could not be read.
 """
 REJECT = "leave photos without a class that fit theirs worse than this share of the supports does (default: 0, none)"

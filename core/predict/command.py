@@ -19,6 +19,7 @@ from .classifier import OWN, Classifier, make_classifier
 from .contact_sheet import write_sheet
 from .folder import load_classifier, save_classifier
 from .network import Encoded, PhotoNetwork
+from .page import answers_page
 from .photos import Photo, query_photos, readable, support_photos
 from .sources import from_checkpoint
 from .store import FeatureStore, default_folder
@@ -140,12 +141,14 @@ def predict(
     answers = Answers(supports.classes, supports.names, rows, facts, notes, bad)
     facts |= measured(answers)
     by_name = {photo.name: photo for photo in photos}
+    supported = {photo.name: photo for photo in support_photos(request.support)} if request.support else {}
     write_files(
         request.out,
         {
             "answers.csv": answers.as_csv(),
             "answers.json": answers.as_json(),
             "answers.png": lambda file: write_sheet(rows, by_name, file),
+            "report.html": answers_page(answers, trust, by_name, supported),
         },
     )
     print_answers(answers, request.out)
@@ -209,7 +212,7 @@ def print_answers(answers: Answers, out: Path) -> None:
         line += f", {rejected} rejected"
     if "accuracy" in facts:
         line += f", {facts['accuracy']:.1f} % of {facts['answered_correctly_of']} with a known class are right"
-    log_result(f"{line}\nfiles  {out}/answers.png, answers.csv, answers.json")
+    log_result(f"{line}\nfiles  {out}/report.html, answers.png, answers.csv, answers.json")
 
 
 def supports_line(supports: Supports) -> str:

@@ -71,23 +71,27 @@ def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """RUNs that share sets of episodes: the groups of each set, and their comparisons."""
+
+    settings: dict[str, list[Group]]
+    comparisons: list[Comparison]
+
+
 def compare(
     paths: Sequence[Path],
     all_pairs: bool = False,
     each: bool = False,
-    form: str = "text",
     external: bool = False,
     say: Callable[[str], None] = _to_stderr,
-) -> str:
-    """The tables of a comparison, as text.
-
-    RUNs that were not evaluated, or share their episodes with no other, are skipped.
+) -> list[Compared]:
+    """Compare RUNs; those that were not evaluated, or share their episodes with no other, are skipped.
 
     Args:
         paths: of the RUNs.
         all_pairs: compare every pair, not every RUN with the first.
         each: keep the training seeds of one recipe apart.
-        form: one of FORMATS, or csv.
         external: compare networks that started from weights learned elsewhere with others.
         say: called with a line for each RUN that is skipped.
 
@@ -107,12 +111,18 @@ def compare(
     pairs = [[c for name, groups in t.items() for c in _compared(name, groups, all_pairs)] for t in of_tables]
     rest = iter(corrected([c for of_table in pairs for c in of_table]))  # one correction for the whole call
     pairs = [[next(rest) for _ in of_table] for of_table in pairs]
-    count = sum(map(len, pairs))
+    return [Compared(settings, comparisons) for settings, comparisons in zip(of_tables, pairs, strict=True)]
+
+
+def as_tables(compared: Sequence[Compared], all_pairs: bool = False, form: str = "text") -> str:
+    """The tables of a comparison as text in one of FORMATS, or csv."""
+    comparisons = [c for table in compared for c in table.comparisons]
     if form == "csv":
-        return _csv([c for of_table in pairs for c in of_table]) if count else _accuracies_csv(of_tables)
+        return _csv(comparisons) if comparisons else _accuracies_csv([table.settings for table in compared])
     shown = []
-    for settings, comparisons in zip(of_tables, pairs, strict=True):
-        shown += [_accuracies(settings)] + ([_differences(comparisons, all_pairs, count)] if comparisons else [])
+    for table in compared:
+        differences = [_differences(table.comparisons, all_pairs, len(comparisons))] if table.comparisons else []
+        shown += [_accuracies(table.settings), *differences]
     return "\n\n".join(FORMATS[form](table) for table in shown)
 
 

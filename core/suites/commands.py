@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..registry import nearest
-from ..report.compare import compare
+from ..report.compare import as_tables, compare
 from .collect import collect
 from .local import LocalRunner
 from .progress import Progress, Record, progress
@@ -95,7 +95,7 @@ def table(file: str, form: str) -> str:
         raise UserError(f"{file}: no cell is done; run the suite first, and see --status.")
     if len(runs) == 1:
         return f"One cell is done, {runs[0]}: nothing to compare it with."
-    return compare(runs, form=form, external=True)  # a suite lists what it compares
+    return as_tables(compare(runs, external=True), form=form)  # a suite lists what it compares
 
 
 def collect_results(file: str, folder: str) -> None:

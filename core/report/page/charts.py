@@ -14,6 +14,8 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 460, 270  # in the units of the drawing; fonts have 13
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 44
+BUBBLES = 60  # places along an axis of a chart of bubbles
+STRIP, EDGE = 18, 24  # height of a row of an interval chart, and space beside its ticks
 SERIES = 8  # colours for lines and dots that the page's style knows: class s0 .. s7
 
 
@@ -84,24 +86,47 @@ def histogram(values: np.ndarray, step: float, x_label: str, y_label: str, marke
 
 
 def intervals(rows: Sequence[Span], x_label: str, marked: Sequence[tuple[str, float]] = ()) -> Markup:
-    """A row for each estimate with its interval, below its name; dashed vertical lines with names at `marked`."""
+    """A strip for each estimate with its interval, below its name; dashed vertical lines at `marked` values with names.
+
+    Names stand outside the drawings, so that long ones take several lines.
+    """
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
-    ends += [value for _, value in marked]
-    x_ticks = ticks(min(ends), max(ends))
-    x, height = scale(x_ticks, 14, WIDTH - 14), 40 * len(rows) + BOTTOM + 4
-    marks = []
-    for name, value in marked:
-        line = '<line class="grid dashed" x1="{0}" x2="{0}" y1="4" y2="{1}"><title>{2}: {3:.2f}</title></line>'
-        marks.append(Markup(line).format(_n(x(value)), height - BOTTOM, name, value))
-    for number, row in enumerate(rows):
-        at = 40 * number + 30
-        marks.append(Markup('<text x="14" y="{}" class="name">{}</text>').format(at - 12, row.name))
+    x_ticks = ticks(min([*ends, *(value for _, value in marked)]), max([*ends, *(value for _, value in marked)]))
+    x = scale(x_ticks, EDGE, WIDTH - EDGE)
+    lines = [
+        Markup('<line class="dashed" x1="{0}" x2="{0}" y1="0" y2="{1}"><title>{2}: {3:.2f}</title></line>').format(
+            _n(x(value)), STRIP, name, value
+        )
+        for name, value in marked
+    ]
+    strips = []
+    for row in rows:
+        marks = list(lines)
         if row.low is not None and row.high is not None:
             bar = '<line class="whisker s{0}" x1="{1}" x2="{2}" y1="{3}" y2="{3}"/>'
-            marks.append(Markup(bar).format(row.series % SERIES, _n(x(row.low)), _n(x(row.high)), at))
-        marks.append(_dot(x(row.value), at, row.series, _described(row), 4.5))
-    axis = _x_axis(x_ticks, x, height - BOTTOM, x_label)
-    return _figure(axis + _join(marks), height=height)
+            marks.append(Markup(bar).format(row.series % SERIES, _n(x(row.low)), _n(x(row.high)), STRIP // 2))
+        marks.append(_dot(x(row.value), STRIP / 2, row.series, _described(row), 4.5))
+        strips.append(Markup('<div class="strip">{}</div>{}').format(row.name, _figure(_join(marks), height=STRIP)))
+    return _join(strips) + _figure(_x_axis(x_ticks, x, 2, x_label), height=BOTTOM)
+
+
+def bubbles(x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> Markup:
+    """Pairs of percentages [n] as dots whose area is their number, with the line on which both are equal."""
+    cells = np.round(np.stack([x, y], 1) * (BUBBLES / 100)).astype(int)
+    places, counts = np.unique(cells, axis=0, return_counts=True)
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    steps = ticks(low, high)
+    across, up = scale(steps, LEFT, WIDTH - RIGHT), scale(steps, WIDTH - BOTTOM, TOP)
+    dots = []
+    for (a, b), count in zip((places * (100 / BUBBLES)).tolist(), counts.tolist(), strict=True):
+        title = f"{count} episodes at {a:.0f} and {b:.0f}"
+        dots.append(
+            _dot(across(a), up(b), 0 if b > a else 1 if b < a else 7, title, 1 + 5 * (count / counts.max()) ** 0.5)
+        )
+    ends = [_n(f(end)) for end in (steps[0], steps[-1]) for f in (across, up)]
+    equal = Markup('<line class="dashed" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(*ends)
+    axes = _axes(steps, steps, across, up, x_label, y_label, WIDTH)
+    return _figure(axes + equal + _join(dots), height=WIDTH)
 
 
 def scatter(
@@ -166,6 +191,7 @@ def _axes(
     y: Callable[[float], float],
     x_label: str,
     y_label: str,
+    height: int = HEIGHT,
 ) -> Markup:
     rows = [
         Markup('<line class="grid" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/><text x="{3}" y="{4}" {5}>{6:g}</text>').format(
@@ -174,9 +200,9 @@ def _axes(
         for tick in y_ticks
     ]
     label = Markup('<text transform="rotate(-90)" x="{}" y="13" text-anchor="middle">{}</text>').format(
-        -(TOP + HEIGHT - BOTTOM) // 2, y_label
+        -(TOP + height - BOTTOM) // 2, y_label
     )
-    return _join(rows) + _x_axis(x_ticks, x, HEIGHT - BOTTOM, x_label) + label
+    return _join(rows) + _x_axis(x_ticks, x, height - BOTTOM, x_label) + label
 
 
 def _x_axis(x_ticks: Sequence[float], x: Callable[[float], float], at: float, label: str) -> Markup:

@@ -101,7 +101,7 @@ def confusion_section(confusions: Confusions) -> Section:
 def _cell(confusions: Confusions, i: int, j: int, total: int, largest: float, side: int) -> dict:
     count, image = int(confusions.counts[i, j]), confusions.images.get((i, j))
     title = f"{confusions.names[i]} taken for {confusions.names[j]}: {count} of {total} ({100 * count / total:.1f} %)"
-    share = 100 * count / total / (100 if i == j else largest)
+    share = 100 * (100 * count / total) / (100 if i == j else largest)
     return {
         "title": title,
         "image": data_uri(image, side) if image is not None else "",

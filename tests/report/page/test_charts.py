@@ -64,7 +64,8 @@ def test_intervals_have_a_row_each():
     mine, published = (float(e.get("cx")) for e in marks(chart, "circle"))
     (whisker,) = marks(chart, "line", "whisker")
     assert float(whisker.get("x1")) < mine < float(whisker.get("x2")) < published
-    (line,) = marks(chart, "line", "dashed")
+    line, again = marks(chart, "line", "dashed")  # in each of the two strips
+    assert line.get("x1") == again.get("x1")
     assert float(line.get("x1")) < float(whisker.get("x1"))
     assert line.find("title").text == "chance: 20.00"
 

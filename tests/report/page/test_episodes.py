@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,7 @@ def test_every_cell_of_a_small_matrix_is_shown():
     assert "a taken for b: 1 of 4 (25.0 %)" in html
     assert html.count('<div class="cell') == 9
     assert html.count("<img") == 2
+    assert re.findall(r"--share:(\d+)%", html) == ["75", "100", "0", "0", "100", "0", "0", "0", "100"]
 
 
 def test_of_many_classes_the_most_confused_are_shown():

@@ -1,0 +1,63 @@
+"""report.html of a prediction: the answers of answers.json, with their photographs."""
+
+import json
+import re
+
+import pytest
+
+from core.predict.page import pixels
+from core.predict.photos import Photo
+from tests.predict.photos import write_classes
+
+
+@pytest.fixture
+def predict(space, trained, tmp_path):
+    """Answer with the trained network; returns answers.json and the page."""
+    write_classes(tmp_path / "labelled", {"cup": 3, "<b>bowl": 2, "fork": 4})
+    write_classes(tmp_path / "new", {"cup": 3, "<b>bowl": 3, "other": 2}, first=50)
+
+    def predict(*arguments, support=("--support", tmp_path / "labelled")):
+        network = ["--cfg", trained[0], "--checkpoint", trained[1]] if support else []
+        where = ["--query", tmp_path / "new", "--out", space.path / "answers", "--cache", "", "-d", "cpu"]
+        code, _, err = space.script("run_predict.py", *network, *support, *where, *arguments)
+        assert (code, err) == (0, "")
+        folder = space.path / "answers"
+        return json.loads((folder / "answers.json").read_text()), (folder / "report.html").read_text()
+
+    return predict
+
+
+def section(html, title):
+    return html.split(f"<h2>{title}</h2>")[1].split("</section>")[0]
+
+
+def test_every_answer_is_shown_the_least_certain_first(predict):
+    answers, html = predict()
+    sheet = section(html, "All answers")
+    files = re.findall(r'class="note file" title="(.*?)"', sheet)
+    assert [file.replace("&lt;", "<").replace("&gt;", ">") for file in files] == [a["file"] for a in answers["answers"]]
+    assert sheet.count('alt="nearest: ') == 8
+    assert sheet.count("✗") == sum(a["answer"] != a["truth"] for a in answers["answers"])
+    assert f"{answers['accuracy']:.1f} %" in section(html, "Result")
+    assert "each held out once" in html
+    assert section(html, "Label these next").count('class="seen"') == 6
+    assert "<b>bowl" not in html
+
+
+def test_what_was_rejected_stands_apart(predict):
+    answers, html = predict("--reject", "0.9")
+    rejected = [a for a in answers["answers"] if a["rejected"]]
+    assert rejected
+    assert section(html, "None of these classes").count('class="seen"') == len(rejected)
+    assert "fit worse than 90 % of the supports do" in html
+
+
+def test_a_saved_classifier_has_a_page_without_pictures_of_its_supports(predict, space):
+    predict()
+    _, html = predict("--classifier", space.path / "answers" / "classifier", support=())
+    assert 'alt="nearest: ' not in html
+    assert section(html, "All answers").count('class="seen"') == 8
+
+
+def test_a_file_that_has_gone_is_grey(tmp_path):
+    assert (pixels(Photo("gone.png", tmp_path / "gone.png")) == 128).all()
