@@ -15,7 +15,8 @@ from ..errors import UserError
 from ..report.tally import Evaluation, join_evaluations
 
 FOLDER = "shards"
-ARRAYS = ("correct", "top2", "classes", "confusion", "bins", "examples")
+ARRAYS = ("correct", "top2", "classes", "confusion", "bins")
+EXAMPLES = "examples"  # which shards of earlier versions lack
 
 
 def parse_range(text: str, episodes: int) -> range:
@@ -44,7 +45,7 @@ def write_shard(file: BinaryIO, evaluation: Evaluation, identity: dict[str, Any]
 
     `identity` is what all shards of one evaluation have in common.
     """
-    arrays = {name: getattr(evaluation, name) for name in ARRAYS}
+    arrays = {name: getattr(evaluation, name) for name in (*ARRAYS, EXAMPLES)}
     about = {"identity": identity, "queries": evaluation.queries, "seconds": evaluation.seconds}
     np.savez(file, about=np.array(json.dumps(about)), **arrays)
 
@@ -89,6 +90,7 @@ def _read(file: Path, identity: dict[str, Any]) -> Evaluation:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
             counts = {name: arrays[name] for name in ARRAYS}
+            examples = arrays.get(EXAMPLES)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is not a shard ({error}); delete it and evaluate its episodes again.") from error
     differing = [key for key in identity if about["identity"].get(key) != identity[key]]
@@ -97,4 +99,4 @@ def _read(file: Path, identity: dict[str, Any]) -> Evaluation:
             f"{file} comes from another evaluation (differs in {', '.join(differing)}); delete it and evaluate its "
             "episodes again."
         )
-    return Evaluation(**counts, queries=about["queries"], seconds=about["seconds"])
+    return Evaluation(**counts, queries=about["queries"], seconds=about["seconds"], examples=examples)

@@ -1,5 +1,6 @@
 """Shards of an evaluation: joined by number they are the evaluation, bit for bit; what does not fit is a sentence."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -92,3 +93,13 @@ def test_what_does_not_go_together_is_refused(unfit, checkpoint, trained, refuse
     assert "--merge joins all of them; leave one of them out" in unfit(checkpoint, "--merge", "--episodes", "0:5")
     arguments = ("--cfg", trained[0], "-d", "cpu", "--untrained", "--episodes", "0:5")
     assert "keep shards beside a checkpoint" in refused("run_evaluator.py", *arguments)
+
+
+def test_shards_of_earlier_versions_without_examples_are_joined(trained, checkpoint, space, shards):
+    shards(*HALVES)
+    for file in checkpoint.parent.glob("eval/*/*/shards/*.npz"):
+        with np.load(file) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name != "examples"}
+        np.savez(file, **kept)
+    code, out, _ = space.evaluator(trained[0], "-c", checkpoint, "--merge", "EVAL.PAGE=true")
+    assert (code, "page  " in out) == (0, True)
