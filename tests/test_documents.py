@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+import core
 from core.build.config import schemas
 from core.config.defaults import DEFAULTS, STAGE
 from core.config.provenance import flatten
@@ -22,9 +24,8 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
-def test_the_example_of_a_method_is_the_same_everywhere(document):
-    assert blocks(document, "python") == blocks("docs/add_a_method.md", "python")[:1]
+def test_the_example_of_a_method_is_the_same_everywhere():
+    assert blocks("docs/architecture.md", "python") == blocks("docs/add_a_method.md", "python")[:1]
 
 
 @pytest.mark.timeout(300)
@@ -76,16 +77,37 @@ def test_a_method_is_used_from_python_as_the_document_shows():
 
 
 def test_every_file_that_the_documents_link_to_exists():
-    for document in [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "data/README.md"]:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data/README.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name} links to {link}"
 
 
-def test_readme_lists_every_method_and_its_overrides_exist():
-    readme = (ROOT / "README.md").read_text()
-    table = [line for line in readme.splitlines() if line.startswith("| ")]
+def test_every_method_is_listed_and_overrides_exist():
+    readme, using = ((ROOT / name).read_text() for name in ("README.md", "docs/using.md"))
+    table = [line for line in using.splitlines() if line.startswith("| ")]
     for name in schemas().methods:
         assert any(line.startswith(f"| {name}") for line in table), name
     known = flatten(DEFAULTS) | {f"STAGE.meta.{key}": value for key, value in flatten(STAGE).items()}
-    for key in re.findall(r"\b(?:EVAL|TASK|STAGE|DATASET)\.[A-Z_a-z.]+[A-Za-z]", readme):
+    for key in re.findall(r"\b(?:EVAL|TASK|STAGE|DATASET)\.[A-Z_a-z.]+[A-Za-z]", readme + using):
         assert key in known, key
+
+
+def test_readme_is_short_and_its_pictures_are_small():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
+    pictures = re.findall(r"!\[.+?\]\((.+?)\)", (ROOT / "README.md").read_text())
+    assert pictures
+    for picture in (ROOT / "docs/images").glob("*.png"):
+        assert picture.stat().st_size < 300_000, picture.name
+    assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_readme_counts_the_methods():
+    (count,) = re.findall(r"trains (\d+) published methods", (ROOT / "README.md").read_text())
+    assert 0 <= len(schemas().methods) - int(count) < 10
+
+
+def test_the_citation_names_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == core.__version__
+    assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
+    assert f"## {core.__version__}" in (ROOT / "CHANGELOG.md").read_text()

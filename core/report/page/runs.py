@@ -48,9 +48,9 @@ def curves(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
     label = f"epoch ({stages})"
     others = [name for name in dict.fromkeys(key for record in records for key in record) if name not in KNOWN]
     accuracy = [_line(records, "train_accuracy", "training"), _line(records, "val", "validation", "val_ci95")]
-    wanted = [("Loss", [_line(records, "loss")], "loss"), ("Accuracy", accuracy, "%")]
-    wanted += [("Learning rate", [_line(records, "lr")], "rate")]
-    wanted += [(name, [_line(records, name)], name) for name in others[:MOST_CURVES]]
+    wanted = [("Loss", [_line(records, "loss")], ""), ("Accuracy", accuracy, "%")]
+    wanted += [("Learning rate", [_line(records, "lr")], "")]
+    wanted += [(name, [_line(records, name)], "") for name in others[:MOST_CURVES]]
     charts = []
     for title, all_curves, y_label in wanted:
         present = [curve for curve in all_curves if curve.x]
