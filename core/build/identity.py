@@ -118,7 +118,7 @@ def encoding_key(cfg: Config, method: Method, sha256: str, where: torch.device) 
         "device": device.describe(where),
         "torch": torch.__version__,
         "version": FEATURES_VERSION,
-        "code": _code_hash(method),
+        "code": code_hash(method),
     }
 
 
@@ -131,7 +131,7 @@ def frozen_key(cfg: Config, method: Method, where: torch.device) -> dict[str, An
         return None
     key = encoding_key(cfg, method, state_hash(method.backbone.state_dict()), where)
     keys = {name: value for name, value in key["keys"].items() if not name.startswith("METHOD.")}
-    return key | {"keys": keys, "needs": sorted(method.needs), "code": _code_hash(method.backbone)}
+    return key | {"keys": keys, "needs": sorted(method.needs), "code": code_hash(method.backbone)}
 
 
 def _counts(key: str, value: Any) -> bool:
@@ -166,7 +166,7 @@ def _words_hash(data: Data, methods: list[Method]) -> str:
     return hashlib.sha256(b"".join(v.numpy().tobytes() for v in vectors)).hexdigest() if vectors else ""
 
 
-def _code_hash(network: nn.Module) -> str:
+def code_hash(network: nn.Module) -> str:
     """Hash of the source files that define a network: who changes them gets new features."""
     classes = {c for module in network.modules() for c in type(module).__mro__}
     modules = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}

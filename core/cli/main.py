@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import analyse, compare, evaluate, predict, prepare, suite, train
+from . import analyse, compare, evaluate, export, predict, prepare, suite, train
 from .common import run_command
 
 COMMANDS = {
@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": prepare,
     "suite": suite,
     "predict": predict,
+    "export": export,
 }
 
 

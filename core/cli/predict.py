@@ -12,6 +12,8 @@ from .common import command_parser, split_options
 
 EXAMPLES = """\
 examples:
+  {command} --support photos/labelled --query photos/new --encoder torchvision:mobilenet_v2 --out answers
+  {command} --support photos/labelled --query photos/new --encoder torchvision:mobilenet_v2 --heads RFS,SimpleShot
   {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint RUN --support photos/labelled --query photos/new
   {command} --classifier answers/classifier --query photos/more --out more_answers
 
@@ -21,7 +23,11 @@ Answers are in report.html, a page to look at, answers.csv, answers.json and ans
 `classifier` answers without the supports.
 Exit code 1 says that some files could not be read.
 """
-REJECT = "leave photos without a class that fit theirs worse than this share of the supports does (default: 0, none)"
+HEAD = "method that answers (default: own, the network's; of an encoder RFS), and others to compare with it"
+REJECT = "leave photos without a class that are less like all supports than this share of good ones (default: 0, none)"
+REFERENCE = (
+    "class folders of other photos, from which the expected accuracy comes (default: the network's; '' for none)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,11 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("--support", type=Path, metavar="DIR", help="folder with one folder of photos for each class")
     cli.add_argument("--query", type=Path, nargs="+", required=True, metavar="PATH", help="photos, or folders of them")
     network = cli.add_argument_group("what answers", "one of these three")
+    network.add_argument("--encoder", metavar="NAME", help="pretrained network, torchvision:MODEL or timm:MODEL")
     network.add_argument("--cfg", metavar="FILE", help="YAML file of a trained network; needs --checkpoint")
     network.add_argument("--classifier", type=Path, metavar="DIR", help="a folder that an earlier call wrote")
     cli.add_argument("--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint of --cfg")
-    cli.add_argument("--head", metavar="NAME", help="method that answers (default: own, the network's)")
+    cli.add_argument("--weights", metavar="FILE", help="weights of --encoder (default: data/weights, else a download)")
+    cli.add_argument("--head", "--heads", dest="heads", metavar="NAME[,NAME...]", help=HEAD)
     cli.add_argument("--reject", type=float, default=0.0, metavar="SHARE", help=REJECT)
+    cli.add_argument("--reference", metavar="DIR", help=REFERENCE)
     cli.add_argument("--out", type=Path, default=Path("answers"), metavar="DIR", help="folder of the answers")
     cli.add_argument("--cache", metavar="DIR", help="folder of features (default: the user's cache; '' keeps none)")
     cli.add_argument("--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, else the CPU)")
@@ -51,11 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             out=args.out,
             support=args.support,
             classifier=args.classifier,
+            encoder=args.encoder or "",
+            weights=args.weights or "",
             cfg=args.cfg,
             checkpoint=args.checkpoint and Path(args.checkpoint[0]),
             overrides=args.opts,
-            head=args.head or "own",
+            heads=[name for name in (args.heads or "own").replace(" ", "").split(",") if name],
             reject=args.reject,
+            reference=args.reference,
             cache=args.cache,
             device=args.device,
             threads=args.threads,
@@ -67,20 +79,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse arguments that do not go together, and part the checkpoint from the overrides that follow it."""
-    ways = {"--cfg": args.cfg, "--classifier": args.classifier}
+    ways = {"--encoder": args.encoder, "--cfg": args.cfg, "--classifier": args.classifier}
     given = [option for option, value in ways.items() if value is not None]
     if len(given) != 1:
         what = f"{' and '.join(given)} are given" if given else "nothing says what answers"
         raise UserError(f"{what}; give one of {', '.join(ways)}.")
     if args.classifier is not None:
-        unread = {"--support": args.support, "--head": args.head, "--checkpoint": args.checkpoint}
+        unread = {"--support": args.support, "--head": args.heads, "--reference": args.reference}
         for option, value in unread.items():
             if value is not None:
                 raise UserError(f"{option} is given, but the folder {args.classifier} says it already; leave it out.")
         return
     if args.support is None:
         raise UserError("--support is missing; give a folder with one folder of photos for each class.")
-    if args.cfg and not args.checkpoint:
+    if args.weights is not None and not args.encoder:
+        raise UserError(f"--weights is {args.weights}, but --encoder is missing; give the encoder it was made for.")
+    if args.encoder:
+        if args.checkpoint:
+            raise UserError(
+                f"--checkpoint is {args.checkpoint[0]}, which goes with --cfg and not --encoder; leave it out."
+            )
+        return
+    if not args.checkpoint:
         raise UserError(f"--cfg is {args.cfg}, but --checkpoint is missing; give the run folder of that config.")
     args.checkpoint, overrides = split_options(args.checkpoint)
     args.opts = overrides + args.opts

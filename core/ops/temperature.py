@@ -6,9 +6,13 @@ prior: a few answers that are all correct would otherwise ask for probabilities 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+SPREAD = 1.5  # of a prior of log tau where nothing better is known
+CONTRAST = 2.0  # deviations between a photograph's logits that such a prior takes for a factor e
 SPREADS = 6.0  # the minimum is looked for this many prior spreads around the prior's centre
 POINTS = 121  # of the grid it is looked for on
 REFINEMENTS = 30  # halvings of the interval between two of them
@@ -36,6 +40,13 @@ def fit_inverse_temperature(logits: Tensor, labels: Tensor, centre: Tensor, spre
         left = _objective(first, z, labels, centre, spread) < _objective(second, z, labels, centre, spread)
         low, high = torch.where(left, low, first), torch.where(left, second, high)
     return ((low + high) / 2).exp()
+
+
+def wide_prior(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and spread of log tau, [T] each, from the scale of logits [T, n, N] alone."""
+    z = logits.double()
+    contrast = (z - z.mean(-1, keepdim=True)).square().mean((1, 2)).sqrt().clamp(min=1e-12)
+    return math.log(CONTRAST) - contrast.log(), torch.full_like(contrast, SPREAD)
 
 
 def _objective(log_tau: Tensor, z: Tensor, labels: Tensor, centre: Tensor, spread: Tensor) -> Tensor:

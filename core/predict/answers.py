@@ -14,7 +14,7 @@ from torch import Tensor
 from ..report.tables import Cell, Table, as_text
 from .classifier import Classifier
 from .network import Encoded
-from .trust import Trust, knownness
+from .trust import Trust
 
 SHOWN = 40  # rows of the table in the terminal
 NONE = "none of these"
@@ -33,7 +33,6 @@ class Answer:
     margin: float  # between the two probabilities
     nearest_support: str
     similarity: float  # to that support, the cosine of their features
-    knownness: float
     rejected: bool
     truth: str = ""  # the class of its folder; "" = not known
 
@@ -96,13 +95,12 @@ class Answers:
 def answer(classifier: Classifier, trust: Trust, encoded: Encoded, share: float) -> list[Answer]:
     """The answers to encoded photographs, the least certain first.
 
-    `share` of the supports that were held out would be rejected.
+    Those are rejected whose nearest support is less similar than `share` of photographs of the classes are.
     """
     if not encoded.photos:
         return []
     logits = classifier.logits(encoded.features)
-    probabilities, known = trust.probabilities(logits), knownness(logits)
-    threshold = trust.threshold(share)
+    probabilities, threshold = trust.probabilities(logits), trust.threshold(share)
     best, order = probabilities.topk(2, dim=1)
     near, which = _nearest(classifier, encoded)
     classes = classifier.supports.classes
@@ -116,8 +114,7 @@ def answer(classifier: Classifier, trust: Trust, encoded: Encoded, share: float)
             margin=round(float(best[i, 0] - best[i, 1]), 6),
             nearest_support=classifier.supports.names[int(which[i])],
             similarity=round(float(near[i]), 6),
-            knownness=float(f"{float(known[i]):.7g}"),
-            rejected=bool(known[i] < threshold),
+            rejected=bool(near[i] < threshold),
             truth=photo.label,
         )
         for i, photo in enumerate(encoded.photos)

@@ -57,17 +57,14 @@ def same_pictures(supports: Supports, encoded: Encoded) -> list[str]:
 
 
 def _far(rows: Sequence[Answer], trust: Trust) -> list[str]:
-    """A sentence about photographs that fit their class worse than any support that was held out."""
-    if not len(trust.knownness):
+    """A sentence about photographs that are farther from all supports than any support is from the others."""
+    if not len(trust.similarities):
         return []
-    far = [row.file for row in rows if row.knownness < float(trust.knownness[0])]
+    far = [row.file for row in rows if row.similarity < float(trust.similarities[0])]
     if not far:
         return []
-    verb = "fits" if len(far) == 1 else "fit"
-    return [
-        f"{counted(len(far), 'photo')} {verb} no class as well as the supports fit theirs: {_listed(far)}; "
-        "--reject 0.1 would leave such photos without a class"
-    ]
+    verb = "is" if len(far) == 1 else "are"
+    return [f"{counted(len(far), 'photo')} {verb} unlike all supports, perhaps of no class: {_listed(far)}"]
 
 
 def unreadable(bad: Mapping[str, str]) -> list[str]:

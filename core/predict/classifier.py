@@ -25,13 +25,15 @@ OWN = "own"
 class Classifier:
     """A method in eval mode with the supports of one task.
 
-    `words` [N, D] are the vectors of the classes' names, where the method reads them.
+    `words` [N, D] are the vectors of the classes' names, and `base` are mean features of base classes, where the method
+    reads them.
     """
 
     network: PhotoNetwork
     head: Method
     supports: Supports
     words: Tensor | None = None
+    base: Features | None = None
 
     @torch.no_grad()
     def logits(self, query: Features) -> Tensor:
@@ -73,8 +75,8 @@ class Classifier:
 
     def _ask(self, support: Features, labels: Tensor, query: Features, seed: Tensor) -> Tensor:
         """Logits [T, Q, N] float64 on the CPU."""
-        way, network = len(self.supports.classes), self.network
-        task = make_task(support, labels, query, way, seed, self.words, network.base)
+        way = len(self.supports.classes)
+        task = make_task(support, labels, query, way, seed, self.words, self.base)
         return self.head(task).double().cpu()
 
 
@@ -86,11 +88,12 @@ def make_classifier(network: PhotoNetwork, supports: Supports, name: str = OWN) 
     """
     head = make_head_named(network, name)
     words = _words(network, supports, head) if "semantics" in head.needs else None
-    classifier = Classifier(network, head, supports, words)
+    base = _base(network, supports, head) if "base" in head.needs else None
+    classifier = Classifier(network, head, supports, words, base)
     if head is not network.folded:
         one = supports.of(_first_of_each(supports))
         support = {key: value[None] for key, value in one.features.items()}
-        task = make_task(support, one.labels, support, len(one.classes), seed_of(one), words, network.base)
+        task = make_task(support, one.labels, support, len(one.classes), seed_of(one), words, base)
         refuse_unfit(head, network.method, lambda: task, "--head")
     return classifier
 
@@ -116,13 +119,19 @@ def _other(network: PhotoNetwork, name: str) -> Method:
     facts = {**network.facts, "base_counts": tuple(network.facts["base_counts"])}
     words = network.words
     info = DataInfo(**facts, words=None if words is None else lambda: words)
-    head = make_head(network.cfg, info, METHODS[name].name).to(network.device).eval()
-    if "base" in head.needs and network.base is None:
+    return make_head(network.cfg, info, METHODS[name].name).to(network.device).eval()
+
+
+def _base(network: PhotoNetwork, supports: Supports, head: Method) -> Features:
+    """Mean features of the base classes; an encoder knows none, and has the mean of the supports in their place."""
+    if network.base is not None:
+        return network.base
+    if network.facts["n_base"] > 1:
         raise UserError(
             f"--head names {head.name}, which reads the mean features of base classes, and these are not known here; "
             "choose another head."
         )
-    return head
+    return {name: value.mean(0, keepdim=True) for name, value in supports.features.items()}
 
 
 def _words(network: PhotoNetwork, supports: Supports, head: Method) -> Tensor:

@@ -9,19 +9,22 @@ from pathlib import Path
 
 import torch
 
+from ..build.data import Data
 from ..engine import device as devices
 from ..errors import UserError
 from ..files import write_files
 from ..log import log_result, start_log
-from .answers import Answers, answer, confusion, counted
+from .answers import Answers, answer, counted
 from .checks import checks, unreadable
 from .classifier import OWN, Classifier, make_classifier
 from .contact_sheet import write_sheet
+from .facts import describe, expected_of, heads_table, measured
 from .folder import load_classifier, save_classifier
 from .network import Encoded, PhotoNetwork
 from .page import answers_page
 from .photos import Photo, query_photos, readable, support_photos
-from .sources import from_checkpoint
+from .references import reference_for
+from .sources import from_checkpoint, from_encoder
 from .store import FeatureStore, default_folder
 from .supports import Supports, make_supports
 from .trust import Trust, measure_trust
@@ -33,19 +36,24 @@ log = logging.getLogger("fiveway")
 class Request:
     """What a user asks for, as the command line says it.
 
-    What answers is a `classifier`, or the supports with the `checkpoint` of a `cfg`. `reject` is the share of the
-    supports that would be rejected; `cache` is a folder, "" for none, None for the user's.
+    What answers is a `classifier`, or the supports with an `encoder` or with the `checkpoint` of a `cfg`. The first of
+    `heads` answers, and all are compared. `reject` is the share of photographs of the classes that would be rejected.
+    `reference` is a folder of other photographs, "" for none, None for what the network has; `cache` is a folder, ""
+    for none, None for the user's.
     """
 
-    query: Sequence[Path]
-    out: Path
+    query: Sequence[Path] = ()
+    out: Path = Path("answers")
     support: Path | None = None
     classifier: Path | None = None
+    encoder: str = ""
+    weights: str = ""
     cfg: str | None = None
     checkpoint: Path | None = None
     overrides: Sequence[str] = ()
-    head: str = OWN
+    heads: Sequence[str] = (OWN,)
     reject: float = 0.0
+    reference: str | None = None
     cache: str | None = None
     device: str = "cpu"
     threads: int = 0
@@ -60,29 +68,50 @@ def run(request: Request) -> bool:
         log.info(note)
     cache = cache_folder(request.cache)
     bad: dict[str, str] = {}
+    compared: list[dict[str, object]] = []
     if request.classifier is not None:
         classifier, trust = load_classifier(request.classifier, where)
         store = classifier.network.store(cache)
     else:
         assert request.support is not None, "the command line was checked"
-        network = open_network(request.cfg, request.checkpoint, request.overrides, where, cache)
+        support_photos(request.support)  # what is missing is said before a network is made
+        query_photos(request.query, [])
+        network, data = open_network(request, where, cache)
         store = network.store(cache)
-        query_photos(request.query, [])  # what is missing is said before anything is encoded
-        classifier, bad = fit(network, store, request.support, request.head)
-        trust = measure_trust(classifier)
+        supports, bad = encode_supports(network, store, request.support)
+        names = [OWN if request.encoder else request.heads[0], *request.heads[1:]]
+        classifiers = [make_classifier(network, supports, name) for name in names]
+        trusts = [trusted(each, request.reference, data, store) for each in classifiers]
+        classifier, trust = classifiers[0], trusts[0]
+        compared = [expected_of(*pair) for pair in zip(classifiers, trusts, strict=True)] if len(names) > 1 else []
         save_classifier(request.out / "classifier", classifier, trust)
     log.info("%s, %s", classifier.network.name, supports_line(classifier.supports))
-    log.info(trust.describe())
-    return predict(classifier, trust, store, request, bad)
+    if external := classifier.network.origin.get("external_data"):
+        log.info("external data: {encoder}, {weights} ({data}; licence: {licence})".format(**external))
+    for line in trust.describe():
+        log.info(line)
+    if compared:
+        log.info(heads_table(compared))
+    return predict(classifier, trust, store, request, bad, {"heads": compared} if compared else {})
 
 
-def open_network(
-    cfg: str | None, checkpoint: Path | None, overrides: Sequence[str], where: torch.device, cache: Path | None
-) -> PhotoNetwork:
-    """The network that encodes photographs: that of a checkpoint."""
-    if cfg is None or checkpoint is None:
-        raise UserError("nothing says which network encodes the photos; give cfg and checkpoint.")
-    return from_checkpoint(cfg, checkpoint, overrides, where, cache)[0]
+def trusted(classifier: Classifier, reference: str | None, data: Data | None, store: FeatureStore) -> Trust:
+    """How far a classifier can be trusted by its supports and its reference; see `reference_for`."""
+    found = reference_for(classifier, reference, data, store)
+    return measure_trust(classifier, None, found) if isinstance(found, str) else measure_trust(classifier, found)
+
+
+def open_network(request: Request, where: torch.device, cache: Path | None) -> tuple[PhotoNetwork, Data | None]:
+    """The network that encodes photographs: an encoder with pretrained weights, or that of a checkpoint and its data.
+
+    Raises:
+        UserError: where nothing says which.
+    """
+    if request.encoder:
+        return from_encoder(request.encoder, request.weights, request.heads[0], request.overrides, where), None
+    if request.cfg is None or request.checkpoint is None:
+        raise UserError("nothing says which network encodes the photos; give an encoder, or cfg and checkpoint.")
+    return from_checkpoint(request.cfg, request.checkpoint, request.overrides, where, cache)
 
 
 def cache_folder(cache: str | None) -> Path | None:
@@ -99,8 +128,8 @@ def refuse_share(share: float) -> None:
         )
 
 
-def fit(network: PhotoNetwork, store: FeatureStore, folder: Path, head: str = OWN) -> tuple[Classifier, dict[str, str]]:
-    """A classifier from a folder of class folders, and {file: reason} of the photographs that cannot be used.
+def encode_supports(network: PhotoNetwork, store: FeatureStore, folder: Path) -> tuple[Supports, dict[str, str]]:
+    """The supports in a folder of class folders, and {file: reason} of the photographs that cannot be used.
 
     Raises:
         UserError: where a class has no usable photograph.
@@ -114,7 +143,7 @@ def fit(network: PhotoNetwork, store: FeatureStore, folder: Path, head: str = OW
             + "; ".join(unreadable({name: why for name, why in bad.items() if name.startswith(f"{empty[0]}/")})[:5])
             + "); add photos, or remove the folder."
         )
-    return make_classifier(network, make_supports(encoded, network), head), bad
+    return make_supports(encoded, network), bad
 
 
 def encode(network: PhotoNetwork, photos: Sequence[Photo], store: FeatureStore) -> tuple[Encoded, dict[str, str]]:
@@ -125,11 +154,16 @@ def encode(network: PhotoNetwork, photos: Sequence[Photo], store: FeatureStore) 
 
 
 def predict(
-    classifier: Classifier, trust: Trust, store: FeatureStore, request: Request, bad: Mapping[str, str]
+    classifier: Classifier,
+    trust: Trust,
+    store: FeatureStore,
+    request: Request,
+    bad: Mapping[str, str],
+    more: Mapping[str, object],
 ) -> bool:
     """Answer the queries, write the files and print the table; returns whether every photograph could be used.
 
-    `bad` are supports that could not.
+    `bad` are supports that could not; `more` are further facts for answers.json.
     """
     network, supports = classifier.network, classifier.supports
     photos = query_photos(request.query, supports.classes)
@@ -137,7 +171,7 @@ def predict(
     bad = dict(bad) | unusable
     rows = answer(classifier, trust, encoded, request.reject)
     notes = checks(supports, encoded, rows, trust)
-    facts = describe(classifier, trust, request.reject)
+    facts = {**describe(classifier, trust, request.reject), **more}
     answers = Answers(supports.classes, supports.names, rows, facts, notes, bad)
     facts |= measured(answers)
     by_name = {photo.name: photo for photo in photos}
@@ -155,49 +189,6 @@ def predict(
     return not bad
 
 
-def describe(classifier: Classifier, trust: Trust, share: float) -> dict[str, object]:
-    """What answers.json says of the classifier."""
-    network, supports = classifier.network, classifier.supports
-    return {
-        "method": classifier.head.name,
-        "features_of": network.name,
-        "origin": network.origin,
-        "supports": {name: count for name, count in zip(supports.classes, supports.counts, strict=True)},
-        "temperature": 1 / trust.tau,
-        "temperature_fitted_on": trust.fitted_on,
-        "reject": share,
-        "reject_below": trust.threshold(share) if share and trust.fitted_on else None,
-    }
-
-
-def measured(answers: Answers) -> dict[str, object]:
-    """What the queries' folders tell about the answers: accuracy, confusion, and what was rejected."""
-    percent, number = answers.accuracy()
-    if not number:
-        return {}
-    known = [row for row in answers.rows if row.truth in answers.classes]
-    others = [row for row in answers.rows if row.truth and row.truth not in answers.classes]
-    facts: dict[str, object] = {
-        "accuracy": percent,
-        "answered_correctly_of": number,
-        "confusion": confusion(answers.rows, answers.classes),
-        "rejected_of_known": sum(row.rejected for row in known) / number,
-    }
-    if others:
-        facts |= {
-            "photos_of_other_classes": len(others),
-            "rejected_of_others": sum(row.rejected for row in others) / len(others),
-            "auroc": auroc([row.knownness for row in known], [row.knownness for row in others]),
-        }
-    return facts
-
-
-def auroc(known: Sequence[float], others: Sequence[float]) -> float:
-    """The chance that a photograph of a class is better known than one of another class; ties count half."""
-    wins = sum((k > o) + 0.5 * (k == o) for k in known for o in others)
-    return wins / (len(known) * len(others))
-
-
 def print_answers(answers: Answers, out: Path) -> None:
     """The table, what is to be known about it, and where the files are."""
     log.info("%s", answers.as_text())
@@ -210,6 +201,8 @@ def print_answers(answers: Answers, out: Path) -> None:
     rejected = sum(row.rejected for row in answers.rows)
     if facts["reject"]:
         line += f", {rejected} rejected"
+        if "supports_refused" in facts:
+            line += f" (as would be {100 * facts['supports_refused']:.0f} % of the supports)"
     if "accuracy" in facts:
         line += f", {facts['accuracy']:.1f} % of {facts['answered_correctly_of']} with a known class are right"
     log_result(f"{line}\nfiles  {out}/report.html, answers.png, answers.csv, answers.json")

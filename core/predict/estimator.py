@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from ..build.data import Data
 from ..engine import device as devices
 from ..errors import UserError
 from .answers import Answer, answer
 from .checks import unreadable
 from .classifier import OWN, Classifier, make_classifier
-from .command import cache_folder, encode, open_network
+from .command import Request, cache_folder, encode, open_network, trusted
 from .folder import load_classifier, save_classifier
 from .network import Encoded, PhotoNetwork
 from .photos import photos_from
 from .supports import make_supports
-from .trust import Trust, measure_trust
+from .trust import Expected, Trust
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -30,35 +31,44 @@ except ModuleNotFoundError:  # an optional package, whose tools then are not the
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Classify photographs from a few labelled ones, by any registered method.
 
-    >>> classifier = FewShotClassifier(cfg="configs/Glyphs/ProtoNet_N5K1_C4.yaml", checkpoint="RUN").fit(paths, labels)
+    >>> classifier = FewShotClassifier(encoder="torchvision:mobilenet_v2", head="RFS").fit(paths, labels)
     >>> classifier.predict(more_paths)
 
     Args:
-        cfg, checkpoint: a trained network: its YAML file, and its run folder or checkpoint.
-        head: the method that answers; own is the network's.
+        encoder, weights: torchvision:MODEL or timm:MODEL, and a file of weights; "" is the library's own.
+        cfg, checkpoint: in their place a trained network: its YAML file, and its run folder or checkpoint.
+        head: the method that answers; own is the network's, and of an encoder logistic regression (RFS).
         device: cpu, or the number of a GPU.
         cache: folder of features; None = the user's cache, "" = none is kept.
-        reject: share of the supports that were held out which `answers` would reject.
+        reject: share of photographs of the classes that `answers` may reject.
+        reference: folder of class folders of other photographs, from which the expected accuracy comes; None = what the
+            network has, "" = none.
 
     Images are paths, or arrays [height, width, 3] of uint8.
     """
 
     def __init__(
         self,
+        encoder: str = "",
         *,
+        weights: str = "",
         cfg: str | None = None,
         checkpoint: str | None = None,
         head: str = OWN,
         device: str = "cpu",
         cache: str | None = None,
         reject: float = 0.0,
+        reference: str | None = None,
     ) -> None:
+        self.encoder = encoder
+        self.weights = weights
         self.cfg = cfg
         self.checkpoint = checkpoint
         self.head = head
         self.device = device
         self.cache = cache
         self.reject = reject
+        self.reference = reference
 
     def fit(self, images: Sequence[Any], labels: Sequence[Any]) -> FewShotClassifier:
         """Learn from labelled images, one label for each.
@@ -66,14 +76,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         Raises:
             UserError: where an image cannot be read, or there are fewer than two classes.
         """
-        network = _network(self.cfg, self.checkpoint, self.device, self.cache)
-        names = [str(label) for label in labels]
-        if len(set(names)) != len(set(labels)):
+        network, data = _network(
+            self.encoder, self.weights, self.cfg, self.checkpoint, self.head, self.device, self.cache
+        )
+        texts = [str(label) for label in labels]
+        if len(set(texts)) != len(set(labels)):
             raise UserError("two labels read alike as text; give labels of one type.")
-        encoded = self._encoded(network, images, names)
+        encoded = self._encoded(network, images, texts)
         self.classes_ = np.unique(np.asarray(labels))
-        self.classifier_ = make_classifier(network, make_supports(encoded, network), self.head)
-        self.trust_ = measure_trust(self.classifier_)
+        self.classifier_ = make_classifier(network, make_supports(encoded, network), OWN if self.encoder else self.head)
+        store = network.store(cache_folder(self.cache))
+        self.trust_ = trusted(self.classifier_, self.reference, data, store)
         return self
 
     def predict(self, images: Sequence[Any]) -> np.ndarray:
@@ -95,6 +108,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         encoded = self._encoded(fitted.network, images)
         order = {photo.name: i for i, photo in enumerate(encoded.photos)}
         return sorted(answer(fitted, trust, encoded, self.reject), key=lambda row: order[row.file])
+
+    def expected_accuracy(self) -> list[Expected]:
+        """Expected accuracy with its interval, now and with more photographs of each class; [] without a reference."""
+        return self._fitted()[1].expected()
 
     def save(self, folder: str | Path) -> None:
         """Write all that answers need into a folder; nothing in it is executed when it is read."""
@@ -122,7 +139,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
 
 @functools.lru_cache(maxsize=4)
-def _network(cfg: str | None, checkpoint: str | None, device: str, cache: str | None) -> PhotoNetwork:
+def _network(
+    encoder: str, weights: str, cfg: str | None, checkpoint: str | None, head: str, device: str, cache: str | None
+) -> tuple[PhotoNetwork, Data | None]:
     """The network of some parameters; clones of a classifier share it."""
-    where = devices.choose(device)[0]
-    return open_network(cfg, None if checkpoint is None else Path(checkpoint), [], where, cache_folder(cache))
+    path = None if checkpoint is None else Path(checkpoint)
+    request = Request(encoder=encoder, weights=weights, cfg=cfg, checkpoint=path, heads=(head,))
+    return open_network(request, devices.choose(device)[0], cache_folder(cache))

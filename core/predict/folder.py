@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from ..engine import checkpoint
 from ..episode import DataInfo, Features
 from ..errors import UserError
 from ..files import FileContent, write_files
+from .calibration import Calibration
 from .classifier import OWN, Classifier, make_head_named
 from .network import PhotoNetwork
 from .supports import Supports
@@ -55,7 +55,7 @@ def save_classifier(folder: Path, classifier: Classifier, trust: Trust) -> None:
             "image_size": network.image_size,
             "origin": network.origin,
         },
-        "trust": {f.name: getattr(trust, f.name) for f in fields(trust) if f.name != "knownness"},
+        "trust": _trust_sheet(trust),
         "sha256": {CONFIG: _hash(network.text.encode()), TENSORS: _hash(content)},
     }
     sheet = json.loads(json.dumps(sheet))  # tuples become lists, as they are when the seal is checked
@@ -109,8 +109,17 @@ def load_classifier(folder: Path, where: torch.device) -> tuple[Classifier, Trus
         tensors["places"].to(where),
     )
     head = make_head_named(network, sheet["head"])
-    trust = Trust(**sheet["trust"], knownness=tensors["knownness"])
-    return Classifier(network, head, supports, tensors.get("words")), trust
+    numbers = sheet["trust"]
+    calibration = numbers["calibration"] and Calibration.from_dict(numbers["calibration"])
+    trust = Trust(**numbers | {"calibration": calibration}, similarities=tensors["similarities"])
+    return Classifier(network, head, supports, tensors.get("words"), base or None), trust
+
+
+def _trust_sheet(trust: Trust) -> dict[str, Any]:
+    """How answers are to be trusted, as plain values, without the similarities."""
+    calibration = trust.calibration.as_dict() if trust.calibration else None
+    numbers = {"tau": trust.tau, "held_out": trust.held_out, "correct": trust.correct, "reason": trust.reason}
+    return numbers | {"calibration": calibration}
 
 
 def _tensors(classifier: Classifier, trust: Trust) -> dict[str, Tensor]:
@@ -119,11 +128,11 @@ def _tensors(classifier: Classifier, trust: Trust) -> dict[str, Tensor]:
     groups: dict[str, Features] = {
         "method": {k: v for k, v in network.method.state_dict().items() if not k.startswith("objective.")},
         "support": supports.features,
-        "base": network.base or {},
+        "base": classifier.base or {},
     }
     named = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
     named |= {"labels": supports.labels, "looks": torch.from_numpy(supports.looks), "places": supports.places}
-    named |= {"knownness": trust.knownness}
+    named |= {"similarities": trust.similarities}
     optional = {"words": classifier.words, "base_words": network.words}
     named |= {name: value for name, value in optional.items() if value is not None}
     return {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}

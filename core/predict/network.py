@@ -15,12 +15,13 @@ from torch import Tensor
 
 from .. import progress
 from ..backbones.blocks import fold
-from ..build.identity import encoding_key
+from ..build.identity import code_hash, encoding_key
 from ..config import Config
 from ..data.loaders import Pixels
 from ..data.store import Split
 from ..data.views import parse_views
 from ..engine.features import ImageEncoder
+from ..engine.heads import FEATURES
 from ..episode import Features
 from ..methods.base import Method
 from ..ops import random
@@ -95,9 +96,20 @@ class PhotoNetwork:
         return Decoding(self.image_size)
 
     def key(self) -> dict[str, Any]:
-        """Everything that a photograph's features depend on beside the photograph."""
-        pixels = {"mean": self.mean, "std": self.std, "decoding": self.decoding.describe()}
-        return encoding_key(self.cfg, self.method, self.origin["sha256"], self.device) | pixels
+        """Everything that a photograph's features depend on beside the photograph.
+
+        Methods on one encoder, which is not trained, share it where they read the same of it.
+        """
+        method = self.method
+        key = encoding_key(self.cfg, method, self.origin["sha256"], self.device)
+        if not self.cfg.STAGES and type(method).encode is Method.encode:
+            keys = {name: value for name, value in key["keys"].items() if not name.startswith("METHOD.")}
+            key |= {
+                "keys": keys,
+                "needs": sorted(set(method.needs) & set(FEATURES)),
+                "code": code_hash(method.backbone),
+            }
+        return key | {"mean": self.mean, "std": self.std, "decoding": self.decoding.describe()}
 
     def store(self, folder: Path | None) -> FeatureStore:
         """Its features in a folder of features."""
@@ -123,6 +135,18 @@ class PhotoNetwork:
         seen = table.pop(LOOK, torch.zeros(0, 32, dtype=torch.uint8)).numpy()
         features = {name: value.to(self.device) for name, value in table.items()}
         return Encoded(good, features, seen, {p.name: bad[p.sha256] for p, row in rows if row is None})
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels: np.ndarray, names: Sequence[str], store: FeatureStore) -> Features:
+        """Features [n, ...] of images [n, H, W, 3] uint8; a store may know them under their names."""
+        absent = [place for place, name in enumerate(names) if store.get(name) is None]
+        with progress.bar(len(absent), "images", name="encoding the reference") as bar:
+            for start in range(0, len(absent), AT_ONCE):
+                chunk = absent[start : start + AT_ONCE]
+                chosen = [names[place] for place in chunk]
+                store.add(chosen, self._features(pixels[chunk], chosen, _Estimate(0), bar))
+        rows = [store.get(name) for name in names]
+        return {name: value.to(self.device) for name, value in stacked([row for row in rows if row]).items()}
 
     def _encode_all(self, photos: list[Photo], store: FeatureStore) -> dict[str, str]:
         """Encode photographs into a store; returns {SHA-256: reason} of those that do not decode."""

@@ -95,12 +95,12 @@ def _result(answers: Answers, trust: Trust) -> Section:
     if known:
         words += f" Of the {facts['answered_correctly_of']} whose folder is a class, {number} were named rightly."
     shown = {"Labelled photos": ", ".join(f"{name} {count}" for name, count in facts["supports"].items())}
-    if trust.fitted_on:
-        shown["Expected accuracy"] = f"{100 * trust.correct:.1f} %: of {trust.fitted_on} supports, each held out once"
-    shown["Probabilities"] = trust.describe().removeprefix("probabilities: ")
+    for line in trust.describe():
+        title, _, words_of_it = line.partition(": ")
+        shown[title.capitalize()] = words_of_it
     if facts["reject"]:
         rejected = sum(row.rejected for row in answers.rows)
-        shown["Rejected"] = f"{rejected}, which fit worse than {100 * facts['reject']:g} % of the supports do"
+        shown["Rejected"] = f"{rejected}; {100 * facts['reject']:g} % of photos of the classes were to be"
     return Section("Result", "headline", {"number": number, "words": words, "facts": shown, "warnings": []})
 
 

@@ -62,35 +62,35 @@ def readable(photos: Sequence[Photo]) -> tuple[list[Photo], dict[str, str]]:
     return good, bad
 
 
-def support_photos(folder: Path) -> list[Photo]:
-    """The labelled photographs: one folder a class, in the order of their names.
+def support_photos(folder: Path, option: str = "--support") -> list[Photo]:
+    """The labelled photographs: one folder a class, in the order of their names. `option` names the folder.
 
     Raises:
         UserError: where there are fewer than two classes, a class is empty, or folders lie in a class's folder.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"--support is {folder}, which {what}; give a folder with one folder of photos for each class.")
+        raise UserError(f"{option} is {folder}, which {what}; give a folder with one folder of photos for each class.")
     classes = {entry.name: images_below(entry, 0) for entry in folders_in(folder)}
     if not classes and images_below(folder, 0):
         raise UserError(
-            f"--support is {folder}, which holds photos but no folders; put those of each class in a folder of its own."
+            f"{option} is {folder}, which holds photos but no folders; put those of each class in a folder of its own."
         )
     for name in classes:
         nested = [entry.name for entry in folders_in(folder / name) if images_below(entry, DEPTH)]
         if nested:
             raise UserError(
-                f"--support is {folder}, where the folder {name} holds folders ({_few(nested)}); "
-                f"give --support {folder / name}, or put all photos of {name} into one folder."
+                f"{option} is {folder}, where the folder {name} holds folders ({_few(nested)}); "
+                f"give {option} {folder / name}, or put all photos of {name} into one folder."
             )
     empty = [name for name, files in classes.items() if not files]
     if empty:
         raise UserError(
-            f"--support is {folder}, where {_few(empty)} holds no photo ({', '.join(SUFFIXES)}); "
+            f"{option} is {folder}, where {_few(empty)} holds no photo ({', '.join(SUFFIXES)}); "
             "add photos, or remove the folder."
         )
     if len(classes) < 2:
-        raise UserError(f"--support is {folder}, which holds {len(classes)} class folders; give two classes or more.")
+        raise UserError(f"{option} is {folder}, which holds {len(classes)} class folders; give two classes or more.")
     return [
         Photo(f"{name}/{file}", path, name) for name, files in classes.items() for file, path in sorted(files.items())
     ]

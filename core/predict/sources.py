@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
+from ..backbones.blocks import Backbone
+from ..backbones.encoders import Encoder
 from ..build.config import last_stage, load_config
 from ..build.data import Data
 from ..build.evaluation import Network, restore
-from ..build.networks import data_info
+from ..build.networks import data_info, make_method
 from ..data.loaders import Pixels
+from ..engine.encoder_weights import DEFAULT, load_weights
 from ..engine.selection import best_checkpoint
 from ..episode import DataInfo, Features
 from ..errors import UserError
+from ..registry import BACKBONES
+from .classifier import OWN
 from .network import BASE, PhotoNetwork
+
+log = logging.getLogger("fiveway")
+
+BASE_CONFIG = "configs/_base_/photos.yaml"
+WEIGHTS = Path("data/weights")
 
 
 def from_checkpoint(
@@ -54,6 +66,70 @@ def from_checkpoint(
     if "base" in trained.method.needs:
         network = replace(network, base=_base_means(network, data, cache))
     return network, data
+
+
+def from_encoder(
+    name: str, weights: str, head: str, overrides: Sequence[str], where: torch.device, folder: Path = WEIGHTS
+) -> PhotoNetwork:
+    """The network of an encoder with pretrained weights, and a method that learns nothing beside the supports.
+
+    Args:
+        name: torchvision:MODEL or timm:MODEL.
+        weights: a file, or "" for what lies in `folder` under the library's name, else for the library's download.
+        head: the method; "own" is logistic regression (RFS).
+        overrides: of the configuration, as on a command line.
+        where: the device.
+        folder: of weights.
+
+    Raises:
+        UserError: where there is no such encoder, or its weights do not fit or cannot be had.
+    """
+    chosen = [] if head.lower() == OWN else [f"METHOD.NAME={head}"]
+    with _named_as_options():
+        loaded = load_config(BASE_CONFIG, [f"BACKBONE.NAME={name}", *chosen, *overrides])
+        cfg, preprocessing = loaded.cfg, BACKBONES[loaded.cfg.BACKBONE.NAME].preprocessing
+        if preprocessing is None:
+            raise UserError(
+                f"--encoder is {name!r}, which has no weights of its own; give torchvision:MODEL or timm:MODEL."
+            )
+        info = DataInfo(n_base=1, image_size=cfg.DATASET.SIZE, base_counts=(1,))
+        method = make_method(cfg, last_stage(cfg), info).eval()
+        external = load_weights(method.backbone, weights or _lying(method.backbone, folder))
+    return PhotoNetwork(
+        cfg=cfg,
+        text=loaded.full(),
+        method=method.to(where).to(memory_format=torch.channels_last),
+        facts=_facts(info),
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        image_size=method.backbone.size,
+        origin={"external_data": external.as_dict(), "sha256": external.sha256},
+        device=where,
+    )
+
+
+def _lying(encoder: Backbone, folder: Path) -> str:
+    """The file of the library's default weights where it lies in a folder, else the word for its download."""
+    assert isinstance(encoder, Encoder), "other backbones are refused"
+    for published in encoder.publications():
+        file = folder / PurePosixPath(published.url).name
+        if published.url and file.is_file():
+            log.info("weights  %s", file)
+            return str(file)
+    return DEFAULT
+
+
+@contextmanager
+def _named_as_options() -> Iterator[None]:
+    """Errors name the options of the command line in place of the keys that they set."""
+    try:
+        yield
+    except UserError as error:
+        words = {"BACKBONE.WEIGHTS": "--weights", "BACKBONE.NAME": "--encoder", "METHOD.NAME": "--head"}
+        text = str(error)
+        for key, option in words.items():
+            text = text.replace(key, option)
+        raise UserError(text) from error
 
 
 def _origin(trained: Network, data: Data) -> dict[str, Any]:

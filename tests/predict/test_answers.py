@@ -23,7 +23,7 @@ def made():
 
 def row(truth="apple", said="apple", rejected=False, file="a.png", **more):
     values = {"probability": 0.75, "runner_up": "bear", "runner_up_probability": 0.25, "margin": 0.5}
-    return Answer(file, said, **values, nearest_support="x/1.png", similarity=0.9, knownness=-1.0, rejected=rejected,
+    return Answer(file, said, **values, nearest_support="x/1.png", similarity=0.9, rejected=rejected,
                   truth=truth, **more)  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_the_nearest_support_is_nearest(made):
 def test_what_is_less_known_than_the_threshold_is_rejected(made):
     classifier, trust, encoded = made
     rows = answer(classifier, trust, encoded, 0.5)
-    assert [each.rejected for each in rows] == [each.knownness < trust.threshold(0.5) for each in rows]
+    assert [each.rejected for each in rows] == [each.similarity < trust.threshold(0.5) for each in rows]
 
 
 def test_files_say_the_same():

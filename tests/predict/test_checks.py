@@ -42,7 +42,7 @@ def test_a_photo_of_something_else_is_pointed_out(encoder):
     encoded = encoder.encode(photos, encoder.store(None))
     rows = answer(classifier, trust, encoded, 0.0)
     (sentence,) = checks(classifier.supports, encoded, rows, trust)
-    assert sentence.startswith("1 photo fits no class as well as the supports fit theirs: other;")
+    assert sentence.startswith("1 photo is unlike all supports, perhaps of no class: other")
 
 
 def test_every_unreadable_file_has_a_line():

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from core.predict.command import auroc, refuse_share
+from core.predict.command import refuse_share
+from tests.predict.encoders import NAME, SIZE, write_weights
 from tests.predict.photos import write_classes, write_photo
 from tests.workspace import best
 
@@ -47,7 +48,7 @@ def test_answers_are_in_three_files_and_a_table(predict, space):
     assert content["supports"] == {"bowl": 2, "cup": 3, "fork": 4}
     assert f"{100 * right / 9:.1f} % of 9 with a known class are right" in out
     assert "3 classes with 2 to 4 photos each" in out
-    assert "temperature fitted on 9 supports" in out
+    assert "temperature from 9 held-out supports" in out
     with Image.open(space.path / "answers" / "answers.png") as sheet:
         assert sheet.size[0] > 0
 
@@ -129,10 +130,6 @@ def test_a_share_is_below_one(share):
         refuse_share(share)
 
 
-def test_auroc_counts_pairs():
-    assert auroc([3.0, 2.0], [1.0, 2.0]) == (1 + 1 + 1 + 0.5) / 4
-
-
 def test_a_classifier_folder_answers_without_the_supports(predict, space, photos):
     predict()
     first = rows(space)
@@ -148,8 +145,49 @@ def test_a_classifier_folder_answers_without_the_supports(predict, space, photos
 def test_what_does_not_go_together_is_refused(refused, trained, photos):
     query = ["--query", photos / "new"]
     sentence = refused("run_predict.py", *query, "--classifier", "x", "--cfg", trained[0])
-    assert sentence == "--cfg and --classifier are given; give one of --cfg, --classifier."
+    assert sentence == "--cfg and --classifier are given; give one of --encoder, --cfg, --classifier."
     assert "nothing says what answers; give one of" in refused("run_predict.py", *query)
     sentence = refused("run_predict.py", *query, "--classifier", "x", "--head", "RFS")
     assert sentence == "--head is given, but the folder x says it already; leave it out."
     assert "which holds no classifier.json" in refused("run_predict.py", *query, "--classifier", photos)
+
+
+def test_a_pretrained_encoder_needs_no_training(space, photos, tmp_path):
+    weights = write_weights(tmp_path)
+    others = write_classes(photos / "others", {f"kind{kind}": 8 for kind in range(4)}, first=200)
+    arguments = ["--encoder", NAME, "--weights", weights, "--support", photos / "labelled", "--query", photos / "new"]
+    arguments += ["--reference", others, "--reject", "0.1", "-d", "cpu", "--cache", space.path / "cache"]
+    code, out, err = space.script("run_predict.py", *arguments, "--out", space.path / "answers", *SIZE)
+    assert (code, err) == (0, "")
+    assert "RFS on torchvision:squeezenet1_1, 3 classes with 2 to 4 photos each" in out
+    assert f"200 episodes of 4 classes in {others}, 3 classes, 3 photos of each" in out
+    assert "external data: torchvision:squeezenet1_1, squeezenet1_1.pth" in out
+    content = json.loads((space.path / "answers" / "answers.json").read_text())
+    assert content["origin"]["external_data"]["encoder"] == NAME
+    expected = content["expected_accuracy"]
+    assert expected["low"] <= expected["percent"] <= expected["high"]
+    assert content["learning_curve"] == []  # eight photographs leave none for five supports and queries
+    folder = space.path / "answers" / "classifier"
+    again = ["--query", photos / "new", "--reject", "0.1", "-d", "cpu", "--cache", space.path / "cache"]
+    weights.unlink()
+    code, out, _ = space.script("run_predict.py", "--classifier", folder, "--out", space.path / "again", *again)
+    assert code == 0
+    assert (space.path / "again" / "answers.csv").read_text() == (space.path / "answers" / "answers.csv").read_text()
+
+
+def test_options_of_an_encoder_are_refused_elsewhere(refused, trained, photos):
+    query = ["--query", photos / "new", "--support", photos / "labelled"]
+    sentence = refused("run_predict.py", *query, "--cfg", trained[0], "-c", trained[1], "--weights", "a.pth")
+    assert sentence == "--weights is a.pth, but --encoder is missing; give the encoder it was made for."
+    sentence = refused("run_predict.py", *query, "--encoder", NAME, "--checkpoint", "run")
+    assert sentence == "--checkpoint is run, which goes with --cfg and not --encoder; leave it out."
+
+
+def test_several_heads_are_compared_and_the_first_answers(predict, space, photos):
+    code, out, _ = predict("--heads", "own,RFS")
+    assert code == 0
+    content = json.loads((space.path / "answers" / "answers.json").read_text())
+    assert [each["head"] for each in content["heads"]] == ["ProtoNet", "RFS"]
+    assert content["heads"][0]["expected_accuracy"] == content["expected_accuracy"]
+    assert content["method"] == "ProtoNet"
+    assert "head      expected accuracy" in out

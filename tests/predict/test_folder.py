@@ -37,7 +37,7 @@ def test_a_classifier_answers_as_before(tmp_path, method, head):
     assert again.supports.names == classifier.supports.names
     assert again.network.key() == classifier.network.key()
     assert trust_again.tau == trust.tau
-    assert torch.equal(trust_again.knownness, trust.knownness)
+    assert torch.equal(trust_again.similarities, trust.similarities)
 
 
 def test_nothing_in_a_folder_is_pickled(tmp_path):

@@ -39,7 +39,7 @@ def test_every_answer_is_shown_the_least_certain_first(predict):
     assert sheet.count('alt="nearest: ') == 8
     assert sheet.count("✗") == sum(a["answer"] != a["truth"] for a in answers["answers"])
     assert f"{answers['accuracy']:.1f} %" in section(html, "Result")
-    assert "each held out once" in html
+    assert "held-out supports" in html
     assert section(html, "Label these next").count('class="seen"') == 6
     assert "<b>bowl" not in html
 
@@ -49,7 +49,7 @@ def test_what_was_rejected_stands_apart(predict):
     rejected = [a for a in answers["answers"] if a["rejected"]]
     assert rejected
     assert section(html, "None of these classes").count('class="seen"') == len(rejected)
-    assert "fit worse than 90 % of the supports do" in html
+    assert "90 % of photos of the classes were to be" in html
 
 
 def test_a_saved_classifier_has_a_page_without_pictures_of_its_supports(predict, space):

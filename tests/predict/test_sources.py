@@ -9,7 +9,9 @@ from PIL import Image
 from core.build.evaluation import build_evaluator
 from core.errors import UserError
 from core.predict.photos import Photo
-from core.predict.sources import from_checkpoint
+from core.predict.sources import from_checkpoint, from_encoder
+from tests.predict.encoders import NAME, SIZE, write_weights
+from tests.predict.photos import drawn, pattern
 from tests.workspace import PROTONET, Workspace, best
 
 CPU = torch.device("cpu")
@@ -57,3 +59,79 @@ def test_another_config_is_refused(trained):
     cfg, run = trained
     with pytest.raises(UserError, match="BACKBONE"):
         from_checkpoint(str(cfg), run, ["BACKBONE.ARGS.width=16"], CPU, None)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_weights(tmp_path_factory.mktemp("weights"))
+
+
+def test_an_encoder_gives_photos_the_features_of_its_library(weights):
+    from torchvision import models
+
+    network = from_encoder(NAME, str(weights), "own", SIZE, CPU)
+    assert network.name == "RFS on torchvision:squeezenet1_1"
+    assert network.image_size == 48
+    encoded = network.encode(drawn([0], [0]), network.store(None))
+    library = models.squeezenet1_1(weights=None)
+    library.load_state_dict(torch.load(weights, weights_only=True))
+    pixels = torch.from_numpy(pattern(0, 0)).permute(2, 0, 1) / 255  # 48 pixels a side, so that nothing is resampled
+    mean, std = (torch.tensor(values)[:, None, None] for values in (network.mean, network.std))
+    with torch.no_grad():
+        expected = library.features.eval()(((pixels - mean) / std)[None]).mean((2, 3))
+    assert torch.allclose(encoded.features["vector"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_says_where_its_weights_come_from(weights):
+    network = from_encoder(NAME, str(weights), "own", SIZE, CPU)
+    assert network.origin["external_data"]["encoder"] == NAME
+    assert network.origin["sha256"] == network.origin["external_data"]["sha256"]
+
+
+def test_weights_that_lie_in_the_folder_are_taken(weights, tmp_path):
+    from core.backbones.encoders import Encoder
+    from core.registry import BACKBONES
+
+    kind = BACKBONES[NAME]
+    assert issubclass(kind, Encoder)
+    published = next(iter(kind(48, "native").publications())).url
+    (tmp_path / published.rsplit("/", 1)[-1]).write_bytes(weights.read_bytes())
+    with pytest.raises(UserError, match="--weights"):  # another folder holds none, and there is no connection
+        from_encoder(NAME, str(tmp_path / "none.pth"), "own", SIZE, CPU)
+    assert from_encoder(NAME, "", "own", SIZE, CPU, tmp_path).origin["sha256"]
+
+
+def test_heads_that_read_the_same_share_the_features_of_an_encoder(weights):
+    keys = [from_encoder(NAME, str(weights), head, SIZE, CPU).key() for head in ("SimpleShot", "ProtoNet", "DN4")]
+    differing = [name for name in keys[0] if keys[0][name] != keys[1][name]]
+    assert not differing
+    assert keys[1]["needs"] != keys[2]["needs"]
+    assert from_encoder(NAME, str(weights), "ProtoNet", ["BACKBONE.ARGS.size=64"], CPU).key() != keys[0]
+
+
+@pytest.mark.parametrize("head", ["SimpleShot", "ProtoNet", "DN4"])
+def test_any_head_without_weights_of_its_own_answers(weights, head):
+    network = from_encoder(NAME, str(weights), head, SIZE, CPU)
+    assert network.method.name == head
+
+
+def test_names_that_are_none_are_refused_in_the_words_of_the_command_line(weights, tmp_path):
+    with pytest.raises(UserError, match=r"--encoder is 'torchvision:squeezenet1_2', .*did you mean squeezenet1_"):
+        from_encoder("torchvision:squeezenet1_2", str(weights), "own", SIZE, CPU)
+    with pytest.raises(UserError, match="--encoder is 'Conv4', which has no weights"):
+        from_encoder("Conv4", str(weights), "own", [], CPU)
+    with pytest.raises(UserError, match=r"--weights is .* does not fit --encoder torchvision:squeezenet1_0"):
+        from_encoder("torchvision:squeezenet1_0", str(weights), "own", SIZE, CPU)
+    with pytest.raises(UserError, match=r"--head is 'RSF', .*did you mean RFS"):
+        from_encoder(NAME, str(weights), "RSF", SIZE, CPU)
+
+
+def test_a_missing_download_says_what_to_do(monkeypatch, tmp_path):
+    from core.backbones.torchvision_models import Torchvision
+
+    def fail(self):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Torchvision, "download", fail)
+    with pytest.raises(UserError, match=r"could not fetch .*no route to host.*set --weights to the file"):
+        from_encoder(NAME, "", "own", SIZE, CPU, tmp_path)

@@ -1,0 +1,11 @@
+"""Write a classifier as files that answer without FiveWay and PyTorch."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core.cli.common import run_script
+
+if __name__ == "__main__":
+    run_script("export")

@@ -1,0 +1,92 @@
+"""Which reference speaks for a task, and what is said where none does."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from core.build.data import Data
+from core.predict import references
+from core.predict.calibration import Calibration
+from core.predict.classifier import make_classifier
+from core.predict.references import from_pool, pool_of_photos, reference_for, shipped, shots_of
+from core.predict.sources import from_checkpoint
+from tests.predict.photos import network, supports_of, write_classes
+from tests.predict.test_trust import calibration
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return network()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_classes(tmp_path / "others", {f"kind{i}": 8 + i for i in range(4)})
+
+
+def test_unequal_numbers_have_their_harmonic_mean():
+    assert [shots_of(counts) for counts in ([5, 5], [1, 1, 1], [1, 9], [3, 6, 6])] == [5, 1, 2, 4]
+
+
+def test_a_folder_of_other_photos_is_a_reference(encoder, folder, tmp_path):
+    classifier = make_classifier(encoder, supports_of(encoder, [2, 2, 2]))
+    store = encoder.store(tmp_path / "cache")
+    found = reference_for(classifier, str(folder), None, store)
+    assert isinstance(found, Calibration)
+    assert (found.way, found.shot, sorted(found.lines)) == (3, 2, [2, 3])
+    assert found.source == f"4 classes in {folder}"
+    pool = pool_of_photos(encoder, folder, store)
+    assert pool.counts == [8, 9, 10, 11]
+    assert len(pool.places) == 38
+
+
+def test_it_is_kept_beside_the_features(encoder, folder, tmp_path, monkeypatch):
+    classifier = make_classifier(encoder, supports_of(encoder, [2, 2, 2]))
+    store = encoder.store(tmp_path / "cache")
+    first = reference_for(classifier, str(folder), None, store)
+    monkeypatch.setattr(references, "calibrate", None)
+    assert reference_for(classifier, str(folder), None, store) == first
+
+
+def test_too_small_a_reference_is_a_reason(encoder, folder, tmp_path):
+    store = encoder.store(None)
+    pool = pool_of_photos(encoder, folder, store)
+    five = make_classifier(encoder, supports_of(encoder, [2] * 5))
+    assert "has fewer classes than yours (5)" in from_pool(five, pool, store)
+    many = make_classifier(encoder, supports_of(encoder, [4, 4]))
+    assert "has a class of 8 images, too few beside 4 supports" in from_pool(many, pool, store)
+
+
+def test_the_val_split_of_a_checkpoint_is_its_reference(trained, tmp_path):
+    net, data = from_checkpoint(str(trained[0]), trained[1], [], CPU, None)
+    classifier = make_classifier(net, supports_of(net, [2, 2]))
+    found = reference_for(classifier, None, data, net.store(tmp_path / "cache"))
+    assert isinstance(data, Data)
+    assert found.source == "6 val classes of Glyphs"
+    assert sorted(found.lines) == [2, 3, 5]
+
+
+def test_methods_that_adapt_the_network_have_none():
+    encoder = network("MAML")
+    classifier = make_classifier(encoder, supports_of(encoder, [1] * 5))
+    assert "MAML adapts the network to every task" in reference_for(classifier, None, None, encoder.store(None))
+    assert reference_for(classifier, "", None, encoder.store(None)) == "no reference was asked for"
+
+
+def test_what_is_shipped_is_taken_at_the_nearest_way_and_shot(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(references, "SHIPPED", tmp_path)
+    assert "no reference comes with FiveWay for this encoder" in shipped(encoder, "RFS", 3, 3)
+    tables = [replace(calibration(shot=shot), way=way).as_dict() for way in (3, 6) for shot in (2, 3, 5)]
+    content = {"sha256": encoder.origin["sha256"], "image_size": encoder.image_size, "heads": {"RFS": tables}}
+    (tmp_path / "one.json").write_text(json.dumps(content))
+    found = shipped(encoder, "RFS", 8, 4)
+    assert (found.way, found.shot) == (6, 5)
+    assert "no reference of DN4 comes with FiveWay (RFS have one)" in shipped(encoder, "DN4", 3, 3)
+    assert shipped(encoder, "RFS", 9, 3).way == 6
+    assert shipped(encoder, "RFS", 10, 3) == "the reference that comes with FiveWay has up to 6 classes"
+    other = replace(encoder, image_size=84)
+    assert "no reference comes with FiveWay" in shipped(other, "RFS", 3, 3)
