@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..ops.distances import squared_euclidean
 from ..ops.groups import mean_by_class
 from ..ops.rectify import rectified, shifted
+from ..ops.span import Span
 from ..registry import METHODS
 from .transductive import TransductiveHead
 
@@ -44,6 +44,7 @@ class BDCSPN(TransductiveHead):
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
         """Minus the squared distance to the rectified prototypes."""
+        span, support, query = Span.of(support, query)
         moved = shifted(query, support)
-        prototypes = rectified(torch.cat([support, moved], dim=1), mean_by_class(support, task), self.sharpness)
-        return -squared_euclidean(moved if self.classified == "shifted" else query, prototypes)
+        prototypes = rectified(span, torch.cat([support, moved], dim=1), mean_by_class(support, task), self.sharpness)
+        return -span.squared_distances(moved if self.classified == "shifted" else query, prototypes)

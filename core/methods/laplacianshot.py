@@ -13,10 +13,10 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
-from ..ops.distances import squared_euclidean
 from ..ops.groups import mean_by_class
 from ..ops.neighbours import agreeing_logits, nearest_neighbours
 from ..ops.rectify import rectified, shifted
+from ..ops.span import Span
 from ..registry import METHODS
 from .transductive import ByShot, TransductiveHead
 
@@ -57,9 +57,11 @@ class LaplacianShot(TransductiveHead):
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
         """Minus the squared distance to the prototypes, plus what the neighbours add."""
+        span, support, query = Span.of(support, query)
         prototypes = mean_by_class(support, task)
+        weights = nearest_neighbours(span.squared_distances(query, query), self.neighbours)
         if self.rectify:
             query = shifted(query, support)
-            prototypes = rectified(torch.cat([support, query], dim=1), prototypes, SCALE)
-        weights = nearest_neighbours(query, self.neighbours)
-        return agreeing_logits(-squared_euclidean(query, prototypes), weights, self.pull.of(task), self.steps)
+            prototypes = rectified(span, torch.cat([support, query], dim=1), prototypes, SCALE)
+        unary = -span.squared_distances(query, prototypes)
+        return agreeing_logits(unary, weights, self.pull.of(task), self.steps)

@@ -12,12 +12,13 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
-from ..ops.distances import squared_in_span
 from ..ops.sinkhorn import balanced
+from ..ops.span import Span
 from ..registry import METHODS
 from .transductive import TransductiveHead
 
 LEAST = 1e-6  # added to a feature before its power is taken
+SMALLEST = 1e-300  # share whose logarithm is taken
 
 
 @METHODS.register("PT-MAP")
@@ -57,18 +58,19 @@ class PTMAP(TransductiveHead):
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
         """Logarithm of the last assignment."""
-        x = torch.cat([self._centred(support), self._centred(query)], dim=1).double()
-        gram, split, columns = x @ x.transpose(1, 2), support.shape[1], x.new_full((len(x), task.way), 1 / task.way)
-        target = F.one_hot(task.support_y, task.way).double()
-        means = target / target.sum(1, keepdim=True)
-        centres = torch.cat([means, means.new_zeros(len(x), query.shape[1], task.way)], dim=1)  # coefficients
+        support, query = self._centred(support), self._centred(query)
+        span, split = Span.of(support, query)[0].double(), support.shape[1]
+        target = F.one_hot(task.support_y, task.way).double().transpose(1, 2)  # [T, N, n_s]
+        rows = F.pad(target / target.sum(2, keepdim=True), (0, query.shape[1]))  # centres, [T, N, n_s + Q]
+        columns, potential = rows.new_full(rows.shape[:2], query.shape[1] / task.way), None
         for step in range(self.steps + 1):
-            distances = squared_in_span(gram, centres)[:, split:]
-            log_p = balanced(-self.sharpness * distances, columns * query.shape[1])
+            logits = -self.sharpness * span.squared_to_all(rows)[:, :, split:]
+            found = balanced(logits, columns, potential)
+            potential = found.potential
             if step < self.steps:
-                members = torch.cat([target, log_p.exp()], dim=1)
-                centres = centres.lerp(members / members.sum(1, keepdim=True), self.rate)
-        return log_p.to(query.dtype)
+                members = torch.cat([target, found.shares], dim=2)
+                rows = rows.lerp(members / members.sum(2, keepdim=True), self.rate)
+        return found.shares.clamp(min=SMALLEST).log().transpose(1, 2).to(query.dtype)
 
     def _centred(self, vectors: Tensor) -> Tensor:
         """Powers of vectors [T, n, d], of length 1, less their mean, of length 1."""

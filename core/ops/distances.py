@@ -22,13 +22,6 @@ def squared_euclidean(query: Tensor, vectors: Tensor) -> Tensor:
     return torch.baddbmm(squares, query, vectors.transpose(1, 2), alpha=-2).clamp(min=0)
 
 
-def squared_in_span(gram: Tensor, coefficients: Tensor) -> Tensor:
-    """|x_i - v_n|^2, [T, n, N], of vectors x with the products `gram` [T, n, n] and v_n = sum_i coefficients_in x_i."""
-    products = gram @ coefficients
-    lengths = (coefficients * products).sum(1, keepdim=True)
-    return (gram.diagonal(dim1=1, dim2=2)[..., None] - 2 * products + lengths).clamp(min=0)
-
-
 def euclidean(query: Tensor, vectors: Tensor) -> Tensor:
     """|q - v|, but at least 1e-6, with gradient 0 there: the square root has no finite one at 0."""
     return squared_euclidean(query, vectors).clamp(min=1e-12).sqrt()

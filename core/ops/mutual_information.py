@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .distances import squared_euclidean, squared_in_span
+from .distances import squared_euclidean
+from .span import Span
 
 FLOOR = 1e-12  # of masses that divide
 
@@ -45,7 +46,8 @@ class Descent:
 
     def class_vectors(self, support: Tensor, labels: Tensor, query: Tensor, start: Tensor) -> Tensor:
         """Class vectors [T, N, d] by Adam from `start`; T tasks at once move as T tasks alone."""
-        vectors, target = torch.cat([support, query], dim=1), F.one_hot(labels, start.shape[1]).to(start)
+        target = F.one_hot(labels, start.shape[1]).to(start).transpose(1, 2)
+        vectors = torch.cat([support, query], dim=1)
         rows, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
         for step in range(1, self.steps + 1):
             slope = self.slope(vectors, target, rows)
@@ -60,26 +62,25 @@ class Descent:
 
         Args:
             vectors: [T, n_s + Q, d], supports first.
-            target: one-hot labels [T, n_s, N].
+            target: one-hot labels [T, N, n_s].
             rows: [T, N, d].
         """
-        products = vectors @ rows.transpose(1, 2)
-        log_p = (self.temperature * (products - rows.square().sum(-1)[:, None] / 2)).log_softmax(-1)
-        split = target.shape[1]
-        of_logits = torch.cat([self._of_supports(log_p[:, :split], target), self._of_queries(log_p[:, split:])], dim=1)
-        pulled = of_logits.transpose(1, 2) @ vectors
-        return self.temperature * (pulled - of_logits.sum(1)[..., None] * rows)
+        products = rows @ vectors.transpose(1, 2)  # [T, N, n_s + Q]: a faster softmax
+        log_p = (self.temperature * (products - rows.square().sum(-1, keepdim=True) / 2)).log_softmax(1)
+        of_supports, of_queries = log_p.split([target.shape[2], log_p.shape[2] - target.shape[2]], dim=2)
+        of_logits = torch.cat([self._of_supports(of_supports, target), self._of_queries(of_queries)], dim=2)
+        return self.temperature * (of_logits @ vectors - of_logits.sum(2, keepdim=True) * rows)
 
     def _of_supports(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """What the cross-entropy gives the logits of the supports."""
-        return (log_p.exp() - target) * (self.weights.cross_entropy / target.shape[1])
+        """What the cross-entropy gives the logits [T, N, n_s] of the supports."""
+        return (log_p.exp() - target) * (self.weights.cross_entropy / target.shape[2])
 
     def _of_queries(self, log_p: Tensor) -> Tensor:
-        """What the two entropies give the logits of the queries."""
+        """What the two entropies give the logits [T, N, Q] of the queries."""
         p = log_p.exp()
-        marginal = p.mean(1, keepdim=True).log()
+        marginal = p.mean(2, keepdim=True).log()
         of_p = self.weights.conditional * self._of_entropy(log_p) - self.weights.marginal * self._of_entropy(marginal)
-        return p * (of_p - (p * of_p).sum(-1, keepdim=True)) / p.shape[1]
+        return p * (of_p - (p * of_p).sum(1, keepdim=True)) / p.shape[2]
 
     def _of_entropy(self, log_p: Tensor) -> Tensor:
         """Gradient of H with respect to p, less a constant, which no change of logits sees."""
@@ -96,27 +97,26 @@ def alternate(
     Each step takes the best labels q of the queries (the paper's eq. 7) and then the class vectors that fit them
     (eq. 8), which stay combinations of a task's vectors: a step costs the same for every d. Computed in float64.
     """
-    target, vectors = F.one_hot(labels, way).double(), torch.cat([support, query], dim=1).double()
-    gram, split = vectors @ vectors.transpose(1, 2), support.shape[1]
-    means = target / target.sum(1, keepdim=True).clamp(min=1)
-    coefficients = torch.cat([means, means.new_zeros(len(means), query.shape[1], way)], dim=1)  # of the class vectors
-    of_supports = weights.cross_entropy / (1 + weights.conditional)
-    of_queries = split / query.shape[1]
-    share = gram.new_tensor([of_supports] * split + [of_queries] * query.shape[1])[:, None]
+    span, split = Span.of(support, query)[0].double(), support.shape[1]
+    target = F.one_hot(labels, way).double().transpose(1, 2)  # [T, N, n_s]
+    rows = F.pad(target / target.sum(2, keepdim=True), (0, query.shape[1]))  # [T, N, n_s + Q]
+    of_supports, of_queries = weights.cross_entropy / (1 + weights.conditional), split / query.shape[1]
+    share = target.new_tensor([of_supports] * split + [of_queries] * query.shape[1])
     for _ in range(steps):
-        p = (-temperature / 2 * squared_in_span(gram, coefficients)).softmax(-1)
-        wanted = share * torch.cat([target, _best_labels(p[:, split:], weights)], dim=1)
-        expected = share * p
-        moved = wanted - expected + coefficients * expected.sum(1, keepdim=True)
-        coefficients = moved / wanted.sum(1, keepdim=True).clamp(min=FLOOR)
-    return (-temperature / 2 * squared_in_span(gram, coefficients))[:, split:].to(query.dtype)
+        log_p = (-temperature / 2 * span.squared_to_all(rows)).log_softmax(1)
+        wanted = share * torch.cat([target, _best_labels(log_p[:, :, split:], weights)], dim=2)
+        expected = share * log_p.exp()
+        moved = wanted - expected + rows * expected.sum(2, keepdim=True)
+        rows = moved / wanted.sum(2, keepdim=True).clamp(min=FLOOR)
+    logits = -temperature / 2 * span.squared_to_all(rows)[:, :, split:]
+    return logits.transpose(1, 2).to(query.dtype)
 
 
-def _best_labels(p: Tensor, weights: Weights) -> Tensor:
-    """q [T, Q, N] of the queries for probabilities p: sharper, and less for classes with many queries."""
-    sharp = p ** (1 + weights.conditional)
-    balanced = sharp / sharp.sum(1, keepdim=True).clamp(min=FLOOR) ** (weights.marginal / (weights.marginal + 1))
-    return balanced / balanced.sum(-1, keepdim=True).clamp(min=FLOOR)
+def _best_labels(log_p: Tensor, weights: Weights) -> Tensor:
+    """q [T, N, Q] of the queries for probabilities p: sharper, and less for classes with many queries."""
+    sharp = (1 + weights.conditional) * log_p
+    share = weights.marginal / (weights.marginal + 1)
+    return (sharp - share * sharp.exp().sum(2, keepdim=True).clamp(min=FLOOR).log()).softmax(1)
 
 
 def logits_of(query: Tensor, rows: Tensor, temperature: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.ops.distances import cosine, squared_euclidean, squared_in_span
+from core.ops.distances import cosine, squared_euclidean
 
 
 def pair_of_sets(tasks=2, queries=5, way=3, width=7, seed=0, dtype=torch.float64):
@@ -84,9 +84,3 @@ def test_cosine_ignores_lengths():
     assert torch.allclose(cosine(query * 1e3, vectors * 1e-3), cosine(query, vectors), atol=1e-12)
     assert torch.allclose(cosine(query, query).diagonal(dim1=1, dim2=2), torch.ones(2, 5, dtype=torch.float64))
     assert (cosine(torch.zeros_like(query), vectors) == 0).all()
-
-
-def test_distances_in_a_span_are_those_of_its_vectors():
-    vectors, coefficients = pair_of_sets()[0], pair_of_sets(queries=3, way=5, width=4, seed=1)[1]
-    expected = naive_squared(vectors, coefficients.transpose(1, 2) @ vectors)
-    np.testing.assert_allclose(squared_in_span(vectors @ vectors.transpose(1, 2), coefficients), expected, atol=1e-10)

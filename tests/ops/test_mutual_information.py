@@ -36,7 +36,7 @@ def objective(rows, t, weights, alpha, temperature=15.0):
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 7.0, 0.5])
 @pytest.mark.parametrize("weights", [TIM, Weights(1.0, 10.0, 1.0), Weights(0.0, 0.0, 1.0)])
 def test_card_16_the_slope_is_that_of_the_objective(alpha, weights):
-    slope = Descent(weights, alpha).slope(torch.cat([SUPPORT, QUERY], 1), F.one_hot(LABELS, WAY).double(), MEANS)
+    slope = Descent(weights, alpha).slope(torch.cat([SUPPORT, QUERY], 1), F.one_hot(LABELS, WAY).double().mT, MEANS)
     for t in range(TASKS):
         rows = MEANS[t].clone().requires_grad_()
         (expected,) = torch.autograd.grad(objective(rows, t, weights, alpha), rows)

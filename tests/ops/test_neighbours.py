@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from core.ops.distances import squared_euclidean
 from core.ops.neighbours import agreeing_logits, nearest_neighbours
 from tests.methods.small import drawn
 
 
+def neighbours_of(vectors, count):
+    return nearest_neighbours(squared_euclidean(vectors, vectors), count)
+
+
 def test_each_vector_has_its_nearest_others():
     vectors = drawn(3, 11, 5)
-    weights = nearest_neighbours(vectors, 2)
+    weights = neighbours_of(vectors, 2)
     for t in range(3):
         for i in range(11):
             others = sorted((float((vectors[t, i] - vectors[t, j]).norm()), j) for j in range(11) if j != i)
@@ -21,7 +26,7 @@ def test_each_vector_has_its_nearest_others():
 
 
 def test_neighbours_are_at_most_all_others():
-    assert torch.equal(nearest_neighbours(drawn(1, 3, 5), 7)[0], 1 - torch.eye(3, dtype=torch.float64))
+    assert torch.equal(neighbours_of(drawn(1, 3, 5), 7)[0], 1 - torch.eye(3, dtype=torch.float64))
 
 
 def softmax(rows):
@@ -31,7 +36,7 @@ def softmax(rows):
 
 def test_logits_follow_the_bound_updates():
     """Card 16, LaplacianShot: Y <- softmax(-a + lambda W Y), from Y = softmax(-a)."""
-    unary, weights = -drawn(3, 9, 4).square(), nearest_neighbours(drawn(3, 9, 5, seed=1), 2)
+    unary, weights = -drawn(3, 9, 4).square(), neighbours_of(drawn(3, 9, 5, seed=1), 2)
     computed = agreeing_logits(unary, weights, 0.7, 20)
     for t in range(3):
         labels = softmax(unary[t].numpy())
@@ -48,7 +53,7 @@ def test_without_pull_or_steps_the_logits_stay(pull, steps):
 
 def test_the_energy_never_rises():
     """The paper's eq. 11 on a symmetric graph: sum of y log y + a y - lambda/2 * W Y y; every step lowers it."""
-    unary, graph = -drawn(1, 12, 4).square()[0], nearest_neighbours(drawn(1, 12, 5, seed=1), 3)[0]
+    unary, graph = -drawn(1, 12, 4).square()[0], neighbours_of(drawn(1, 12, 5, seed=1), 3)[0]
     graph = graph @ graph.T / 9  # symmetric and positive semidefinite, as the bound assumes
 
     def energy(steps):

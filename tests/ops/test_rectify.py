@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from core.ops.rectify import rectified, shifted
+from core.ops.span import Span
 from tests.methods.small import drawn
 
 
@@ -24,9 +25,15 @@ def rectified_naively(vectors, prototypes, scale):
     return np.stack([np.mean(own, axis=0) if own else p for own, p in zip(members, prototypes, strict=True)])
 
 
+def in_space(vectors, prototypes):
+    """The rectified prototypes as vectors, from rows in the span of all."""
+    span, rows, prototype_rows = Span.of(vectors, prototypes)
+    return rectified(span, rows, prototype_rows, 10.0) @ torch.cat([vectors, prototypes], dim=1)
+
+
 def test_rectified_prototypes_are_weighted_means_of_their_members():
     vectors, prototypes = drawn(4, 20, 6), drawn(4, 3, 6, seed=1)
-    computed = rectified(vectors, prototypes, 10.0)
+    computed = in_space(vectors, prototypes)
     for t in range(4):
         expected = rectified_naively(vectors[t].numpy(), prototypes[t].numpy(), 10.0)
         np.testing.assert_allclose(computed[t], expected, atol=1e-12)
@@ -35,7 +42,7 @@ def test_rectified_prototypes_are_weighted_means_of_their_members():
 def test_a_class_without_members_keeps_its_prototype():
     prototypes = torch.eye(3, dtype=torch.float64)[None]
     vectors = prototypes[:, :2].repeat(1, 4, 1)
-    computed = rectified(vectors, prototypes, 10.0)
+    computed = in_space(vectors, prototypes)
     assert torch.equal(computed[:, 2], prototypes[:, 2])
     assert (computed[0, :2].norm(dim=1) < 1).all()  # the weights are not divided out
 

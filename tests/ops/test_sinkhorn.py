@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from core.ops import sinkhorn as sinkhorn_module
 from core.ops.sinkhorn import balanced
 from tests.methods.small import drawn
+
+
+def assigned(logits, columns):
+    """P [T, Q, N] for logits [T, Q, N]."""
+    return balanced(logits.mT, columns).shares.mT
 
 
 def sinkhorn(logits, columns, steps=20000):
@@ -29,7 +35,7 @@ def logits_of(kind):
 @pytest.mark.parametrize("kind", ["scattered", "clusters", "one class"])
 def test_card_16_assignments_are_the_limit_of_sinkhorns_algorithm(kind):
     logits, columns = logits_of(kind), torch.full((4, 5), 3.0, dtype=torch.float64)
-    p = balanced(logits, columns).exp()
+    p = assigned(logits, columns)
     for t in range(4):
         np.testing.assert_allclose(p[t], sinkhorn(logits[t].numpy(), columns[t].numpy()), atol=1e-7)
 
@@ -37,7 +43,7 @@ def test_card_16_assignments_are_the_limit_of_sinkhorns_algorithm(kind):
 @pytest.mark.parametrize("kind", ["scattered", "clusters", "one class"])
 def test_card_16_sinkhorn_margins(kind):
     columns = torch.tensor([1.0, 0.5, 7.5, 4.0, 2.0]).expand(4, 5)
-    p = balanced(logits_of(kind), columns).exp()
+    p = assigned(logits_of(kind), columns)
     assert p.dtype == torch.float64
     torch.testing.assert_close(p.sum(2), torch.ones(4, 15, dtype=torch.float64), atol=1e-12, rtol=0)
     torch.testing.assert_close(p.sum(1), columns.double(), atol=1e-8, rtol=0)
@@ -46,15 +52,28 @@ def test_card_16_sinkhorn_margins(kind):
 def test_each_task_stops_by_itself():
     logits = torch.cat([logits_of("scattered"), logits_of("one class")])
     columns = torch.full((8, 5), 3.0)
-    alone = torch.cat([balanced(logits[t : t + 1], columns[:1]) for t in range(8)])
-    torch.testing.assert_close(balanced(logits, columns), alone, atol=1e-9, rtol=0)
+    alone = torch.cat([assigned(logits[t : t + 1], columns[:1]) for t in range(8)])
+    torch.testing.assert_close(assigned(logits, columns), alone, atol=1e-9, rtol=0)
 
 
-def test_few_steps_are_enough():
+@pytest.mark.parametrize("kind", ["clusters", "one class"])
+def test_a_start_saves_steps_and_changes_nothing(kind, monkeypatch):
+    logits, columns = logits_of(kind), torch.full((4, 5), 3.0)
+    found = balanced(logits.mT, columns)
+    moved = logits + 1e-4 * drawn(4, 15, 5, seed=1)
+    monkeypatch.setattr(sinkhorn_module, "STEPS", 3)
+    again = balanced(moved.mT, columns, found.potential).shares.mT
+    monkeypatch.undo()
+    torch.testing.assert_close(again, assigned(moved, columns), atol=1e-8, rtol=0)
+
+
+def test_few_steps_are_enough(monkeypatch):
     logits, columns = logits_of("one class"), torch.full((4, 5), 3.0)
-    torch.testing.assert_close(balanced(logits, columns, steps=30), balanced(logits, columns), atol=0, rtol=0)
+    limit = assigned(logits, columns)
+    monkeypatch.setattr(sinkhorn_module, "STEPS", 30)
+    assert torch.equal(assigned(logits, columns), limit)
 
 
 def test_an_assignment_with_these_margins_is_left_as_it_is():
-    p = balanced(logits_of("scattered"), torch.full((4, 5), 3.0))
-    torch.testing.assert_close(balanced(p, torch.full((4, 5), 3.0)), p)
+    p = assigned(logits_of("scattered"), torch.full((4, 5), 3.0))
+    torch.testing.assert_close(assigned(p.log(), torch.full((4, 5), 3.0)), p)

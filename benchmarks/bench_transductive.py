@@ -1,0 +1,257 @@
+"""Transductive heads on many tasks at once against their authors' steps written plainly, one task after another.
+
+    python benchmarks/bench_transductive.py [--rounds 5] [--threads 1] [--width 640] [--heads LaplacianShot TIM]
+
+Prints one JSON line a row: medians of interleaved rounds, tasks a second of both, their ratio, and the share of queries
+that both label alike. 5-way 1-shot, 75 queries, features drawn in five overlapping clusters. The plain forms go
+about one task as the authors' code does: NumPy, SciPy and scikit-learn for LaplacianShot, PyTorch for the others, with
+Adam on autograd's gradient for TIM by gradient descent, and for PT-MAP Sinkhorn's algorithm until no row moves by more
+than 1e-6. They need scikit-learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import core  # noqa: F401, I001  (sets OpenMP's wait policy before torch is imported)
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.sparse import csc_matrix
+from scipy.special import softmax
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from core.backbones.features import Features
+from core.episode import DataInfo, Task
+from core.methods.alpha_tim import AlphaTIM
+from core.methods.bdcspn import BDCSPN
+from core.methods.laplacianshot import LaplacianShot
+from core.methods.ptmap import PTMAP
+from core.methods.tim import TIM
+from core.ops import random
+
+WAY, QUERIES = 5, 15
+PLAIN_TASKS = 4  # the plain loop is linear in the number of tasks
+
+
+def drawn(tasks: int, width: int) -> Task:
+    """Tasks of features as a ReLU leaves them."""
+    seed = torch.arange(tasks)
+    centres = random.normal(seed, "centres", (WAY, width))
+    support_y, query_y = torch.arange(WAY).expand(tasks, -1), torch.arange(WAY).repeat_interleave(QUERIES)
+
+    def around(labels: Tensor, tag: str) -> Tensor:
+        noise = random.normal(seed, tag, (labels.shape[-1], width))
+        return (centres[:, labels.flatten()[: labels.shape[-1]]] + 3 * noise).relu()
+
+    return Task(
+        support={"vector": around(support_y, "support")},
+        support_y=support_y,
+        query={"vector": around(query_y[None], "query")},
+        query_y=query_y.expand(tasks, -1),
+        way=WAY,
+        shot=1,
+        class_ids=support_y,
+        seed=seed,
+        base={"vector": random.normal(torch.tensor(0), "base", (64, width)).abs()},
+    )
+
+
+def centred(task: Task, t: int) -> tuple[Tensor, Tensor]:
+    """Supports and queries of a task less the mean of the base images, of length 1."""
+    centre = task.base["vector"].mean(0)
+    return tuple(F.normalize(x["vector"][t] - centre, dim=-1) for x in (task.support, task.query))
+
+
+def plain_bdcspn(task: Task, t: int) -> Tensor:
+    """BD-CSPN for one task."""
+    support, query = centred(task, t)
+    query, prototypes = rectified(support, query)
+    return -torch.cdist(query, prototypes).square()
+
+
+def rectified(support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+    """Shifted queries and rectified prototypes of a task, class by class."""
+    query = query + support.mean(0) - query.mean(0)
+    both = torch.cat([support, query])
+    similarity = F.cosine_similarity(both[:, None], support[None], dim=2)
+    labels, weights = similarity.argmax(1), (10 * similarity).softmax(1)
+    means = [(weights[labels == n, n][:, None] * both[labels == n]).mean(0) for n in range(WAY)]
+    return query, torch.stack(means)
+
+
+def plain_laplacianshot(task: Task, t: int) -> Tensor:
+    """LaplacianShot for one task, as its authors' NumPy, SciPy and scikit-learn code goes about it."""
+    support, query = centred(task, t)
+    query, prototypes = rectified(support, query)
+    query, prototypes = query.numpy(), prototypes.numpy()
+    unary = np.linalg.norm(prototypes[:, None] - query, axis=-1).T ** 2
+    nearest = NearestNeighbors(n_neighbors=3).fit(query).kneighbors(query)[1][:, 1:].flatten()
+    row = np.repeat(np.arange(len(query)), 2)
+    weights = csc_matrix((np.ones(len(row)), (row, nearest)), shape=(len(query), len(query)))
+    labels, before = softmax(-unary, axis=1), np.inf
+    for step in range(20):
+        labels = softmax(0.7 * weights.dot(labels) - unary, axis=1)
+        pairs = 0.7 * weights.dot(labels) * labels
+        energy = (labels * np.log(np.maximum(labels, 1e-20)) + unary * labels - pairs).sum()
+        if step > 1 and abs(energy - before) <= 1e-6 * abs(before):
+            break
+        before = energy
+    return torch.from_numpy(labels)
+
+
+def normalised(task: Task, t: int) -> tuple[Tensor, Tensor]:
+    """Supports and queries of a task, of length 1."""
+    return tuple(F.normalize(x["vector"][t], dim=-1) for x in (task.support, task.query))
+
+
+def logits_of(z: Tensor, rows: Tensor) -> Tensor:
+    """TIM's logits."""
+    return 15 * (z @ rows.T - rows.square().sum(1) / 2 - z.square().sum(1)[:, None] / 2)
+
+
+def plain_adm(task: Task, t: int) -> Tensor:
+    """TIM by alternating directions for one task."""
+    support, query = normalised(task, t)
+    target, rows = torch.eye(WAY), support.clone()
+    of_supports, of_queries = 0.1 / 1.1, len(support) / len(query)
+    for _ in range(150):
+        sharp = logits_of(query, rows).softmax(1) ** 1.1
+        q = sharp / sharp.sum(0).sqrt()
+        q = q / q.sum(1, keepdim=True)
+        p_s, p_q = logits_of(support, rows).softmax(1), logits_of(query, rows).softmax(1)
+        total = of_supports * (target.T @ support + rows * p_s.sum(0)[:, None] - p_s.T @ support)
+        total = total + of_queries * (q.T @ query + rows * p_q.sum(0)[:, None] - p_q.T @ query)
+        rows = total / (of_supports * target.sum(0) + of_queries * q.sum(0))[:, None]
+    return logits_of(query, rows)
+
+
+def plain_descent(entropy: Callable[[Tensor], Tensor], weights: tuple[float, float, float]):
+    """TIM by Adam for one task, with this entropy of rows [n, N]."""
+
+    def run(task: Task, t: int) -> Tensor:
+        support, query = normalised(task, t)
+        rows = support.clone().requires_grad_()
+        adam = torch.optim.Adam([rows], lr=1e-4)
+        with torch.enable_grad():
+            for _ in range(1000):
+                p = logits_of(query, rows).softmax(1)
+                loss = weights[0] * F.cross_entropy(logits_of(support, rows), torch.arange(WAY))
+                loss = loss - weights[1] * entropy(p.mean(0)) + weights[2] * entropy(p).mean()
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+        return logits_of(query, rows.detach())
+
+    return run
+
+
+def shannon(p: Tensor) -> Tensor:
+    """Shannon's entropy."""
+    return -(p * (p + 1e-12).log()).sum(-1)
+
+
+def tsallis(p: Tensor) -> Tensor:
+    """Tsallis's entropy at alpha 2."""
+    return 1 - p.square().sum(-1)
+
+
+def plain_ptmap(task: Task, t: int) -> Tensor:
+    """PT-MAP for one task."""
+    vectors = torch.cat([task.support["vector"][t], task.query["vector"][t]])
+    vectors = F.normalize(torch.linalg.qr(((vectors + 1e-6) ** 0.5).T).R.T, dim=1)
+    support, query = (F.normalize(part - part.mean(0), dim=1) for part in vectors.split([WAY, WAY * QUERIES]))
+    target, centres = torch.eye(WAY), support.clone()
+    for step in range(21):
+        p = sinkhorn((-10 * torch.cdist(query, centres).square()).exp())
+        if step < 20:
+            members = torch.cat([target, p])
+            means = members.T @ torch.cat([support, query]) / members.sum(0)[:, None]
+            centres = centres + 0.2 * (means - centres)
+    return p
+
+
+def sinkhorn(p: Tensor) -> Tensor:
+    """Rows to 1 and columns to the queries of a class, in turns."""
+    p, sums = p / p.sum(), torch.zeros(len(p))
+    for _ in range(1000):
+        if (sums - p.sum(1)).abs().max() <= 1e-6:
+            break
+        sums = p.sum(1)
+        p = p / sums[:, None]
+        p = p * (QUERIES / p.sum(0))
+    return p
+
+
+def heads(width: int) -> dict[str, tuple]:
+    """Our method and the plain form of each row."""
+    backbone, info = Features(width, "native"), DataInfo(64, 0, features=width)
+    return {
+        "BD-CSPN": (BDCSPN(backbone, info), plain_bdcspn),
+        "LaplacianShot": (LaplacianShot(backbone, info), plain_laplacianshot),
+        "TIM": (TIM(backbone, info), plain_adm),
+        "TIM-gd": (TIM(backbone, info, solver="gd", steps=1000), plain_descent(shannon, (0.1, 1.0, 0.1))),
+        "AlphaTIM": (AlphaTIM(backbone, info), plain_descent(tsallis, (1.0, 1.0, 1.0))),
+        "PT-MAP": (PTMAP(backbone, info), plain_ptmap),
+    }
+
+
+def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    """How long a call takes, and its result."""
+    began = time.perf_counter()
+    found = run()
+    return time.perf_counter() - began, found
+
+
+@torch.no_grad()
+def row(name: str, ours, plain, tasks: int, width: int, rounds: int) -> dict:
+    """Both ways in turns, after a round of warm-up."""
+    task = drawn(tasks, width)
+    few = min(tasks, PLAIN_TASKS)
+    pairs = [
+        (seconds(lambda: ours(task)), seconds(lambda: torch.stack([plain(task, t) for t in range(few)])))
+        for _ in range(rounds + 1)
+    ][1:]
+    ours_s, plain_s = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
+    labels = [pairs[-1][side][1][:few].argmax(-1) for side in (0, 1)]
+    return {
+        "head": name,
+        "tasks": tasks,
+        "d": width,
+        "plain_tasks_per_s": round(few / plain_s, 1),
+        "ours_tasks_per_s": round(tasks / ours_s, 1),
+        "ratio": round(plain_s / few / (ours_s / tasks), 1),
+        "same_labels": round(float((labels[0] == labels[1]).double().mean()), 3),
+        "accuracy": round(float((labels[0] == task.query_y[:few]).double().mean()), 3),
+    }
+
+
+def main() -> None:
+    """Print every row, and last the load of the machine."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--rounds", type=int, default=5)
+    cli.add_argument("--threads", type=int, default=1)
+    cli.add_argument("--width", type=int, default=640)
+    cli.add_argument("--tasks", type=int, nargs="+", default=[1, 16, 256])
+    cli.add_argument("--heads", nargs="+", default=[])
+    args = cli.parse_args()
+    torch.set_num_threads(args.threads)
+    for name, (ours, plain) in heads(args.width).items():
+        if name in (args.heads or [name]):
+            for tasks in args.tasks:
+                print(json.dumps(row(name, ours.eval(), plain, tasks, args.width, args.rounds)), flush=True)
+    print(json.dumps({"torch": torch.__version__, "threads": args.threads, "load": os.getloadavg()}))
+
+
+if __name__ == "__main__":
+    main()

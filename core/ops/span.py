@@ -1,0 +1,50 @@
+"""Vectors of a task as combinations of its supports and queries: their products cost the same for any width d."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Span:
+    """The span of n vectors of each of T tasks; a row of coefficients [n] stands for a vector in it."""
+
+    gram: Tensor  # products of the vectors, [T, n, n]
+
+    def double(self) -> Span:
+        """The same span in float64."""
+        return Span(self.gram.double())
+
+    @staticmethod
+    def of(support: Tensor, query: Tensor) -> tuple[Span, Tensor, Tensor]:
+        """The span of supports [T, n_s, d] and queries [T, Q, d], and the rows of both: [T, n_s, n] and [T, Q, n]."""
+        vectors = torch.cat([support, query], dim=1)
+        rows = torch.eye(vectors.shape[1], dtype=vectors.dtype, device=vectors.device).expand(len(vectors), -1, -1)
+        return Span(vectors @ vectors.transpose(1, 2)), rows[:, : support.shape[1]], rows[:, support.shape[1] :]
+
+    def products(self, left: Tensor, right: Tensor) -> Tensor:
+        """<a, b> [T, A, B] of rows [T, A, n] and [T, B, n]."""
+        return left @ (self.gram @ right.transpose(1, 2))
+
+    def squares(self, rows: Tensor) -> Tensor:
+        """|a|^2 [T, A] of rows [T, A, n], at least 0 despite rounding."""
+        return (rows @ self.gram * rows).sum(-1).clamp(min=0)
+
+    def squared_distances(self, left: Tensor, right: Tensor) -> Tensor:
+        """|a - b|^2 [T, A, B] of rows [T, A, n] and [T, B, n], at least 0 despite rounding."""
+        lengths = self.squares(left)[:, :, None] + self.squares(right)[:, None]
+        return (lengths - 2 * self.products(left, right)).clamp(min=0)
+
+    def squared_to_all(self, rows: Tensor) -> Tensor:
+        """|a - x|^2 [T, A, n] of rows [T, A, n] and all n vectors x, at least 0 despite rounding."""
+        products = rows @ self.gram
+        lengths = (products * rows).sum(-1, keepdim=True)
+        return (self.gram.diagonal(dim1=1, dim2=2)[:, None] - 2 * products + lengths).clamp(min=0)
+
+    def cosines(self, left: Tensor, right: Tensor) -> Tensor:
+        """Cosines [T, A, B] of rows [T, A, n] and [T, B, n]; 0 for a vector of length 0."""
+        lengths = [self.squares(rows).sqrt().clamp(min=1e-12) for rows in (left, right)]
+        return self.products(left, right) / (lengths[0][:, :, None] * lengths[1][:, None])
