@@ -57,9 +57,10 @@ class LaplacianShot(TransductiveHead):
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
         """Minus the squared distance to the prototypes, plus what the neighbours add."""
+        split = support.shape[1]
         span, support, query = Span.of(support, query)
         prototypes = mean_by_class(support, task)
-        weights = nearest_neighbours(span.squared_distances(query, query), self.neighbours)
+        weights = nearest_neighbours(span.squared_between_all()[:, split:, split:], self.neighbours)
         if self.rectify:
             query = shifted(query, support)
             prototypes = rectified(span, torch.cat([support, query], dim=1), prototypes, SCALE)

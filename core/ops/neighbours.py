@@ -12,12 +12,16 @@ from torch import Tensor
 def nearest_neighbours(distances: Tensor, count: int) -> Tensor:
     """W [T, n, n]: 1 from each vector to its `count` nearest others, or to all others where there are fewer.
 
-    W is not symmetric. Of equally distant vectors those that `topk` finds first are taken. `distances` are [T, n, n].
+    W is not symmetric. Of equally distant vectors the first are taken. `distances` are [T, n, n].
     """
     itself = torch.eye(distances.shape[1], dtype=torch.bool, device=distances.device)
     others = distances.masked_fill(itself, torch.inf)
-    nearest = others.topk(min(count, distances.shape[1] - 1), dim=-1, largest=False).indices
-    return torch.zeros_like(distances).scatter_(-1, nearest, 1.0)
+    weights = torch.zeros_like(distances)
+    for _ in range(min(count, distances.shape[1] - 1)):  # of few neighbours, faster than a sort
+        nearest = others.argmin(-1, keepdim=True)
+        weights.scatter_(-1, nearest, 1.0)
+        others.scatter_(-1, nearest, torch.inf)
+    return weights
 
 
 def agreeing_logits(unary: Tensor, weights: Tensor, pull: float, steps: int) -> Tensor:

@@ -15,8 +15,8 @@ def balanced(logits: Tensor, columns: Tensor, start: Tensor | None = None, toler
     """P = diag(u) exp(logits) diag(v), whose rows sum to 1 and whose columns to `columns`.
 
     This is the limit of Sinkhorn's algorithm. Its unknown is log v alone, of N numbers, since rows follow from it. A
-    step is Newton's or Sinkhorn's, whichever leaves the smaller error: Sinkhorn's never raises it, and Newton's squares
-    it once it is small. Each task stops by itself, at the latest after 1000 steps. Computed in float64.
+    step is Newton's, or Sinkhorn's where Newton's does not halve the error: Sinkhorn's never raises it, and Newton's
+    squares it once it is small. Each task stops by itself, at the latest after 1000 steps. Computed in float64.
 
     Args:
         logits: [T, N, Q].
@@ -25,17 +25,20 @@ def balanced(logits: Tensor, columns: Tensor, start: Tensor | None = None, toler
         tolerance: a task stops once no column's sum is wrong by more.
     """
     logits, columns = logits.double(), columns.double()
-    potential = torch.zeros_like(columns) if start is None else start.clone()  # log v
+    potential = torch.zeros_like(columns) if start is None else start  # log v
     p = _rows(logits, potential)
-    active = torch.arange(len(logits), device=logits.device)
-    for _ in range(STEPS):
-        error = p[active].sum(2) - columns[active]  # the gradient of the convex function that log v minimises
-        going = error.abs().amax(1) > tolerance
-        active, error = active[going], error[going]
+    found, active = Assignment(torch.empty_like(p), torch.empty_like(potential)), torch.arange(len(p), device=p.device)
+    for step in range(STEPS + 1):
+        error = p.sum(2) - columns  # the gradient of the convex function that log v minimises
+        going = error.abs().amax(1) > (tolerance if step < STEPS else torch.inf)
+        if not going.all():
+            found.shares[active[~going]], found.potential[active[~going]] = p[~going], potential[~going]
+            parts = (active, logits, columns, potential, p, error)
+            active, logits, columns, potential, p, error = (part[going] for part in parts)
         if not len(active):
             break
-        potential[active], p[active] = _step(logits[active], columns[active], potential[active], p[active], error)
-    return Assignment(p, potential)
+        potential, p = _step(logits, columns, potential, p, error)
+    return found
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,15 @@ class Assignment:
 
 
 def _step(logits: Tensor, columns: Tensor, potential: Tensor, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """The better of both steps: log v and P."""
-    sinkhorn = potential + (columns / (error + columns)).log()
-    newton = potential - _newton(p, error)
-    tried = [(_rows(logits, v), v) for v in (sinkhorn, newton)]
-    sizes = [(p.sum(2) - columns).abs().sum(1) for p, _ in tried]
-    better = (sizes[1] < sizes[0])[:, None]  # Sinkhorn's where Newton's is not a number
-    return torch.where(better, newton, sinkhorn), torch.where(better[..., None], tried[1][0], tried[0][0])
+    """The next log v and P."""
+    after = potential - _newton(p, error)
+    p = _rows(logits, after)
+    bad = ~(2 * (p.sum(2) - columns).abs().sum(1) < error.abs().sum(1))  # also where it is not a number
+    if bad.any():
+        log_p = (logits[bad] + potential[bad][..., None]).log_softmax(1)
+        after[bad] = potential[bad] + columns[bad].log() - log_p.logsumexp(2)
+        p[bad] = _rows(logits[bad], after[bad])
+    return after, p
 
 
 def _rows(logits: Tensor, potential: Tensor) -> Tensor:

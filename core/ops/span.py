@@ -21,9 +21,11 @@ class Span:
     @staticmethod
     def of(support: Tensor, query: Tensor) -> tuple[Span, Tensor, Tensor]:
         """The span of supports [T, n_s, d] and queries [T, Q, d], and the rows of both: [T, n_s, n] and [T, Q, n]."""
-        vectors = torch.cat([support, query], dim=1)
-        rows = torch.eye(vectors.shape[1], dtype=vectors.dtype, device=vectors.device).expand(len(vectors), -1, -1)
-        return Span(vectors @ vectors.transpose(1, 2)), rows[:, : support.shape[1]], rows[:, support.shape[1] :]
+        across = support @ query.transpose(1, 2)  # in blocks, since joined vectors would be copied
+        left = torch.cat([support @ support.transpose(1, 2), across.transpose(1, 2)], dim=1)
+        gram = torch.cat([left, torch.cat([across, query @ query.transpose(1, 2)], dim=1)], dim=2)
+        rows = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device).expand(len(gram), -1, -1)
+        return Span(gram), rows[:, : support.shape[1]], rows[:, support.shape[1] :]
 
     def products(self, left: Tensor, right: Tensor) -> Tensor:
         """<a, b> [T, A, B] of rows [T, A, n] and [T, B, n]."""
@@ -37,6 +39,11 @@ class Span:
         """|a - b|^2 [T, A, B] of rows [T, A, n] and [T, B, n], at least 0 despite rounding."""
         lengths = self.squares(left)[:, :, None] + self.squares(right)[:, None]
         return (lengths - 2 * self.products(left, right)).clamp(min=0)
+
+    def squared_between_all(self) -> Tensor:
+        """|x - y|^2 [T, n, n] of all pairs of the n vectors, at least 0 despite rounding."""
+        lengths = self.gram.diagonal(dim1=1, dim2=2)
+        return (lengths[:, :, None] + lengths[:, None] - 2 * self.gram).clamp(min=0)
 
     def squared_to_all(self, rows: Tensor) -> Tensor:
         """|a - x|^2 [T, A, n] of rows [T, A, n] and all n vectors x, at least 0 despite rounding."""

@@ -20,6 +20,7 @@ def test_combinations_have_the_distances_and_cosines_of_their_vectors():
     left, right = drawn(3, 5, 11, seed=2), drawn(3, 2, 11, seed=3)
     vectors = torch.cat([SUPPORT, QUERY], dim=1)
     torch.testing.assert_close(span.squared_distances(left, right), squared_euclidean(left @ vectors, right @ vectors))
+    torch.testing.assert_close(span.squared_between_all(), squared_euclidean(vectors, vectors))
     torch.testing.assert_close(span.squared_to_all(right), squared_euclidean(right @ vectors, vectors))
     assert span.double().gram.dtype == torch.float64
     torch.testing.assert_close(span.cosines(left, right), cosine(left @ vectors, right @ vectors))
