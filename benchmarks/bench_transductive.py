@@ -2,11 +2,11 @@
 
     python benchmarks/bench_transductive.py [--rounds 5] [--threads 1] [--width 640] [--heads LaplacianShot TIM]
 
-Prints one JSON line a row: medians of interleaved rounds, tasks a second of CPU time of both, their ratio, and the share
-of queries that both label alike. 5-way 1-shot, 75 queries, features in five overlapping clusters. The plain forms go
-about one task as the authors' code does: NumPy, SciPy and scikit-learn for LaplacianShot, PyTorch for the others, with
-Adam on autograd's gradient for TIM by gradient descent, and for PT-MAP Sinkhorn's algorithm until no row moves by more
-than 1e-6. They need scikit-learn.
+Prints one JSON line a row: medians of interleaved rounds, tasks a second of CPU time of both, their ratio, and the
+share of queries that both label alike. 5-way 1-shot, 75 queries, features in five overlapping clusters. The plain forms
+go about one task as the authors' code does: NumPy, SciPy and scikit-learn for LaplacianShot, PyTorch for the others,
+with Adam on autograd's gradient for TIM by gradient descent, and for PT-MAP Sinkhorn's algorithm until no row moves by
+more than 1e-6. They need scikit-learn.
 """
 
 from __future__ import annotations
