@@ -23,9 +23,11 @@ def largest(similarity: torch.Tensor, ends: list[int], k: int, places: torch.Ten
             leaves the rows out, in half the time.
     """
     values = similarity.new_empty(similarity.shape[0], len(ends), k, similarity.shape[2])
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     bounds = np.array([0, *ends])
     _largest(similarity.numpy(), bounds, values.numpy(), None if places is None else places.numpy())
+    torch.set_num_threads(threads)  # numba's OpenMP sets PyTorch's number too, and other threads add in another order
     return values
 
 

@@ -1,6 +1,9 @@
 """Local descriptors against loops over single descriptors in float64."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from core.ops.local_descriptors import (
     quadratic_forms,
     unit,
 )
+from tests.conftest import ROOT
 from tests.helpers import make_task
 
 
@@ -115,6 +119,22 @@ def test_both_ways_to_the_largest_agree(k):
     alone, nothing = local_descriptors._largest(similarity, [5, 11], k, keep=False)
     assert torch.equal(alone, values)
     assert nothing is None
+
+
+def test_pytorch_keeps_its_number_of_threads():
+    """In a process of its own: numba starts its threads once, with all processors."""
+    code = """
+import torch
+from core.ops.local_descriptors_compiled import largest
+torch.set_num_threads(1)
+largest(torch.rand(1, 6, 5), [3, 6], 1, None)
+print(torch.get_num_threads(), torch.__config__.parallel_info().split("omp_get_max_threads() : ")[1][0])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    ).stdout
+    assert printed.split() == ["1", "1"]
 
 
 def test_equal_descriptors_each_count():
