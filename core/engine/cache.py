@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import HiddenFolder
+from ..files import DAMAGE, HiddenFolder
 
 SUMS = "sums"
 COMPLETE = 1 << 32  # added to a row's CRC-32, so that no sum is 0
@@ -88,7 +88,7 @@ class FeatureCache:
                 log.warning("%s: %d rows are not what was written, and are encoded again", self.path, damaged)
             os.utime(self.path)
             return table
-        except (OSError, ValueError, KeyError, EOFError):
+        except DAMAGE:
             shutil.rmtree(self.path, ignore_errors=True)
             return None
 

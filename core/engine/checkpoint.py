@@ -16,7 +16,7 @@ from numpy._core.multiarray import scalar
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import write_file
+from ..files import write_file, writing
 from ..methods.base import Method
 from ..objectives.base import Objective
 from .finite import bad_entry
@@ -30,11 +30,14 @@ HARMLESS: list[Any] = [
     *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
 
+DEEPEST = 20  # levels of what a checkpoint says about itself
+
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all; it is made in memory, where no disk can be full."""
     made = io.BytesIO()
-    torch.save(content, made)
+    with writing(path):
+        torch.save(content, made)
     write_file(path, lambda file: file.write(made.getbuffer()))
 
 
@@ -84,7 +87,55 @@ def load_with_hash(path: Path) -> tuple[dict[str, Any], str]:
     content = _unpickled(io.BytesIO(data), path)
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in ("method", "meta")):
         raise UserError(f"{path} is not a checkpoint of FiveWay: it lacks the entries 'method' and 'meta'.")
+    wrong = _wrong_entry(content)
+    if wrong:
+        raise UserError(f"{path} is not a checkpoint of FiveWay: its {wrong} is missing, or of another kind.")
     return content, hashlib.sha256(data).hexdigest()
+
+
+META: dict[str, type] = {
+    **{"stage": str, "final": bool, "dataset": str, "stem": str, "run": str, "seed": int, "image_size": int},
+    **{"base_holdout": int, "method": dict, "backbone": dict, "measures": dict, "stores": dict, "data": dict},
+}
+ALWAYS = ("stage", "final", "dataset", "method", "backbone")  # entries of META that the oldest checkpoints have
+
+
+def _wrong_entry(content: dict[str, Any]) -> str:
+    """The first entry of a checkpoint that is missing or of another kind; "" for none."""
+    state, meta = content["method"], content["meta"]
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        return "'method'"
+    for key, kind in META.items():
+        if not isinstance(meta.get(key, kind()), kind):
+            return f"'meta' entry {key!r}"
+        if not _is_plain(meta.get(key), DEEPEST):
+            return f"'meta' entry {key!r}"
+    return ""
+
+
+def refuse_unnamed(meta: dict[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that does not say of which network it is.
+
+    Raises:
+        UserError: with the entry that is missing.
+    """
+    named = (key for key in ("method", "backbone") if {"NAME", "ARGS"} <= meta.get(key, {}).keys())
+    missing = {*ALWAYS} - meta.keys() or {"method", "backbone"} - {*named}
+    wrong = [k for k in ("method", "backbone") if not missing and not isinstance(meta[k]["ARGS"], dict)]
+    wrong += [k for k in ("method", "backbone") if not missing and not isinstance(meta[k]["NAME"], str)]
+    if missing or wrong:
+        raise UserError(
+            f"{path} is not a checkpoint of FiveWay: its 'meta' entry {min(missing or wrong)!r} is missing."
+        )
+
+
+def _is_plain(value: Any, levels: int) -> bool:
+    """Whether a value is what JSON can hold, no more than some levels deep."""
+    if isinstance(value, dict):
+        return levels > 0 and all(isinstance(k, str) and _is_plain(v, levels - 1) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return levels > 0 and all(_is_plain(item, levels - 1) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def restore(method: Method, state: dict[str, Tensor], source: Path) -> None:

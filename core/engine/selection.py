@@ -96,6 +96,7 @@ def _reason(path: Path, config: Path, wanted: dict[str, Any]) -> str | None:
         return str(error).removeprefix(f"{path} ")
     try:
         meta: dict[str, Any] = checkpoint.load(path)["meta"]
+        checkpoint.refuse_unnamed(meta, path)
     except UserError as error:
         return str(error)
     if not meta["final"]:
@@ -110,6 +111,7 @@ def _reason(path: Path, config: Path, wanted: dict[str, Any]) -> str | None:
 
 def refuse_different_network(wanted: dict[str, Any], trained: dict[str, Any], path: Path) -> None:
     """Refuse a checkpoint whose method or backbone, or an argument of them, differs, though its tensors may fit."""
+    checkpoint.refuse_unnamed(trained, path)
     names = trained["method"]["NAME"], wanted["method"]["NAME"]
     if names[0] != names[1]:
         raise UserError(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import lzma
 import os
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import UserError
+from ..files import DAMAGE
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 LIMIT = 1 << 38  # bytes in all; ImageNet is 2**37.1
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, NotImplementedError)
 
 
 def is_archive(path: Path) -> bool:
@@ -37,7 +35,9 @@ def extract(archive: Path, into: Path, limit: int = LIMIT) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
-    except (*_DAMAGE, OSError) as error:
+    except (*DAMAGE, tarfile.TarError) as error:
+        if "encrypted" in str(error):
+            raise UserError(f"{archive} is encrypted; unpack it, and give the folder.") from error
         if isinstance(error, OSError) and error.errno:
             raise UserError(
                 f"{archive} cannot be unpacked into {into.parent} ({error.strerror}); make room."

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..data.writer import BLOCK
 from ..errors import UserError
-from ..files import writing
+from ..files import DAMAGE, writing
 
 ROWS = 4096  # copied at once
 FEATURES, LABELS = ("all_features", "features", "vector"), ("all_labels", "labels", "label")
@@ -84,9 +84,7 @@ def read_features(file: Path, scratch: Path) -> RowFile:
     try:
         with reader(file) as source:
             return _copy(source, file, scratch)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        if getattr(error, "errno", None):  # the disk's fault, not the file's
-            raise
+    except DAMAGE as error:
         raise UserError(f"{file} cannot be read as features, perhaps cut short ({error}); get it again.") from error
 
 
@@ -219,9 +217,7 @@ def read_images(file: Path, scratch: Path) -> RowFile:
             if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
                 raise ValueError(f"images are {list(shape)} of {dtype}")
             _write(source.blocks("images", shape[0]), scratch, file, dtype)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        if getattr(error, "errno", None):  # the disk's fault, not the file's
-            raise
+    except DAMAGE as error:
         raise UserError(f"{file} holds no images [N, H, W, 3] of uint8 ({error}); get it again.") from error
     return RowFile(scratch, file, shape[1:], dtype, np.zeros(shape[0], np.int64), [])
 

@@ -1,0 +1,64 @@
+"""Attack runs and print a table of what came of it.
+
+    python -m tests.chaos.run --share 1 --seed 0
+
+A bad outcome is: another result than the undisturbed run's, a traceback, a file lost or left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.attacks import ATTACKS, Skipped
+from tests.fuzz.targets import write_tiny
+
+
+def attack(name: str, root: Path, count: int, seed: int) -> tuple[int, list[str]]:
+    """Run one attack `count` times; returns how often it ran, and what went wrong.
+
+    Raises:
+        Skipped: where this machine does not allow it.
+    """
+    act, wrong = ATTACKS[name][0], []
+    for number in range(count):
+        with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+            try:
+                act(Path(folder), root, number, random.Random(f"{seed} {name} {number}"))
+            except AssertionError as error:
+                wrong.append(f"number {number}: {error}")
+    return count, wrong
+
+
+def main() -> None:
+    """Run all attacks and print the table."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--share", type=float, default=1.0, help="of the number of times that each attack is run")
+    cli.add_argument("--seed", type=int, default=0)
+    cli.add_argument("--only", help="attacks whose name holds this text")
+    args = cli.parse_args()
+    failed = False
+    print(f"{'attack':64} {'tried':>6} {'bad':>4} {'seconds':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "data"
+        write_tiny(root)
+        for name, (_, count) in ATTACKS.items():
+            if args.only and args.only not in name:
+                continue
+            began = time.monotonic()
+            try:
+                tried, wrong = attack(name, root, max(1, round(args.share * count)), args.seed)
+            except Skipped as reason:
+                print(f"{name:64} skipped: {reason}")
+                continue
+            print(f"{name:64} {tried:6} {len(wrong):4} {time.monotonic() - began:8.0f}", *wrong, sep="\n", flush=True)
+            failed |= bool(wrong)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

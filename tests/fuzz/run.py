@@ -1,0 +1,126 @@
+"""Feed the readers with generated inputs, each target in a process of its own, and print a table of what came out.
+
+    python -m tests.fuzz.run --inputs 50000 --seed 0
+
+Bad outcomes are: another exception than the one that becomes a sentence, a crash, a hidden file left behind, more than
+10 seconds of the processor, more than 2 GB. hypothesis shrinks each to a small input, which is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+SECONDS, MEMORY = 10.0, 2 << 30
+# Shares of all inputs: what is slow gets fewer.
+SHARES = {"configs": 0.5, "suites": 0.5, "overrides": 0.5, "results compared": 0.5, "odd checkpoints": 0.5, "HDF5": 0.7}
+
+
+def feed(targets, name: str, inputs: int, number: int) -> tuple[Counter, str]:
+    """Feed one target; returns the outcomes, and the defect that was found, "" for none."""
+    outcomes: Counter = Counter()
+    strategy, _ = targets.all[name]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def one(value: object) -> None:
+        began = time.process_time()
+        outcomes["tried"] += 1
+        outcomes[targets.run(name, value)] += 1
+        assert time.process_time() - began < SECONDS, f"took {time.process_time() - began:.1f} s"
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+        assert grown < MEMORY, f"took {grown >> 20} MB"
+
+    phases = [Phase.generate, Phase.shrink]
+    checks = list(HealthCheck)
+    run = settings(
+        max_examples=inputs,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        phases=phases,
+        suppress_health_check=checks,
+    )(seed(number)(given(strategy)(one)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            run()
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return outcomes, "".join(traceback.format_exception(error))[-3000:]
+    return outcomes, ""
+
+
+def child(name: str, inputs: int, number: int) -> None:
+    """What the process of a target does."""
+    logging.getLogger("fiveway").addHandler(logging.NullHandler())
+    logging.getLogger("fiveway").propagate = False
+    from tests.fuzz.targets import Targets
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes, defect = feed(Targets(Path(folder)), name, inputs, number)
+    print(json.dumps({"outcomes": outcomes, "defect": defect}))
+
+
+def main() -> None:
+    """Feed all targets and print the table."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--inputs", type=int, default=50_000, help="of all targets together")
+    cli.add_argument("--seed", type=int, default=0)
+    cli.add_argument("--only", nargs="+", help="targets")
+    cli.add_argument("--child", help=argparse.SUPPRESS)
+    args = cli.parse_args()
+    if args.child:
+        child(args.child, args.inputs, args.seed)
+        return
+    from tests.fuzz.targets import Targets
+
+    with tempfile.TemporaryDirectory() as folder:
+        names = args.only or list(Targets(Path(folder)).all)
+    total = sum(SHARES.get(name, 1.0) for name in names)
+    failed, began, tried = [], time.monotonic(), 0
+    print(f"{'attack':20} {'tried':>7} {'answered':>9} {'refused':>8} {'bad':>4} {'seconds':>8}")
+    for name in names:
+        inputs, start = int(args.inputs * SHARES.get(name, 1.0) / total) + 1, time.monotonic()
+        words = [
+            sys.executable,
+            "-m",
+            "tests.fuzz.run",
+            "--child",
+            name,
+            "--inputs",
+            str(inputs),
+            "--seed",
+            str(args.seed),
+        ]
+        done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
+        outcomes = found.get("outcomes", {})
+        defect = found.get("defect", f"the process ended with {done.returncode}\n{done.stderr[-3000:]}")
+        tried += outcomes.get("tried", 0)
+        counts = [outcomes.get(word, 0) for word in ("tried", "answered", "refused")]
+        print(f"{name:20} {counts[0]:7} {counts[1]:9} {counts[2]:8} {bool(defect):4} {time.monotonic() - start:8.0f}")
+        if defect:
+            failed.append(name)
+            print(defect)
+        sys.stdout.flush()
+    print(f"{tried} inputs in {time.monotonic() - began:.0f} s, seed {args.seed}: {len(failed)} bad")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
