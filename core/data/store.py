@@ -144,6 +144,7 @@ def read_split(folder: Path) -> Split:
         names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
         words = folder / "vectors.npy"
         vectors = np.load(words, allow_pickle=False) if words.is_file() else None
+        _refuse_arrays(manifest, images, labels, vectors)
         dataset, split, classes = (manifest[key] for key in ("dataset", "split", "classes"))
     except DAMAGE as error:
         raise _incomplete(folder, error) from error
@@ -153,6 +154,24 @@ def read_split(folder: Path) -> Split:
             "delete the folder and prepare it again."
         )
     return Split(dataset, split, images, labels, classes, names, manifest, vectors)
+
+
+def _refuse_arrays(manifest: dict, images: np.ndarray, labels: np.ndarray, vectors: np.ndarray | None) -> None:
+    """Refuse arrays of another kind than a writer leaves.
+
+    Raises:
+        ValueError: with the array.
+    """
+    classes = len(manifest["classes"])
+    features = "features" in manifest and images.ndim == 2 and images.dtype in (np.float16, np.float32)
+    pixels = images.ndim == 4 and images.dtype == np.uint8 and images.shape[1:] == (images.shape[1], images.shape[1], 3)
+    if not (features if "features" in manifest else pixels):
+        raise ValueError(f"its images are {list(images.shape)} of {images.dtype}")
+    in_order = labels.ndim == 1 and labels.dtype == np.int64 and bool((np.diff(labels) >= 0).all())
+    if not in_order or labels.min(initial=0) < 0 or labels.max(initial=-1) >= classes:
+        raise ValueError("its labels are not those of its classes in order")
+    if vectors is not None and (vectors.ndim != 2 or len(vectors) != classes or vectors.dtype.kind != "f"):
+        raise ValueError(f"its vectors are {list(vectors.shape)} of {vectors.dtype}")
 
 
 def read_outline(folder: Path) -> Split:
@@ -194,6 +213,11 @@ def _manifest(folder: Path) -> dict:
     manifest: dict = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     for key in (*NEEDED, *(() if "features" in manifest else STATISTICS)):
         manifest[key]
+    texts = [manifest[key] for key in NEEDED if key != "classes"] + list(manifest["classes"])
+    numbers = [number for key in STATISTICS for number in manifest.get(key, (0.5, 0.5, 0.5))]
+    sound = len(numbers) == 3 * len(STATISTICS) and all(type(n) in (int, float) and 0 <= n <= 1 for n in numbers)
+    if not sound or not isinstance(manifest["classes"], list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("its manifest is not what was written")
     return manifest
 
 
