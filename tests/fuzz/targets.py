@@ -34,7 +34,9 @@ from core.prepare.archives import extract
 from core.prepare.feature_files import read_features, read_images
 from core.prepare.images import BadImage, Decoding, decode
 from core.prepare.split_files import read_class_lists, read_rows
-from core.report.compare import compare
+from core.report.compare import as_tables, compare
+from core.report.page.comparison import comparison_sections
+from core.report.page.render import page
 from core.report.result import result_files
 from core.report.tally import Evaluation
 from core.suites.suite import read_suite
@@ -302,7 +304,9 @@ class Targets:
         shutil.copytree(self.folder / "runs", runs)
         (file,) = (runs / "B").rglob(name)
         file.write_bytes(damaged(file.read_bytes(), changes))
-        compare([runs / "A", runs / "B"], form=("text", "csv", "markdown")[len(changes) % 3])
+        compared = compare([runs / "A", runs / "B"], say=lambda line: None)
+        as_tables(compared, form=("text", "csv", "markdown")[len(changes) % 3])
+        page("Comparison", comparison_sections(compared))
 
     def classifier(self, value: Any) -> None:
         sheet, changes = value
