@@ -2,9 +2,11 @@
 
 import csv
 import re
+import time
 
 import pytest
 
+from core import commands
 from tests.workspace import PROTONET, best, result
 
 
@@ -68,3 +70,23 @@ def test_every_protocol_has_a_page(evaluated):
     assert folder.name.startswith("allway")
     assert "<h2>Figures</h2>" in html
     assert "<h2>Training</h2>" not in html  # the copied checkpoint lies in no run folder
+
+
+@pytest.mark.slow
+def test_a_page_of_5000_episodes_is_small_and_quick(space, glyphs, monkeypatch):
+    cfg = "configs/Glyphs/ProtoNet_N5K1_C4.yaml"
+    keys = [f"DATASET.ROOT={glyphs}", "BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=5", "STAGE.meta.EPOCHS=1"]
+    run = space.train(cfg, *keys, "STAGE.meta.STEPS=2", "STAGE.meta.VAL.EPISODES=5")
+    seconds, write = [], commands._write_page
+
+    def timed(*arguments):
+        start = time.perf_counter()
+        file = write(*arguments)
+        seconds.append(time.perf_counter() - start)
+        return file
+
+    monkeypatch.setattr(commands, "_write_page", timed)
+    folder = space.evaluate(cfg, best(run), *keys, "EVAL.EPISODES=5000", "EVAL.PAGE=true")
+    assert (folder / "report.html").stat().st_size < 3_000_000
+    assert len(seconds) == 1
+    assert seconds[0] < 5

@@ -41,7 +41,7 @@ def test_unfinished_runs_and_other_folders_are_skipped_with_a_line_each(run, spa
     assert [row["run"] for row in csv.DictReader(io.StringIO(out))] == ["B"]
     assert err.splitlines() == [
         f"skipped  {margins}: is no run folder",
-        f"skipped  {unfinished}: holds no evaluation (training: running)",
+        f"skipped  {unfinished}: holds no evaluation (training: unfinished)",
     ]
 
 
