@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.analysis.test_flow import EMD
+from tests.analysis.test_pictures import EMD
 from tests.workspace import best
 
 
