@@ -22,6 +22,7 @@ SCRIPTS = {
     "prepare": "prepare_data.py",
     "suite": "run_suite.py",
     "predict": "run_predict.py",
+    "demo": "run_demo.py",
     "export": "run_export.py",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.build.config import load_config
-from core.cli import analyse, compare, evaluate, export, predict, prepare, suite, train
+from core.cli import analyse, compare, demo, evaluate, export, predict, prepare, suite, train
 from core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +24,7 @@ COMMANDS = {
     "prepare_data.py": prepare,
     "run_suite.py": suite,
     "run_predict.py": predict,
+    "run_demo.py": demo,
     "run_export.py": export,
     "fiveway train": train,
     "fiveway evaluate": evaluate,

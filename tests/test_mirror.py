@@ -12,6 +12,7 @@ ELSEWHERE = {
     "cli/analyse.py": "tests/analysis run it as a shell does",
     "cli/compare.py": "tests/report/test_compare.py runs it as a shell does",
     "cli/evaluate.py": "tests/commands run it as a shell does",
+    "cli/demo.py": "tests/predict/test_demo.py serves its page",
     "cli/main.py": "tests/package run the installed command",
     "cli/export.py": "tests/predict/test_export.py runs it as a shell does",
     "cli/predict.py": "tests/predict/test_command.py runs it as a shell does",

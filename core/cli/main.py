@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import analyse, compare, evaluate, export, predict, prepare, suite, train
+from . import analyse, compare, demo, evaluate, export, predict, prepare, suite, train
 from .common import run_command
 
 COMMANDS = {
@@ -20,6 +20,7 @@ COMMANDS = {
     "suite": suite,
     "predict": predict,
     "export": export,
+    "demo": demo,
 }
 
 

@@ -8,13 +8,14 @@ import numpy as np
 
 from .. import progress
 from ..prepare.images import BadImage, Decoding, decode
+from ..report.page.charts import Line, lines
 from ..report.page.episodes import Confusions, confusion_section
 from ..report.page.images import data_uri
 from ..report.page.render import Section, page
 from .answers import Answer, Answers, counted
 from .checks import unreadable
 from .photos import Photo
-from .trust import Trust
+from .trust import Expected, Trust
 
 SIDE = 96  # of a photograph in pixels
 MOST = 480  # photographs on a page
@@ -23,13 +24,15 @@ NEXT = 6  # photographs to label next
 
 def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], supports: Mapping[str, Photo]) -> str:
     """The page; photographs by their names. Those of supports may be missing: a classifier from a folder has none."""
-    pictures = _Pictures(queries, supports)
+    pictures = Pictures(queries, supports)
     cards, shown = [], answers.rows[:MOST]
     with progress.bar(len(shown), "photos", name="page") as bar:
         for row in shown:
             cards.append(pictures.card(row))
             bar.update()
     sections = [_result(answers, trust)]
+    if len(expected := trust.expected()) > 1:
+        sections.append(_curve(expected))
     if answers.notes or answers.bad:
         sections.append(Section("To be known", "list", {"items": [*answers.notes, *unreadable(answers.bad)]}))
     certain = [card for card in cards if not card["rejected"]]
@@ -46,7 +49,7 @@ def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], s
     return page(f"{answers.facts['method']} · {counted(len(answers.rows), 'photo')}", sections)
 
 
-class _Pictures:
+class Pictures:
     """Photographs as they are shown, each decoded once."""
 
     def __init__(self, queries: Mapping[str, Photo], supports: Mapping[str, Photo]) -> None:
@@ -104,7 +107,17 @@ def _result(answers: Answers, trust: Trust) -> Section:
     return Section("Result", "headline", {"number": number, "words": words, "facts": shown, "warnings": []})
 
 
-def _confusion(answers: Answers, pictures: _Pictures) -> Section:
+def _curve(expected: Sequence[Expected]) -> Section:
+    """The expected accuracy over the number of labelled photographs of each class."""
+    shots, percents = [float(e.shot) for e in expected], [e.percent for e in expected]
+    low, high = [e.low for e in expected], [e.high for e in expected]
+    curves = [Line("expected", shots, percents), Line("95 %, at most", shots, high), Line("95 %, at least", shots, low)]
+    note = "The accuracy to expect now, and with more labelled photos of each class; from reference episodes."
+    chart = lines(curves, "labelled photos of a class", "%")
+    return Section("What more photos would give", "chart", {"chart": chart, "note": note})
+
+
+def _confusion(answers: Answers, pictures: Pictures) -> Section:
     """True classes by answers, with a photograph in each cell."""
     place = {name: number for number, name in enumerate(answers.classes)}
     images: dict[tuple[int, int], np.ndarray] = {}

@@ -44,6 +44,15 @@ def test_every_answer_is_shown_the_least_certain_first(predict):
     assert "<b>bowl" not in html
 
 
+def test_the_expected_accuracy_is_a_curve_where_there_is_a_reference(predict):
+    answers, html = predict()
+    expected = [answers["expected_accuracy"], *answers["learning_curve"]]
+    curve = section(html, "What more photos would give")
+    for value in expected:
+        assert f"expected: {value['percent']:.4g} at {value['shot']:g}" in curve
+    assert "What more photos would give" not in predict("--reference", "")[1]
+
+
 def test_what_was_rejected_stands_apart(predict):
     answers, html = predict("--reject", "0.9")
     rejected = [a for a in answers["answers"] if a["rejected"]]

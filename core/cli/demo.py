@@ -1,0 +1,89 @@
+"""A page in the browser: drop photographs into classes, drop a further one, and see the answer."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .common import command_parser
+
+EXAMPLES = """\
+examples:
+  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint RUN
+  {command} --cfg configs/CIFAR-FS/DN4_N5K1_C4.yaml --checkpoint RUN --classes 3 --port 7861
+  {command} --encoder torchvision:mobilenet_v2
+
+The page is served to this machine alone (127.0.0.1), until Ctrl-C. It needs gradio (requirements-extras.txt).
+"""
+FRAME = '<iframe title="answer" srcdoc="{}" style="width:100%;height:640px;border:0"></iframe>'
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and serve the page."""
+    cli = command_parser("demo", __doc__, EXAMPLES)
+    cli.add_argument("--cfg", metavar="FILE", help="YAML file of a trained network; needs --checkpoint")
+    cli.add_argument("--checkpoint", "-c", metavar="RUN", help="its run folder or checkpoint")
+    cli.add_argument("--encoder", default="", metavar="NAME", help="in their place a pretrained encoder")
+    cli.add_argument("--head", default="own", metavar="NAME", help="method that answers (default: own, the network's)")
+    cli.add_argument("--classes", type=int, default=5, metavar="N", help="most classes (default: 5)")
+    cli.add_argument("--port", type=int, default=7860, help="of the page (default: 7860)")
+    cli.add_argument("--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, else the CPU)")
+    args = cli.parse_args(arguments)
+    if args.classes < 2:
+        raise UserError(f"--classes is {args.classes}; give two or more.")
+    if bool(args.encoder) == bool(args.cfg and args.checkpoint):
+        raise UserError("What answers is not clear; give --cfg and --checkpoint, or --encoder.")
+
+    gradio = imported()
+    from ..predict.demo import Demo
+    from ..predict.estimator import FewShotClassifier
+
+    network = {"encoder": args.encoder} if args.encoder else {"cfg": args.cfg, "checkpoint": args.checkpoint}
+    make = partial(FewShotClassifier, **network, head=args.head, device=args.device, reference="")
+    page = build(gradio, Demo(make).answer, args.classes)
+    page.launch(server_name="127.0.0.1", server_port=args.port, share=False)
+
+
+def imported() -> Any:
+    """The package gradio, told to report nothing to its makers."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio
+    except ModuleNotFoundError as error:
+        raise UserError("The demo needs the package gradio; run `python -m pip install gradio`.") from error
+    return gradio
+
+
+def build(gradio: Any, answer: Callable[..., tuple[dict[str, float], str]], classes: int) -> Any:
+    """The page: a name and photographs for each class, a photograph in question, and the answer."""
+
+    def asked(query: str | None, *names_and_files: Any) -> tuple[dict[str, float], str]:
+        if not query:
+            raise gradio.Error("Drop a photo in question first.")
+        names, files = names_and_files[:classes], names_and_files[classes:]
+        given = [(name.strip(), [Path(path) for path in paths or []]) for name, paths in zip(names, files, strict=True)]
+        try:
+            probabilities, page = answer(given, Path(query))
+        except UserError as error:
+            raise gradio.Error(str(error)) from error
+        return probabilities, FRAME.format(html.escape(page))
+
+    with gradio.Blocks(title="FiveWay") as blocks:
+        gradio.Markdown("# FiveWay\nDrop a few photos into two or more classes, then one in question.")
+        names, files = [], []
+        with gradio.Row():
+            for number in range(classes):
+                with gradio.Column(min_width=160):
+                    names.append(gradio.Textbox(f"class {number + 1}", label="name"))
+                    files.append(gradio.File(label="photos", file_count="multiple", file_types=["image"], height=140))
+        with gradio.Row():
+            query = gradio.Image(label="photo in question", type="filepath", height=260)
+            label = gradio.Label(label="answer", num_top_classes=classes)
+        button, seen = gradio.Button("Which class is it?", variant="primary"), gradio.HTML()
+        button.click(asked, [query, *names, *files], [label, seen], api_name="answer")
+    return blocks
