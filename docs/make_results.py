@@ -29,7 +29,7 @@ NOTE = (
     "that over training seeds, and their number. *± open*: that over tasks that share no image, for other images of "
     "these classes. *Trained at*: the shots of training episodes, or any where training draws none. *Band*: points "
     "that ours may lie off the paper's number. *Minutes*: training steps on a machine that did other work too, those "
-    "of a shared stage included."
+    "of a shared stage included; they depend on that work and rank no method."
 )
 PAIRED = (
     "Paired by episode with ProtoNet trained at as many shots as are tested; ± is the 95 % t-interval with these "
@@ -185,7 +185,7 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
         ]
         for shot, of_shot in by_shot(rows)
     }
-    plot_points(IMAGES / f"{suite}_minutes.svg", points, "minutes of training", "accuracy, %", note)
+    plot_points(IMAGES / f"{suite}_minutes.svg", points, "minutes of training, machine shared", "accuracy, %", note)
     pairs = {f"{shot}-shot": [d for _, d, _ in differences(rows, of_shot)] for shot, of_shot in by_shot(rows)}
     present = {title: pair for title, pair in pairs.items() if pair}
     if present:

@@ -1,5 +1,6 @@
 """docs/results.md, results/*.csv and the pictures are what `make results` writes."""
 
+import re
 import runpy
 
 import pytest
@@ -31,6 +32,17 @@ def test_tables_and_pictures_are_up_to_date(suite):
         picture = (SCRIPT["IMAGES"] / f"{suite}_{name}.svg").read_text()
         assert SCRIPT["digest"](table) in picture, f"the picture {name} is stale; run `make results`"
         assert len(picture) < LARGEST
+
+
+@pytest.mark.parametrize("suite", SCRIPT["suites"]())
+def test_the_sentences_have_their_numbers_from_the_tables(suite):
+    text = SCRIPT["FILE"].read_text()
+    sentences = re.search(rf"<!-- sentences: {suite} -->(.*?)<!-- end of sentences -->", text, re.S)[1]
+    tables = re.search(rf"<!-- standings: {suite} -->(.*?)<!-- end -->", text, re.S)[1]
+    numbers = re.findall(r"[+−]?\d+\.\d\d ± \d+\.\d\d", sentences)
+    opens = re.findall(r"(?<!\d )± (\d+\.\d\d)", sentences)
+    assert numbers
+    assert not [number for number in numbers + opens if f"| {number} |" not in tables]
 
 
 @pytest.mark.parametrize("suite", SCRIPT["suites"]())
