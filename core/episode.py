@@ -104,7 +104,7 @@ class DataInfo:
     n_base: int
     image_size: int  # 0 where the data set holds features
     way: int = 0  # of training episodes; 0 where the stage has none
-    shot: int = 0
+    shot: int = 0  # the largest, where it is drawn from a range
     query: int = 0  # per class
     features: int = 0  # length of the features where the data set holds them instead of images
     words: Callable[[], Tensor] | None = field(default=None, repr=False)  # reads `semantics`

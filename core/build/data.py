@@ -190,15 +190,23 @@ def find_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
     return folder
 
 
+def training_shapes(cfg: Config) -> list[Shape]:
+    """The shape of training episodes, one for each shot of a range."""
+    task = cfg.TASK.TRAIN
+    least, most = task.SHOT if isinstance(task.SHOT, list) else (task.SHOT, task.SHOT)
+    shots = range(least, most + 1)
+    return [Shape(task.WAY, shot, task.IMAGES - shot if task.IMAGES else task.QUERY) for shot in shots]
+
+
 def task_shape(cfg: Config, name: str) -> Shape:
-    """The shape of "train", "val" or "test" episodes; only test episodes can be uneven."""
+    """The shape of "val" or "test" episodes; only test episodes can be uneven."""
     task = cfg.TASK[name.upper()]
     shots, queries, alpha = tuple(task.get("SHOTS", ())), task.get("QUERIES", 0), task.get("QUERY_ALPHA", 0.0)
     return Shape(task.WAY, max(shots, default=task.SHOT), 0 if queries else task.QUERY, shots, queries, alpha)
 
 
 def episode_sampler(data: Data, name: str, seed: int, stage: str = "") -> EpisodeSampler:
-    """Episodes of a split, in the shape that TASK gives it, or a stage's VAL."""
+    """Episodes of "val" or "test", in the shape that TASK gives the split, or a stage's VAL."""
     key, shape = f"TASK.{name.upper()}", task_shape(data.cfg, name)
     val = data.cfg.STAGE[stage].VAL if stage else None
     if val and (stage_shape := Shape(val.WAY, val.SHOT, val.QUERY)) != shape:

@@ -140,7 +140,7 @@ def _counts(key: str, value: Any) -> bool:
     A later key that is not set leaves a hash as it was before there was such a key.
     """
     names_content = key.startswith("DATASET.") or key.endswith((".INIT", "BACKBONE.WEIGHTS"))
-    return not names_content and bool(value or not key.endswith(".FREEZE"))
+    return not names_content and bool(value or not key.endswith((".FREEZE", "TASK.TRAIN.IMAGES")))
 
 
 def _external(method: Method) -> list[str]:

@@ -18,7 +18,7 @@ from ..methods.base import Method
 from ..ops import random
 from ..registry import BACKBONES, METHODS, OBJECTIVES
 from .config import last_stage, stage_node
-from .data import Data
+from .data import Data, training_shapes
 
 
 def build_method(data: Data, stage: str = "", *, weights: bool = True) -> Method:
@@ -106,8 +106,8 @@ def make_backbone(cfg: Config, info: DataInfo) -> Backbone:
 
 def data_info(data: Data, stage: str) -> DataInfo:
     """What the method of a stage may know of the data."""
-    train, task = data.split("train"), data.cfg.TASK.TRAIN
-    way, shot, query = (task.WAY, task.SHOT, task.QUERY) if draws_episodes(data.cfg, stage) else (0, 0, 0)
+    train = data.split("train")
+    way, shot, query = _training_shape(data.cfg) if draws_episodes(data.cfg, stage) else (0, 0, 0)
     return DataInfo(
         len(train.classes),
         data.image_size,
@@ -118,6 +118,12 @@ def data_info(data: Data, stage: str) -> DataInfo:
         base_counts=np.bincount(train.labels, minlength=len(train.classes)).tolist(),
         words=lambda: data.words("train"),
     )
+
+
+def _training_shape(cfg: Config) -> tuple[int, int, int]:
+    """Way, shot and queries of a class of training episodes; those of the largest shot of a range."""
+    shape = training_shapes(cfg)[-1]
+    return shape.way, shape.shot, shape.query
 
 
 def draws_episodes(cfg: Config, stage: str) -> bool:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..config import Config
 from ..data import augment
 from ..data.base_queries import BaseQueries
-from ..data.loaders import Augmentation, BatchStream, EpisodeStream, TaskBuilder
+from ..data.episodes import EpisodeSampler
+from ..data.loaders import Augmentation, BatchStream, EpisodeStream, ShotRange, TaskBuilder
 from ..engine.frozen import FrozenNetwork
 from ..engine.heads import used_by_forward
 from ..engine.optim import Recipe
@@ -23,10 +25,12 @@ from ..methods.base import Method
 from ..ops import random
 from ..ranks import current
 from ..report.run import RunFolder
-from .data import Data, episode_sampler
+from .data import Data, training_shapes
 from .evaluation import build_evaluator, initialised, means_cache
 from .identity import describe, learned_from, stage_key
 from .networks import build_method, trains_on_words
+
+Stream = EpisodeStream | ShotRange | BatchStream
 
 
 def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Trainer | FrozenNetwork:
@@ -88,9 +92,9 @@ def _shared_files(data: Data, methods: dict[str, Method], pretrained: Path) -> d
     return files | {cfg.STAGES[-1]: None}
 
 
-def build_streams(data: Data, stage: str, method: Method) -> list[EpisodeStream | BatchStream]:
+def build_streams(data: Data, stage: str, method: Method) -> list[Stream]:
     """What a step of a stage learns from; a batch stream comes last."""
-    cfg, node = data.cfg, data.cfg.STAGE[stage]
+    node = data.cfg.STAGE[stage]
     kinds = ["episodes", "batches"] if node.STREAM == "both" else [node.STREAM]
     refused = [kind for kind in kinds if kind not in method.streams]
     if refused:
@@ -98,22 +102,38 @@ def build_streams(data: Data, stage: str, method: Method) -> list[EpisodeStream 
             f"STAGE.{stage}.STREAM is {node.STREAM}, but {method.name} does not learn from {refused[0]}; "
             f"set it to {method.streams[0]}."
         )
-    pixels, words = data.pixels("train"), data.words("train") if trains_on_words(method) else None
+    words = data.words("train") if trains_on_words(method) else None
     augmentation, ranks = _augmentation(data, stage, method), current()
-    streams: list[EpisodeStream | BatchStream] = []
+    streams: list[Stream] = []
     if "episodes" in kinds:
-        sampler = episode_sampler(data, "train", random.key("training", cfg.SEED, stage))
-        count = cfg.TASK.TRAIN.BASE_QUERY
-        base_queries = BaseQueries(data.split("train"), count) if count else None
-        builder = TaskBuilder(sampler.shape, data.device, words=words)
         ranks.refuse_uneven(node.TASKS, f"STAGE.{stage}.TASKS")
-        streams.append(EpisodeStream(pixels, sampler, builder, node.TASKS, augmentation, base_queries, ranks))
+        streams.append(_episodes(data, stage, words, augmentation))
     if "batches" in kinds:
         last_batch = len(data.split("train").labels) % node.BATCH or node.BATCH
         ranks.refuse_uneven(node.BATCH, f"STAGE.{stage}.BATCH")
         ranks.refuse_fewer(last_batch, f"STAGE.{stage}.BATCH leaves a last batch that")
-        streams.append(BatchStream(pixels, data.split("train"), node.BATCH, augmentation, words, ranks))
+        streams.append(BatchStream(data.pixels("train"), data.split("train"), node.BATCH, augmentation, words, ranks))
     return streams
+
+
+def _episodes(data: Data, stage: str, words: Tensor | None, augmentation: Augmentation) -> EpisodeStream | ShotRange:
+    """The training episodes of a stage."""
+    split, train = data.split("train"), data.cfg.TASK.TRAIN
+    base_queries = BaseQueries(split, train.BASE_QUERY) if train.BASE_QUERY else None
+    seed = random.key("training", data.cfg.SEED, stage)
+    streams = [
+        EpisodeStream(
+            data.pixels("train"),
+            EpisodeSampler(split, shape, seed, "TASK.TRAIN"),
+            TaskBuilder(shape, data.device, words=words),
+            data.cfg.STAGE[stage].TASKS,
+            augmentation,
+            base_queries,
+            current(),
+        )
+        for shape in training_shapes(data.cfg)
+    ]
+    return ShotRange(streams, seed) if len(streams) > 1 else streams[0]
 
 
 def _augmentation(data: Data, stage: str, method: Method) -> Augmentation:

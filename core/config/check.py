@@ -52,7 +52,7 @@ def _choices(cfg: CfgNode) -> Iterator[str]:
 def _least(cfg: CfgNode) -> Iterator[str]:
     for name, value in flatten(cfg).items():
         key = find_key(name)
-        if key and key.least is not None and not value >= key.least:  # `not >=` also refuses nan
+        if key and key.least is not None and type(value) is not list and not value >= key.least:  # also refuses nan
             yield f"{name} is {value}; it must be at least {key.least}."
 
 
@@ -219,8 +219,31 @@ def shots_of_every_class(cfg: CfgNode) -> str | None:
     return None
 
 
+def shots_are_a_range(cfg: CfgNode) -> str | None:
+    """A list of training shots is the least and the largest."""
+    shot = cfg.TASK.TRAIN.SHOT
+    if type(shot) is list and (len(shot) != 2 or not all(type(k) is int for k in shot) or not 1 <= shot[0] < shot[1]):
+        return f"TASK.TRAIN.SHOT is {shot}; a range is its least and its largest shot, 1 or more, e.g. [1, 9]."
+    return None
+
+
+def images_leave_queries(cfg: CfgNode) -> str | None:
+    """A training class has more images than shots."""
+    train = cfg.TASK.TRAIN
+    shots = train.SHOT if type(train.SHOT) is list else [train.SHOT]
+    most = max((shot for shot in shots if type(shot) is int), default=0)
+    if train.IMAGES and most >= train.IMAGES:
+        return (
+            f"TASK.TRAIN.IMAGES is {train.IMAGES}, which leaves no query beside the {most} supports of a class; set it "
+            "above TASK.TRAIN.SHOT, or to 0 and give TASK.TRAIN.QUERY."
+        )
+    return None
+
+
 RULES: list[Callable[[CfgNode], str | None]] = [
     shots_of_every_class,
+    shots_are_a_range,
+    images_leave_queries,
     stages_named_once,
     last_stage_trains_method,
     later_stages_start_from_earlier,

@@ -69,8 +69,11 @@ KEYS: dict[str, Any] = {
         },
         "TRAIN": {  # episodes trained on
             "WAY": key(0, "trains", least=2),  # 0 = as TASK.TEST; likewise SHOT and QUERY
-            "SHOT": key(0, "trains", least=1),
+            # A range such as [1, 9] draws the shot of each step from it.
+            "SHOT": key(0, "trains", least=1, ranged=True),
             "QUERY": key(0, "trains", least=1),
+            # Images of a class, supports and queries together, in place of QUERY: the fewer shots, the more queries.
+            "IMAGES": key(0, "trains", least=0),
             # Queries of the other base classes, all together, for methods that learn to tell both.
             "BASE_QUERY": key(0, "trains", least=0),
         },

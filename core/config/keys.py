@@ -18,9 +18,12 @@ class Key:
     roles: frozenset[Role]
     least: float | None  # smallest value, after inheritance
     choices: tuple[str, ...]  # the words it may hold; () = any value
+    ranged: bool  # whether a list of two integers, the least and the largest, may stand for the integer
 
 
-def key(default: Any, *roles: Role, least: float | None = None, choices: tuple[str, ...] = ()) -> Key:
+def key(
+    default: Any, *roles: Role, least: float | None = None, choices: tuple[str, ...] = (), ranged: bool = False
+) -> Key:
     """An entry of the manual.
 
     Raises:
@@ -29,7 +32,7 @@ def key(default: Any, *roles: Role, least: float | None = None, choices: tuple[s
     unknown = set(roles) - set(ROLES)
     if not roles or unknown or ("neither" in roles and len(roles) > 1):
         raise ValueError(f"roles {roles}: give one or more of {ROLES}, and 'neither' alone")
-    return Key(default, frozenset(roles), least, choices)
+    return Key(default, frozenset(roles), least, choices, ranged)
 
 
 def default_tree(keys: Mapping[str, Any]) -> dict[str, Any]:

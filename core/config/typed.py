@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..registry import nearest, not_one_of
+from .defaults import find_key
 from .provenance import Setting, Settings, is_group
 from .schema import value_of
 
@@ -31,9 +32,10 @@ def coerce_all(settings: Settings, known: Mapping[str, Any], choices: Mapping[st
     for key, setting in settings.items():
         if key in known and known[key] != {}:
             try:
-                values[key] = coerce(setting.value, known[key])
+                values[key] = list(setting.value) if _is_range(key, setting) else coerce(setting.value, known[key])
             except TypeError as error:
-                problems.append(f"{setting.source}: {key} is {setting.value!r}, which is not {error}.")
+                hint = "; only TASK.TRAIN.SHOT may be a range" if key.endswith(".SHOT") else ""
+                problems.append(f"{setting.source}: {key} is {setting.value!r}, which is not {error}{hint}.")
                 continue
             if key in choices and values[key] not in choices[key]:
                 problems.append(f"{setting.source}: {not_one_of(key, values[key], choices[key])}")
@@ -44,6 +46,12 @@ def coerce_all(settings: Settings, known: Mapping[str, Any], choices: Mapping[st
     if problems:
         raise UserError("\n".join(problems))
     return values
+
+
+def _is_range(key: str, setting: Setting) -> bool:
+    """Whether a list stands where an integer may be a range; `check` looks at what is in it."""
+    entry = find_key(key)
+    return entry is not None and entry.ranged and isinstance(setting.value, list | tuple)
 
 
 def coerce(value: Any, default: Any) -> Any:

@@ -182,6 +182,31 @@ class EpisodeStream:
         return replace(task, base_query=base[0], base_query_y=base_y.to(self._pixels.device)) if base else task
 
 
+class ShotRange:
+    """Training episodes with a shot that is drawn for each step, uniformly, and is that of all its tasks.
+
+    Args:
+        streams: the episodes of each shot.
+        seed: of the draws; step s has the same shot whatever was drawn before.
+    """
+
+    def __init__(self, streams: Sequence[EpisodeStream], seed: int) -> None:
+        self._streams, self._seed = streams, seed
+
+    def at(self, step: int, progress: float) -> Task:
+        """The task of a step, in pixels."""
+        return self._drawn(step).at(step, progress)
+
+    def share(self, step: int) -> float:
+        """The part of the step's tasks that this process computes."""
+        return self._drawn(step).share(step)
+
+    def _drawn(self, step: int) -> EpisodeStream:
+        """The episodes of the step's shot."""
+        start = torch.tensor(random.key("shot", self._seed, step))
+        return self._streams[int(random.subset(start, "choice", torch.tensor(len(self._streams)), 1))]
+
+
 class BatchStream:
     """Mini-batches of base images: each epoch has its own permutation, and its last batch may be smaller.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
-from ..ops.closed_form import fit_ridge
+from ..ops.closed_form import fit_reweighted, fit_ridge
 from ..registry import METHODS
 from .base import Method
 
@@ -44,6 +44,30 @@ class R2D2(Method):
         target = F.one_hot(task.support_y, task.way)
         head = fit_ridge(support, target, self.penalty * support.shape[1], bias=True)
         return self.scale * head.logits(task.query["vector"])
+
+
+@METHODS.register("LR-D2")
+class LRD2(Method):
+    """Logistic regression of each class against the others, by a few steps of Newton's method from zero.
+
+    Each of the N problems takes the K supports of its class for 1 and all others for 0; the N scores are the logits.
+    The bias is penalised.
+
+    Args:
+        penalty: lambda of the ridge regression in each step.
+        iterations: Newton's steps; the released recipes have 1 and 5.
+    """
+
+    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 50.0, iterations: int = 5) -> None:
+        super().__init__(backbone, info)
+        if iterations < 1:
+            raise UserError(f"METHOD.ARGS.iterations is {iterations}; a regression takes 1 step or more.")
+        self.penalty, self.iterations = positive("penalty", penalty), iterations
+
+    def forward(self, task: Task) -> Tensor:
+        """Logits [T, Q, N]."""
+        head = fit_reweighted(task.support["vector"], task.support_y, task.way, self.penalty, self.iterations)
+        return head.logits(task.query["vector"])
 
 
 def positive(argument: str, value: float) -> float:

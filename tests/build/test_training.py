@@ -178,3 +178,13 @@ def test_init_of_a_later_stage_is_refused(space):
     code, _, err = space.trainer(space.config(TWO_STAGES, "Two.yaml"), f"STAGE.meta.INIT={source}")
     assert code == 2
     assert "STAGE.meta.INIT" in err
+
+
+def test_shots_drawn_from_a_range_resume_as_they_were(space, monkeypatch):
+    cfg = space.config(PROTONET, "Range.yaml")
+    shots = ("TASK.TRAIN.SHOT=[1, 3]", "TASK.TRAIN.IMAGES=5")
+    whole = space.train(cfg, *shots, base=str(space.path / "elsewhere"))
+    interrupt_in(monkeypatch, "meta", 1)
+    assert space.trainer(cfg, *shots, "-e", "0")[0] == 130
+    assert space.trainer(cfg, *shots, "-e", "0", "--resume")[0] == 0
+    assert same_run(space.base / "Glyphs_Range", whole)

@@ -12,7 +12,7 @@ METHOD: {NAME: DN4, ARGS: {k: 5}}
 
 def test_tasks_and_data_sets_inherit(read):
     cfg = read("TASK: {TEST: {SHOT: 5}, TRAIN: {WAY: 20}}\nDATASET: {NAME: A, TEST: {NAME: B}}").cfg
-    assert dict(cfg.TASK.TRAIN) == {"WAY": 20, "SHOT": 5, "QUERY": 15, "BASE_QUERY": 0}
+    assert dict(cfg.TASK.TRAIN) == {"WAY": 20, "SHOT": 5, "QUERY": 15, "IMAGES": 0, "BASE_QUERY": 0}
     assert dict(cfg.TASK.VAL) == {"WAY": 5, "SHOT": 5, "QUERY": 15}
     assert [cfg.DATASET[split].NAME for split in ("TRAIN", "VAL", "TEST")] == ["A", "A", "B"]
 

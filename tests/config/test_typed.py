@@ -127,3 +127,15 @@ def test_a_word_that_is_none_of_an_argument_s_choices(refused):
 def test_choices_of_a_stage_s_own_method(refused):
     stages = "STAGES: [base]\nSTAGE: {base: {METHOD: NegMargin, ARGS: {metric: %s}}}\nMETHOD: {NAME: NegMargin}"
     assert "STAGE.base.ARGS.metric is 'dot', which is not one of: cosine, softmax." in refused(stages % "dot")
+
+
+@pytest.mark.parametrize("key", ["TASK.TEST.SHOT", "TASK.VAL.SHOT", "STAGE.meta.VAL.SHOT"])
+def test_only_training_shots_may_be_a_range(refused, key):
+    expected = f"{key} is [1, 9], which is not an integer; only TASK.TRAIN.SHOT may be a range."
+    assert expected in refused("", f"{key}=[1, 9]")
+
+
+def test_a_range_is_read_from_files_and_command_lines(write, schemas):
+    tree = "TASK: {TRAIN: {SHOT: [1, 9]}}"
+    assert load(write(tree), [], schemas).cfg.TASK.TRAIN.SHOT == [1, 9]
+    assert load(write(""), ["TASK.TRAIN.SHOT", "[2, 3]"], schemas).cfg.TASK.TRAIN.SHOT == [2, 3]

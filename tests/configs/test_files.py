@@ -13,7 +13,14 @@ from tests.configs.leaves import DATASETS, ROOT, leaves, loaded
 
 NAME = re.compile(r"(?P<method>[A-Za-z0-9+-]+)(_(?P<variant>\w+?))??(_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+))?")
 BACKBONES = {"C4": "Conv4", "F64": "FourLayer_64F", "R12": "ResNet12", "R12T": "ResNet12T", "R18": "ResNet18"}
-BACKBONES |= {"C128": "Conv4", "R10": "ResNet10", "F64x4": "FourLayer_64F_4x", "Features": "Features"}
+BACKBONES |= {
+    "C128": "Conv4",
+    "R10": "ResNet10",
+    "F64x4": "FourLayer_64F_4x",
+    "Features": "Features",
+    "W4": "WideConv4",
+    "R12Tap": "ResNet12Tap",
+}
 BACKBONES |= {"MobileNetV2": "torchvision:mobilenet_v2", "DINOv2S": "timm:vit_small_patch14_dinov2.lvd142m"}
 OBJECTIVES = {"none": "ce"} | {name: name for name in schemas().objectives}
 CLASSES = ("METHOD", "OBJECTIVE")  # keys whose ARGS depend on their NAME

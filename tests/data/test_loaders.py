@@ -8,7 +8,7 @@ import torch
 
 from core.data.augment import Crop, Flip, Jitter
 from core.data.episodes import EpisodeSampler, Shape
-from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, TaskBuilder
+from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, ShotRange, TaskBuilder
 from tests.helpers import make_split
 
 CPU = torch.device("cpu")
@@ -20,6 +20,16 @@ AUGMENTED = Augmentation((Crop(1), Flip(), Jitter(0.4)), 3)
 def episodes(tasks, augmentation=PLAIN, **options):
     sampler = EpisodeSampler(SPLIT, Shape(3, 2, 4), 5)
     return EpisodeStream(Pixels(SPLIT, CPU), sampler, TaskBuilder(sampler.shape, CPU, **options), tasks, augmentation)
+
+
+def shots(least, most, seed=0):
+    streams = [
+        EpisodeStream(
+            Pixels(SPLIT, CPU), EpisodeSampler(SPLIT, shape, 5), TaskBuilder(shape, CPU), 2, Augmentation((), 0)
+        )
+        for shape in (Shape(3, shot, 6 - shot) for shot in range(least, most + 1))
+    ]
+    return streams, ShotRange(streams, seed)
 
 
 def batches(size, augmentation=PLAIN, split=SPLIT):
@@ -161,3 +171,19 @@ def test_pixels_of_features_are_as_stored():
     assert (gathered.numpy() == split.images[[5, 0]]).all()
     half = dataclasses.replace(split, images=split.images.astype(np.float16))
     assert Pixels(half, CPU).gather(torch.tensor([1])).dtype == torch.float32
+
+
+def test_a_range_of_shots_draws_the_shot_of_each_step():
+    """Every step is a step of one shot's own episodes, whatever was drawn before; all shots are as likely."""
+    streams, drawn = shots(1, 3)
+    tasks = [drawn.at(step, 0.5) for step in range(90)]
+    counts = torch.tensor([task.shot for task in tasks]).bincount(minlength=4)
+    assert counts[0] == 0
+    assert counts[1:].min() >= 18
+    for step in (0, 7, 89):
+        task = shots(1, 3)[1].at(step, 0.5)
+        same(task, tasks[step])
+        same(task, streams[task.shot - 1].at(step, 0.5))
+        assert task.query_y.shape == (2, 3 * (6 - task.shot))
+    other = shots(1, 3, seed=1)[1]
+    assert [other.at(step, 0.5).shot for step in range(20)] != [task.shot for task in tasks[:20]]

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from core.episode import DataInfo
 from core.errors import UserError
-from core.methods.r2d2 import R2D2
+from core.methods.r2d2 import LRD2, R2D2
+from core.ops.closed_form import fit_reweighted, fit_ridge
 from tests.methods.small import close, conv4, shapes, task_of
 
 INFO = DataInfo(n_base=5, image_size=16, way=3)
@@ -17,6 +18,10 @@ INFO = DataInfo(n_base=5, image_size=16, way=3)
 
 def r2d2(**options):
     return R2D2(conv4(), INFO, **options).double().eval()
+
+
+def lrd2(**options):
+    return LRD2(conv4(), INFO, **options).double().eval()
 
 
 def doubled(task):
@@ -52,6 +57,8 @@ def test_card_2_test_2_both_inverse_forms_of_r2d2_agree():
 def test_card_2_test_3_doubling_every_support_leaves_r2d2_as_it_is():
     method, task = r2d2(), task_of(6)
     close(method(doubled(task)), method(task).detach().numpy())
+    regression = lrd2(penalty=1.0)
+    assert (regression(doubled(task)) - regression(task)).abs().max() > 0.05
 
 
 def test_card_2_test_4_longer_features_are_a_smaller_penalty_up_to_the_bias():
@@ -82,3 +89,33 @@ def test_the_scale_is_learned_and_the_penalty_is_not():
 def test_a_penalty_that_is_not_above_zero_is_one_sentence(penalty):
     with pytest.raises(UserError, match=rf"^METHOD\.ARGS\.penalty is {penalty}; it must be above 0\.$"):
         r2d2(penalty=penalty)
+
+
+@shapes()
+def test_card_2_test_1_one_step_of_lrd2_is_ridge_regression(counts):
+    """With penalty 4 lambda and targets of +-2."""
+    task = task_of(6, counts=counts, tasks=1 if counts else 2)
+    target = 4 * F.one_hot(task.support_y, task.way).double() - 2
+    head = fit_ridge(task.support["vector"], target, 4 * 0.7, bias=True)
+    close(lrd2(penalty=0.7, iterations=1)(task), head.logits(task.query["vector"]).numpy())
+
+
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_lrd2_learns_one_class_against_the_others(iterations):
+    method, task = lrd2(penalty=0.7, iterations=iterations), task_of(6)
+    head = fit_reweighted(task.support["vector"], task.support_y, task.way, 0.7, iterations)
+    close(method(task), head.logits(task.query["vector"]).numpy())
+    merged = replace(task, support_y=task.support_y.clamp(max=1), way=2, shot=None)
+    close(method(merged)[..., 0], method(task)[..., 0].numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"penalty": 0.0}, r"^METHOD\.ARGS\.penalty is 0\.0; it must be above 0\.$"),
+        ({"iterations": 0}, r"^METHOD\.ARGS\.iterations is 0; a regression takes 1 step or more\.$"),
+    ],
+)
+def test_bad_arguments_of_lrd2_are_one_sentence(options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        lrd2(**options)

@@ -12,7 +12,7 @@ from core.build.training import build_streams
 
 SMALL = ["BACKBONE.ARGS.width=8", "TASK.TRAIN.WAY=4", "TASK.TRAIN.QUERY=2", "TASK.TEST.QUERY=2"]
 METHODS = ["MatchingNet", "RelationNet", "DN4", "MetaBaseline", "DeepEMD"]
-METHODS += ["R2D2", "MetaOptNet-RR", "MetaOptNet-SVM"]
+METHODS += ["R2D2", "LR-D2", "MetaOptNet-RR", "MetaOptNet-SVM", "TapNet"]
 
 
 @pytest.mark.parametrize("objective", ["naml", "craml", "traml"])

@@ -181,8 +181,20 @@ CASES = {
         learns=ATTENTION,
     ),
     "R2D2": Case("R2D2", closed.r2d2(0.7), {"penalty": 0.7}, learns=("scale",)),
+    "LR-D2": Case("LR-D2", closed.lrd2(0.7, 3), {"penalty": 0.7, "iterations": 3}),
     "MetaOptNet-RR": Case("MetaOptNet-RR", closed.ridge(0.7), {"penalty": 0.7}, learns=("scale",)),
     "MetaOptNet-SVM": Case("MetaOptNet-SVM", closed.svm(0.1), learns=("scale",), differences=True),
+    "TapNet": Case(
+        "TapNet", closed.tapnet, training=True, learns=("references.weight", "references.bias"), towards=QUERY
+    ),
+    "DC": Case("DC", closed.dense, reads=MAP, learns=("scale",)),
+    "DC, base classes": Case(
+        "DC", closed.dense_classifier, reads=MAP, batch=True, towards=QUERY, learns=("scale", *WEIGHT)
+    ),
+    "ECM": Case("ECM", closed.nearest_models, learns=("scale",)),
+    "ECM, base classes": Case(
+        "ECM", closed.class_models, batch=True, towards=QUERY, learns=("scale", "classifier.models")
+    ),
     "AM3": Case("AM3", vectors.am3, {"hidden": 5}, learns=("transform.0.weight", "weigh.3.weight")),
     "DynamicFSL": Case("DynamicFSL", vectors.dynamic_fsl, learns=("weight", "scale", "phi_avg", "attention.keys")),
     "Baseline, base classes": Case("Baseline", vectors.linear_classifier, batch=True, learns=WEIGHT, towards=QUERY),

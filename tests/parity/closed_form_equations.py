@@ -1,4 +1,4 @@
-"""Equations of heads in closed form, on d x d matrices where ours are n x n, for one task in float64.
+"""Equations of heads in closed form (on d x d matrices where ours are n x n) and of their neighbours in tables.
 
 Each function takes `Inputs` and gives logits [Q, N] and the loss.
 """
@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from tests.parity.inputs import WAY, Inputs
-from tests.parity.vector_equations import Answer, cross_entropy, identity, length
+from tests.parity.vector_equations import (
+    Answer,
+    class_means,
+    cosine,
+    cross_entropy,
+    identity,
+    length,
+    squared,
+    table,
+)
 
 
 def with_one(x: Tensor) -> Tensor:
@@ -42,6 +51,24 @@ def ridge(penalty: float):
         x = inputs.support["vector"]
         w = 2 * torch.linalg.inv(x.T @ x + penalty * identity(x.shape[1])) @ x.T @ one_hot(inputs)
         logits = inputs.parameters["scale"] * inputs.query["vector"] @ w
+        return logits, cross_entropy(logits, inputs.query_y)
+
+    return equation
+
+
+def lrd2(penalty: float, steps: int):
+    """Newton's steps of one regularised logistic regression a class, in the d + 1 unknowns of its row."""
+
+    def equation(inputs: Inputs) -> Answer:
+        x, rows = with_one(inputs.support["vector"]), []
+        for y in one_hot(inputs).T:
+            w = torch.zeros(x.shape[1], dtype=x.dtype)
+            for _ in range(steps):
+                mu = torch.sigmoid(x @ w)
+                curvature = x.T @ (mu * (1 - mu)).diag() @ x + penalty * identity(len(w))
+                w = w - torch.linalg.inv(curvature) @ (x.T @ (mu - y) + penalty * w)
+            rows.append(w)
+        logits = with_one(inputs.query["vector"]) @ torch.stack(rows, 1)
         return logits, cross_entropy(logits, inputs.query_y)
 
     return equation
@@ -137,3 +164,56 @@ def ridge_grid(penalties: list[float], scale: float):
         return logits, cross_entropy(logits, inputs.query_y)
 
     return equation
+
+
+def tapnet(inputs: Inputs) -> Answer:
+    """Yoon et al.: distances to references in the null space of the errors, by a singular value decomposition."""
+    phi, beta = (inputs.parameters[f"references.{part}"] for part in ("weight", "bias"))
+    means = class_means(inputs)
+    apart = [WAY * row - phi.sum(0) for row in phi]
+    errors = [a / (length(a) + 1e-6) - c / (length(c) + 1e-6) for a, c in zip(apart, means, strict=True)]
+    basis = torch.linalg.svd(torch.stack(errors).detach()).Vh[WAY:].T
+    rows = [
+        torch.stack([2 * b - squared(q @ basis, row @ basis) for row, b in zip(phi, beta, strict=True)])
+        for q in inputs.query["vector"]
+    ]
+    logits = torch.stack(rows)
+    return logits, cross_entropy(logits, inputs.query_y)
+
+
+def positions(image: Tensor) -> list[Tensor]:
+    """The descriptors of a map [C, h, w]."""
+    return [image[:, i, j] for i in range(image.shape[1]) for j in range(image.shape[2])]
+
+
+def dense(inputs: Inputs) -> Answer:
+    """Lifchitz et al. at test: the mean cosine of a query's positions with the mean position of each class."""
+    scale = inputs.parameters["scale"]
+    classes = [
+        torch.stack([r for image in inputs.members(n, "map") for r in positions(image)]).mean(0) for n in range(WAY)
+    ]
+    logits = torch.stack([scale * table(cosine, positions(image), classes).mean(0) for image in inputs.query["map"]])
+    return logits, cross_entropy(logits, inputs.query_y)
+
+
+def dense_classifier(inputs: Inputs) -> Answer:
+    """Lifchitz et al. on base images: the mean loss of the positions."""
+    scale, weight = inputs.parameters["scale"], inputs.parameters["classifier.weight"]
+    each = [scale * table(cosine, positions(image), weight) for image in inputs.query["map"]]
+    losses = [cross_entropy(logits, y.expand(len(logits))) for logits, y in zip(each, inputs.query_y, strict=True)]
+    return torch.stack([logits.mean(0) for logits in each]), sum(losses) / len(losses)
+
+
+def class_models(inputs: Inputs) -> Answer:
+    """Ravichandran et al., as we read them, on base images: distances to class models at length 1."""
+    scale, models = inputs.parameters["scale"], inputs.parameters["classifier.models"]
+    logits = table(lambda z, c: -scale * squared(z / length(z), c / length(c)), inputs.query["vector"], models)
+    return logits, cross_entropy(logits, inputs.query_y)
+
+
+def nearest_models(inputs: Inputs) -> Answer:
+    """The same at test: the model of a class is the mean of its supports at length 1."""
+    means = class_means(inputs, lambda x: x / length(x))
+    scale = inputs.parameters["scale"]
+    logits = table(lambda z, c: -scale * squared(z / length(z), c / length(c)), inputs.query["vector"], means)
+    return logits, cross_entropy(logits, inputs.query_y)
