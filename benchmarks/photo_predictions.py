@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -24,21 +25,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import core  # noqa: F401, I001  (sets OpenMP's wait policy before torch is imported)
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.ops import random
-from core.predict.calibration import Calibration
-from core.predict.classifier import Classifier, make_head_named
+from core.ops.temperature import fit_inverse_temperature
 from core.predict.facts import auroc
 from core.predict.network import PhotoNetwork
-from core.predict.reference import EPISODES, LEAST_QUERIES, Examiner, Pool, calibrate, draw
+from core.predict.reference import EPISODES, Examiner, Pool, calibrate, draw
 from core.predict.references import pool_of_photos
 from core.predict.sources import from_encoder
 from core.predict.store import default_folder
-from core.predict.supports import Supports
-from core.predict.trust import measure_trust
+from core.predict.trust import Trust
 
 REJECT = 0.1
-OTHERS = 6  # classes of the photographs that are of none of the task's
+UNKNOWN = 30  # photographs of other classes beside the queries of a task
 BINS = 10
 
 
@@ -58,15 +58,11 @@ def main() -> None:
     pool = pool_of_photos(network, args.photos, network.store(default_folder()))
     halves = [part_of(pool, range(first, len(pool.counts), 2)) for first in (0, 1)]
     for shot in args.shots:
-        draws = []
+        rows = []
         for users, reference in (halves, halves[::-1]):
-            calibration = calibrate(network.folded, reference, args.way, shot, [])
-            mean = reference_accuracy(network, reference, args.way, shot, args.query)
-            for number in range(args.draws // 2):
-                task = draw_task(users, reference, args.way, shot, args.query, number)
-                draws.append(measured(network, task, calibration, mean))
-        table = {key: round(float(np.nanmean([draw[key] for draw in draws])), 4) for key in draws[0]}
-        print(json.dumps({"shot": shot, "draws": len(draws), "head": args.head} | table), flush=True)
+            rows += measured(network, users, reference, args.way, shot, args.query, args.draws // 2)
+        table = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}
+        print(json.dumps({"shot": shot, "draws": len(rows), "head": args.head} | table), flush=True)
 
 
 def part_of(pool: Pool, classes: range) -> Pool:
@@ -77,60 +73,51 @@ def part_of(pool: Pool, classes: range) -> Pool:
     return Pool(pool.name, [pool.counts[c] for c in classes], features, pool.places[rows])
 
 
-def reference_accuracy(network: PhotoNetwork, reference: Pool, way: int, shot: int, query: int) -> float:
-    """Mean accuracy, in %, of the reference episodes."""
-    logits = Examiner(network.folded, reference, None).query_logits(draw(reference, way, shot, EPISODES, query))
-    return 100 * float((logits.argmax(-1) == torch.arange(way).repeat_interleave(query)).double().mean())
+def measured(
+    network: PhotoNetwork, users: Pool, reference: Pool, way: int, shot: int, query: int, draws: int
+) -> list[dict[str, float]]:
+    """What each of `draws` tasks of the users' classes says, with the other classes as reference."""
+    head = network.folded
+    calibration = calibrate(head, reference, way, shot, [])
+    of_reference = Examiner(head, reference, None).query_logits(draw(reference, way, shot, EPISODES, query))
+    truth = torch.arange(way).repeat_interleave(query)
+    constant = 100 * float((of_reference.argmax(-1) == truth).double().mean())
+    drawn, examiner = draw(users, way, shot, draws, query), Examiner(head, users, None)
+    logits, (near, among) = examiner.query_logits(drawn), examiner.similarities(drawn)
+    held = examiner.held_out_logits(drawn) if shot > 1 else logits[:, :0]
+    held_truth = torch.arange(way).repeat_interleave(shot)[: held.shape[1]].expand(draws, -1)
+    prior = (torch.full((draws,), value) for value in (calibration.centre, calibration.spread))
+    tau = fit_inverse_temperature(held, held_truth, *prior) * math.exp(calibration.shift)
+    places = users.places.double()
+    unknown = random.subset(drawn.seed, "unknown", torch.full_like(drawn.seed, len(reference.places)), UNKNOWN)
+    rows = []
+    for i in range(draws):
+        similar = (torch.zeros(0) if among is None else among[i]).sort().values
+        correct = float((held[i].argmax(-1) == held_truth[i]).double().mean()) if shot > 1 else 0.0
+        trust = Trust(float(tau[i]), held.shape[1], correct, similar, calibration)
+        others = (reference.places[unknown[i]].double() @ places[drawn.supports[i].flatten()].T).amax(1)
+        row = of_one(trust, logits[i], truth, near[i], others)
+        rows.append(row | {"error_of_constant": abs(row["accuracy"] - constant)})
+    return rows
 
 
-def draw_task(users: Pool, others: Pool, way: int, shot: int, query: int, number: int) -> dict[str, torch.Tensor]:
-    """Rows of a user's supports and queries, and of photographs of other classes, of the other half."""
-    seed = random.hashes(torch.tensor(random.key("user", way, shot)), "draws", number + 1)[-1:]
-    counts = torch.tensor(users.counts)
-    starts = counts.cumsum(0) - counts
-    classes = random.subset(seed, "classes", torch.full_like(seed, len(counts)), way)[0].sort().values
-    within = random.subset(random.hashes(seed, "images", way)[0], "within", counts[classes], shot + query)
-    rows = within + starts[classes][:, None]
-    unknown = random.subset(seed, "others", torch.full_like(seed, sum(others.counts)), OTHERS * LEAST_QUERIES)[0]
-    return {
-        "support": users.features["vector"][rows[:, :shot].flatten()],
-        "places": users.places[rows[:, :shot].flatten()],
-        "query": users.features["vector"][rows[:, shot:].flatten()],
-        "query_places": users.places[rows[:, shot:].flatten()],
-        "other_places": others.places[unknown],
-        "labels": torch.arange(way).repeat_interleave(shot),
-        "truth": torch.arange(way).repeat_interleave(query),
-        "looks": torch.arange(way * shot),
-    }
-
-
-def measured(network: PhotoNetwork, task: dict[str, torch.Tensor], calibration: Calibration, mean: float) -> dict:
-    """What one draw says."""
-    way, shots = int(task["labels"].max()) + 1, len(task["labels"])
-    looks = np.random.default_rng(0).integers(0, 256, (shots, 32), dtype=np.uint8)  # no two photographs look the same
-    names = [str(i) for i in range(shots)]
-    features = {"vector": task["support"]}
-    supports = Supports([str(i) for i in range(way)], names, names, task["labels"], features, looks, task["places"])
-    classifier = Classifier(network, make_head_named(network, "own"), supports)
-    trust, plain = measure_trust(classifier, calibration), measure_trust(classifier)
-    logits = classifier.logits({"vector": task["query"]})
-    right = (logits.argmax(1) == task["truth"]).double()
+def of_one(trust: Trust, logits: Tensor, truth: Tensor, near: Tensor, near_others: Tensor) -> dict[str, float]:
+    """What one task says: logits [Q, N] of its queries, and similarities of these and of other photographs."""
+    right = (logits.argmax(1) == truth).double()
     expected, accuracy = trust.expected()[0], 100 * float(right.mean())
-    near, near_others = ((task[name] @ task["places"].T).amax(1) for name in ("query_places", "other_places"))
+    plain = float(trust.similarities.quantile(REJECT)) if trust.held_out else -math.inf
     scores = {"": trust.probabilities(logits), "_without_temperature": logits.softmax(-1)}
-    truth = task["truth"][:, None]
     return {
         "accuracy": accuracy,
         "covered": float(expected.low <= accuracy <= expected.high),
         "width": expected.high - expected.low,
         "error": abs(accuracy - expected.percent),
-        "error_of_constant": abs(accuracy - mean),
         "refused": float((near < trust.threshold(REJECT)).double().mean()),
-        "refused_without_reference": float((near < plain.threshold(REJECT)).double().mean()),
+        "refused_without_reference": float((near < plain).double().mean()),
         "others_refused": float((near_others < trust.threshold(REJECT)).double().mean()),
         "auroc": auroc(near.tolist(), near_others.tolist()),
         **{f"ece{name}": ece(score, right) for name, score in scores.items()},
-        **{f"nll{name}": float(-score.gather(1, truth).log().mean()) for name, score in scores.items()},
+        **{f"nll{name}": float(-score.gather(1, truth[:, None]).log().mean()) for name, score in scores.items()},
     }
 
 

@@ -46,7 +46,7 @@ def main() -> None:
     begun = time.monotonic()
     network = from_encoder(args.encoder, args.weights, "own", [], torch.device("cpu"))
     pool = replace(pool_of_photos(network, args.photos, network.store(default_folder())), name=args.name)
-    base = {name: value.mean(0, keepdim=True) for name, value in pool.features.items()}
+    base = {name: torch.zeros_like(value[:1]) for name, value in pool.features.items()}  # as for a user
     origin = {"encoder": args.encoder, "sha256": network.origin["sha256"], "image_size": network.image_size}
     content = json.loads(args.out.read_text()) if args.out.is_file() else origin | {"reference": args.name, "heads": {}}
     for name, way, shot in product(args.heads, WAYS, SHOTS):

@@ -123,7 +123,7 @@ def _other(network: PhotoNetwork, name: str) -> Method:
 
 
 def _base(network: PhotoNetwork, supports: Supports, head: Method) -> Features:
-    """Mean features of the base classes; an encoder knows none, and has the mean of the supports in their place."""
+    """Mean features of the base classes; an encoder knows none, and its features are centred at 0."""
     if network.base is not None:
         return network.base
     if network.facts["n_base"] > 1:
@@ -131,7 +131,7 @@ def _base(network: PhotoNetwork, supports: Supports, head: Method) -> Features:
             f"--head names {head.name}, which reads the mean features of base classes, and these are not known here; "
             "choose another head."
         )
-    return {name: value.mean(0, keepdim=True) for name, value in supports.features.items()}
+    return {name: torch.zeros_like(value[:1]) for name, value in supports.features.items()}
 
 
 def _words(network: PhotoNetwork, supports: Supports, head: Method) -> Tensor:

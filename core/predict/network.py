@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ from .store import FeatureStore, stacked
 
 log = logging.getLogger("fiveway")
 
-AT_ONCE = 256  # photographs that are decoded, encoded and stored together
+AT_ONCE = 256  # photographs that are stored together
+DECODED = 16  # photographs that are decoded together, while others are encoded
 LOOK = "look"  # name of the looks among stored features
 BASE = "base means"  # name under which a store keeps them
 WORTH_A_LINE = 3.0  # seconds of encoding that are announced
@@ -151,20 +153,30 @@ class PhotoNetwork:
     def _encode_all(self, photos: list[Photo], store: FeatureStore) -> dict[str, str]:
         """Encode photographs into a store; returns {SHA-256: reason} of those that do not decode."""
         bad: dict[str, str] = {}
-        clock = _Estimate(len(photos))
-        with progress.bar(len(photos), "photos", name="encoding") as bar:
-            for start in range(0, len(photos), AT_ONCE):
-                chunk = photos[start : start + AT_ONCE]
-                decoded = decode_all([photo.source for photo in chunk], self.decoding)
-                bad |= {chunk[place].sha256: reason for place, reason in decoded.bad.items()}
-                good = [place for place in range(len(chunk)) if place not in decoded.bad]
-                bar.update(len(decoded.bad))
-                if good:
-                    names = [chunk[place].sha256 for place in good]
-                    pixels = decoded.pixels[good]
-                    features = self._features(pixels, names, clock, bar)
-                    store.add(names, features | {LOOK: torch.from_numpy(looks(pixels))})
+        clock, parts = _Estimate(len(photos)), []
+        chunks = [photos[start : start + DECODED] for start in range(0, len(photos), DECODED)]
+        with progress.bar(len(photos), "photos", name="encoding") as bar, ThreadPoolExecutor(1) as ahead:
+            coming = [ahead.submit(self._decoded, chunk) for chunk in chunks[:1]]
+            for number in range(len(chunks)):
+                names, pixels, seen, failed = coming.pop().result()
+                if number + 1 < len(chunks):  # decoded while this one is encoded
+                    coming.append(ahead.submit(self._decoded, chunks[number + 1]))
+                bad |= failed
+                bar.update(len(failed))
+                if names:
+                    parts.append((names, self._features(pixels, names, clock, bar) | {LOOK: seen}))
+                if sum(len(part) for part, _ in parts) >= AT_ONCE:
+                    _keep(parts, store)
+            _keep(parts, store)
         return bad
+
+    def _decoded(self, photos: list[Photo]) -> tuple[list[str], np.ndarray, Tensor, dict[str, str]]:
+        """SHA-256, pixels and looks of the photographs that decode, and {SHA-256: reason} of the others."""
+        decoded = decode_all([photo.source for photo in photos], self.decoding)
+        bad = {photos[place].sha256: reason for place, reason in decoded.bad.items()}
+        good = [place for place in range(len(photos)) if place not in decoded.bad]
+        pixels = decoded.pixels[good]
+        return [photos[place].sha256 for place in good], pixels, torch.from_numpy(looks(pixels)), bad
 
     def _features(self, pixels: np.ndarray, names: list[str], clock: _Estimate, bar: Any) -> Features:
         """Features [n, ...] of pixels [n, S, S, 3] uint8 of photographs with these SHA-256."""
@@ -197,6 +209,14 @@ class PhotoNetwork:
             blocks = features["image"].split(AT_ONCE)
             vectors = torch.cat([self.folded.backbone(block)["vector"] for block in blocks])
         return torch.nn.functional.normalize(vectors, dim=1)
+
+
+def _keep(parts: list[tuple[list[str], Features]], store: FeatureStore) -> None:
+    """Store what was encoded in parts, and empty the list."""
+    if parts:
+        names = [name for part, _ in parts for name in part]
+        store.add(names, {key: torch.cat([features[key] for _, features in parts]) for key in parts[0][1]})
+        parts.clear()
 
 
 @dataclass(frozen=True)

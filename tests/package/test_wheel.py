@@ -39,6 +39,7 @@ def test_the_wheel_holds_the_tree_as_fiveway_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {f"fiveway/{file.relative_to(paths.PACKAGE)}" for file in paths.PACKAGE.rglob("*.py")}
     shared = [*paths.CONFIGS.rglob("*.yaml"), *paths.SPLITS.glob("*.json"), *paths.DATA.glob("class_vectors*")]
+    shared += (paths.DATA / "references").glob("*.json")
     templates = {f"fiveway/{file.relative_to(paths.PACKAGE)}" for file in paths.PACKAGE.rglob("templates/*")}
     assert names == modules | templates | {f"fiveway/share/{file.relative_to(paths.ROOT)}" for file in shared}
 
@@ -46,6 +47,11 @@ def test_the_wheel_holds_the_tree_as_fiveway_and_nothing_else(wheel):
 def test_no_module_called_core_is_installed(run):
     code = "import fiveway, importlib.util; print(fiveway.__version__, importlib.util.find_spec('core'))"
     assert run("python", "-c", code) == f"{__version__} None\n"
+
+
+def test_the_classifier_of_photographs_is_imported_from_the_package(run):
+    code = "from fiveway import FewShotClassifier; print(FewShotClassifier.__module__)"
+    assert run("python", "-c", code) == "fiveway.predict.estimator\n"
 
 
 def test_the_command_lists_what_it_can_do(run):

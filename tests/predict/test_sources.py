@@ -8,10 +8,11 @@ from PIL import Image
 
 from core.build.evaluation import build_evaluator
 from core.errors import UserError
+from core.predict.classifier import make_classifier
 from core.predict.photos import Photo
 from core.predict.sources import from_checkpoint, from_encoder
 from tests.predict.encoders import NAME, SIZE, write_weights
-from tests.predict.photos import drawn, pattern
+from tests.predict.photos import drawn, pattern, supports_of
 from tests.workspace import PROTONET, Workspace, best
 
 CPU = torch.device("cpu")
@@ -135,3 +136,13 @@ def test_a_missing_download_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(Torchvision, "download", fail)
     with pytest.raises(UserError, match=r"could not fetch .*no route to host.*set --weights to the file"):
         from_encoder(NAME, "", "own", SIZE, CPU, tmp_path)
+
+
+def test_an_encoder_knows_no_base_classes_and_is_centred_at_zero(weights):
+    network = from_encoder(NAME, str(weights), "SimpleShot", SIZE, CPU)
+    classifier = make_classifier(network, supports_of(network, [2, 2]))
+    assert torch.equal(classifier.base["vector"], torch.zeros(1, 512))
+    support = torch.nn.functional.normalize(classifier.supports.features["vector"], dim=1)
+    means = support.view(2, 2, -1).mean(1)
+    expected = -((support[:, None] - means) ** 2).sum(-1)
+    assert torch.allclose(classifier.logits(classifier.supports.features), expected.double(), atol=1e-5)

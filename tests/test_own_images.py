@@ -1,0 +1,92 @@
+"""docs/own_images.md from its first command to its last, in a fresh clone, with photographs in two folders."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.predict.photos import write_photo
+from tests.weights import MOBILENET, needs_mobilenet
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = ROOT / "docs/own_images.md"
+PHOTOS = ROOT.parent / "shared/data/photos.tar"
+CLASSES, LABELLED, NEW = 6, 5, 4
+
+
+def commands():
+    """The lines of the blocks without a language, in their order."""
+    language, lines = None, []
+    for line in DOCUMENT.read_text().splitlines():
+        if line.startswith("```"):
+            language = line[3:] if language is None else None
+        elif language == "":
+            lines.append(line)
+    return lines
+
+
+def write_photographs(folder):
+    """Labelled and new photographs: of products where they are at hand, else drawn."""
+    if PHOTOS.is_file():
+        with tarfile.open(PHOTOS) as archive:
+            archive.extractall(folder, filter="data")
+        for kind in sorted((folder / "photos").iterdir())[:CLASSES]:
+            files = sorted(kind.iterdir())
+            for part, some in (("labelled", files[:LABELLED]), ("new", files[20 : 20 + NEW])):
+                (folder / part / kind.name).mkdir(parents=True)
+                for file in some:
+                    shutil.copy(file, folder / part / kind.name)
+        shutil.rmtree(folder / "photos")
+        (folder / "photos").mkdir()
+        for part in ("labelled", "new"):
+            (folder / part).rename(folder / "photos" / part)
+        return
+    for kind in range(CLASSES):
+        for number in range(LABELLED + NEW):
+            part = "labelled" if number < LABELLED else "new"
+            write_photo(folder / f"photos/{part}/kind{kind}/{number}.jpg", kind, number, quality=90)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@needs_mobilenet
+def test_every_command_works_in_a_fresh_clone(tmp_path):
+    pytest.importorskip("onnxruntime", reason="the export needs onnx and onnxruntime")
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
+    (clone / "data/weights").mkdir(parents=True)
+    shutil.copy(MOBILENET, clone / "data/weights")  # what `make weights` fetches
+    write_photographs(clone)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    path = f"{Path(sys.executable).parent}:{inherited['PATH']}"
+    environment = inherited | {"PATH": path, "PYTHONPATH": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    started = time.monotonic()
+    for command in commands():
+        if command.startswith(("make ", "python -m pip ")):  # done above, and by whoever runs the tests
+            continue
+        run = subprocess.run(["bash", "-c", command], cwd=clone, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, f"{command}\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}"
+    print(f"all commands took {time.monotonic() - started:.0f} s")
+    for file in ("answers/answers.csv", "answers/report.html", "own_answers/answers.csv", "exported/encoder.onnx"):
+        assert (clone / file).is_file()
+
+
+@needs_mobilenet
+def test_the_python_of_the_document_works(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data/weights").mkdir(parents=True)
+    (tmp_path / "data/weights" / MOBILENET.name).symlink_to(MOBILENET)
+    paths = [str(write_photo(tmp_path / f"{kind}{n}.png", kind, n)) for kind in range(2) for n in range(2)]
+    more = [str(write_photo(tmp_path / f"new{kind}.png", kind, 9)) for kind in range(2)]
+    names = {"paths": paths, "labels": ["a", "a", "b", "b"], "more_paths": more}
+    exec(compile(code, "own_images.md", "exec"), names)
+    assert names["classifier"].predict(more).tolist() == ["a", "b"]
+    assert (tmp_path / "kept/classifier.json").is_file()
