@@ -11,7 +11,13 @@ STEPS = 1000  # the most that a task takes
 RIDGE = 1e-12  # of the mean curvature, added to every curvature
 
 
-def balanced(logits: Tensor, columns: Tensor, start: Tensor | None = None, tolerance: float = 1e-9) -> Assignment:
+def balanced(
+    logits: Tensor,
+    columns: Tensor,
+    start: Tensor | None = None,
+    counted: Tensor | None = None,
+    tolerance: float = 1e-9,
+) -> Assignment:
     """P = diag(u) exp(logits) diag(v), whose rows sum to 1 and whose columns to `columns`.
 
     This is the limit of Sinkhorn's algorithm. Its unknown is log v alone, of N numbers, since rows follow from it. A
@@ -20,24 +26,26 @@ def balanced(logits: Tensor, columns: Tensor, start: Tensor | None = None, toler
 
     Args:
         logits: [T, N, Q].
-        columns: [T, N] above 0, with the sum Q in each task.
+        columns: [T, N] above 0, with the sum Q in each task, or the number of queries that count.
         start: log v [T, N] of similar logits, which saves steps.
+        counted: which queries count, [T, Q]; the others have rows of 0. By default all do.
         tolerance: a task stops once no column's sum is wrong by more.
     """
     logits, columns = logits.double(), columns.double()
+    rows = torch.ones_like(logits[:, :1]) if counted is None else counted[:, None].double()
     potential = torch.zeros_like(columns) if start is None else start  # log v
-    p = _rows(logits, potential)
+    p = _shares(logits, potential, rows)
     found, active = Assignment(torch.empty_like(p), torch.empty_like(potential)), torch.arange(len(p), device=p.device)
     for step in range(STEPS + 1):
         error = p.sum(2) - columns  # the gradient of the convex function that log v minimises
         going = error.abs().amax(1) > (tolerance if step < STEPS else torch.inf)
         if not going.all():
             found.shares[active[~going]], found.potential[active[~going]] = p[~going], potential[~going]
-            parts = (active, logits, columns, potential, p, error)
-            active, logits, columns, potential, p, error = (part[going] for part in parts)
+            parts = (active, logits, columns, rows, potential, p, error)
+            active, logits, columns, rows, potential, p, error = (part[going] for part in parts)
         if not len(active):
             break
-        potential, p = _step(logits, columns, potential, p, error)
+        potential, p = _step(logits, columns, rows, potential, p, error)
     return found
 
 
@@ -49,21 +57,23 @@ class Assignment:
     potential: Tensor
 
 
-def _step(logits: Tensor, columns: Tensor, potential: Tensor, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+def _step(
+    logits: Tensor, columns: Tensor, rows: Tensor, potential: Tensor, p: Tensor, error: Tensor
+) -> tuple[Tensor, Tensor]:
     """The next log v and P."""
     after = potential - _newton(p, error)
-    p = _rows(logits, after)
+    p = _shares(logits, after, rows)
     bad = ~(2 * (p.sum(2) - columns).abs().sum(1) < error.abs().sum(1))  # also where it is not a number
     if bad.any():
-        log_p = (logits[bad] + potential[bad][..., None]).log_softmax(1)
+        log_p = (logits[bad] + potential[bad][..., None]).log_softmax(1) + rows[bad].log()
         after[bad] = potential[bad] + columns[bad].log() - log_p.logsumexp(2)
-        p[bad] = _rows(logits[bad], after[bad])
+        p[bad] = _shares(logits[bad], after[bad], rows[bad])
     return after, p
 
 
-def _rows(logits: Tensor, potential: Tensor) -> Tensor:
-    """P with rows that sum to 1."""
-    return (logits + potential[..., None]).softmax(1)
+def _shares(logits: Tensor, potential: Tensor, rows: Tensor) -> Tensor:
+    """P with rows of these sums [T, 1, Q], 0 or 1."""
+    return (logits + potential[..., None]).softmax(1) * rows
 
 
 def _newton(p: Tensor, error: Tensor) -> Tensor:

@@ -77,3 +77,13 @@ def test_few_steps_are_enough(monkeypatch):
 def test_an_assignment_with_these_margins_is_left_as_it_is():
     p = assigned(logits_of("scattered"), torch.full((4, 5), 3.0))
     torch.testing.assert_close(assigned(p.log(), torch.full((4, 5), 3.0)), p)
+
+
+def test_queries_that_do_not_count_change_nothing():
+    logits, counted = logits_of("clusters"), torch.arange(15).expand(4, -1) < torch.tensor([[10], [12], [15], [9]])
+    columns = (counted.sum(1, keepdim=True) / 5).expand(4, 5)
+    shares = balanced(logits.mT, columns, counted=counted).shares.mT
+    for t in range(4):
+        expected = assigned(logits[t : t + 1, counted[t]], columns[t : t + 1])[0]
+        torch.testing.assert_close(shares[t, counted[t]], expected)
+        assert (shares[t, ~counted[t]] == 0).all()
