@@ -13,6 +13,7 @@ from .images import data_uri
 from .render import Section
 
 SIDE, GAP = 200, 60  # of an image in a drawing of matches, and between two
+BEND = 40  # by which the middle of a line lies off, at most and either way
 MOST_LINES = 80  # of a drawing; the strongest
 MOST_OUTLINES = 150  # regions of an image beyond which they are not outlined
 MOST_CLASSES = 20  # of a matrix
@@ -84,10 +85,18 @@ def draw_matches(picture: Matches, query: int, support: int, left: np.ndarray, r
         i, j = divmod(flat, strength.shape[1])
         share = float(strength[i, j]) / largest
         if share > 0:
-            line = '<line class="match" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" style="{}"/>'
-            style = f"stroke-width:{0.4 + 2.6 * share:.2f};opacity:{0.25 + 0.75 * share:.2f}"
-            content += Markup(line).format(*starts[i].tolist(), *ends[j].tolist(), style)
+            content += _line(starts[i].tolist(), ends[j].tolist(), share, i)
     return Markup('<svg viewBox="0 0 {} {}" role="img">{}</svg>').format(2 * SIDE + GAP, SIDE, content)
+
+
+def _line(start: list[float], end: list[float], share: float, region: int) -> Markup:
+    """A line between two places, coloured by its region; it bends, so that lines of one row do not hide each other."""
+    (x0, y0), (x1, y1) = start, end
+    bend = BEND * (x0 / SIDE - 0.5)
+    style = f"stroke:hsl({round(region * 137.5) % 360} 90% 60%);stroke-width:{0.5 + 2.5 * share:.2f}"
+    path = '<path class="match" d="M{:.1f} {:.1f} Q{:.1f} {:.1f} {:.1f} {:.1f}" style="{};opacity:{:.2f}"/>'
+    middle = ((x0 + x1) / 2, (y0 + y1) / 2 + bend)
+    return Markup(path).format(x0, y0, *middle, x1, y1, style, 0.25 + 0.75 * share)
 
 
 def _image(image: np.ndarray, left: int, regions: np.ndarray, weight: np.ndarray | None) -> Markup:

@@ -20,14 +20,14 @@ def drawn(strength, **weights):
 
 
 def lines(svg):
-    found = re.findall(r'x1="(.*?)" y1="(.*?)" x2="(.*?)" y2="(.*?)" style="stroke-width:(.*?);', svg)
+    found = re.findall(r'd="M(\S+) (\S+) Q\S+ \S+ (\S+) (\S+)" style="stroke:.*?;stroke-width:(.*?);', svg)
     return [tuple(map(float, line)) for line in found]
 
 
 def test_a_line_goes_from_region_to_region_and_is_as_thick_as_the_match_is_strong():
     strength = np.zeros((4, 4))
     strength[0, 3], strength[2, 1] = 1.0, 0.5
-    assert lines(drawn(strength)) == [(50, 50, 410, 150, 3.0), (50, 150, 410, 50, 1.7)]
+    assert lines(drawn(strength)) == [(50, 50, 410, 150, 3.0), (50, 150, 410, 50, 1.75)]
 
 
 def test_of_many_matches_the_strongest_are_drawn():
