@@ -53,6 +53,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         UserError: where the disk refuses.
     """
     building = path.with_name(f".{path.name}.{os.getpid()}")
+    if os.path.exists(path) and not os.path.islink(path) and not os.path.isfile(path):
+        raise UserError(f"{path} is no regular file, and is not replaced; give another name.")
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

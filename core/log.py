@@ -26,6 +26,8 @@ class _Terminal(logging.StreamHandler):
         try:
             tqdm.write(text, file=self.stream)  # a bar that is on the screen moves below the line
             self.flush()
+        except BrokenPipeError:
+            raise
         except Exception:
             self.handleError(record)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
 
 import numpy as np
@@ -148,9 +149,9 @@ def class_words(cfg: Config, names: list[str], called: Mapping[str, str] | None 
     `called` are words in place of the class ids that DATASET.SEMANTICS_NAMES may use.
     """
     data, called = cfg.DATASET, called or {}
-    replacements = read_names(Path(data.SEMANTICS_NAMES).expanduser()) if data.SEMANTICS_NAMES else {}
+    replacements = read_names(Path(expanduser(data.SEMANTICS_NAMES))) if data.SEMANTICS_NAMES else {}
     replacements = {called.get(name, name): words for name, words in replacements.items()} | replacements
-    file = Path(data.SEMANTICS).expanduser() if data.SEMANTICS else OWN_FILE
+    file = Path(expanduser(data.SEMANTICS)) if data.SEMANTICS else OWN_FILE
     return semantic_vectors(file, names, replacements)
 
 

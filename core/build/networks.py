@@ -20,6 +20,9 @@ from ..registry import BACKBONES, METHODS, OBJECTIVES
 from .config import last_stage, stage_node
 from .data import Data, training_shapes
 
+# What layers raise where an argument is no width, no share or too large.
+UNBUILDABLE = (ValueError, RuntimeError, TypeError, ZeroDivisionError, OverflowError, MemoryError, IndexError)
+
 
 def build_method(data: Data, stage: str = "", *, weights: bool = True) -> Method:
     """A freshly initialised method: that of a stage, or of the last one.
@@ -27,8 +30,18 @@ def build_method(data: Data, stage: str = "", *, weights: bool = True) -> Method
     An encoder has the weights that BACKBONE.WEIGHTS names, unless `weights` is not set: a checkpoint brings its own.
     """
     cfg, last = data.cfg, last_stage(data.cfg)
-    method = make_method(cfg, stage or last, data_info(data, stage or last))
-    _refuse_views(data, method, final=stage in ("", last))
+    stage = stage or last
+    info = data_info(data, stage)
+    try:
+        method = make_method(cfg, stage, info)
+    except UNBUILDABLE as error:
+        node = cfg.STAGE.get(stage, cfg.METHOD)
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"{cfg.METHOD.NAME} on {cfg.BACKBONE.NAME} cannot be built ({reason}); check BACKBONE.ARGS, which are "
+            f"{dict(cfg.BACKBONE.ARGS)}, and the method's, which are {dict(node.ARGS)}."
+        ) from error
+    _refuse_views(data, method, final=stage == last)
     if weights and cfg.BACKBONE.WEIGHTS:
         load_weights(method.backbone, cfg.BACKBONE.WEIGHTS)
     return method.to(data.device).to(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
 
 from ..data.datasets import DATASETS, is_prepared
@@ -116,7 +117,7 @@ def run(root: Path, source: Source, options: Options) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare or check one data set, or list them all."""
     args = parse_arguments(arguments)
-    root = args.root.expanduser()
+    root = Path(expanduser(args.root))
     if args.list:
         return print_list(root)
     named = source(args.name)

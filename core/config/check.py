@@ -5,6 +5,7 @@ Rules on the classes and images of a split are checked where the data is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from .provenance import flatten
 
 LEAST_ALPHA, MOST_ALPHA = 0.05, 1000  # shares of smaller ones are all zeros to a computer, of larger ones all equal
 SMALLEST_IMAGE = 16  # four poolings leave one position
+MOST = 10**8  # of any number: more episodes, epochs or channels fit no memory and no life
+MOST_SEED = 2**63 - 1
+OF_TEXTS = ("VIEWS", "AUGMENT", "PLUGINS")  # keys that list texts
 
 
 def check(cfg: CfgNode) -> None:
@@ -25,7 +29,7 @@ def check(cfg: CfgNode) -> None:
     Raises:
         UserError: with a sentence for each broken rule.
     """
-    problems: list[str | None] = [*_choices(cfg), *_least(cfg)]
+    problems: list[str | None] = [*_choices(cfg), *_least(cfg), *_plain(cfg)]
     problems += [rule(cfg) for rule in RULES]
     problems += [rule(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items() for rule in STAGE_RULES]
     _raise(problems)
@@ -54,6 +58,22 @@ def _least(cfg: CfgNode) -> Iterator[str]:
         key = find_key(name)
         if key and key.least is not None and type(value) is not list and not value >= key.least:  # also refuses nan
             yield f"{name} is {value}; it must be at least {key.least}."
+
+
+def _plain(cfg: CfgNode) -> Iterator[str]:
+    """Numbers and texts that no key can mean, whatever it is."""
+    for name, value in flatten(cfg).items():
+        items = value if isinstance(value, list) else [value]
+        most = MOST_SEED if name.endswith("SEED") else MOST
+        for item in items:
+            if isinstance(item, float) and not math.isfinite(item):
+                yield f"{name} is {value}; it must be a finite number."
+            elif isinstance(item, int | float) and abs(item) > most:
+                yield f"{name} is {value}; it must be at most {most}."
+            elif isinstance(item, str) and not item.replace("\n", "").replace("\t", "").isprintable():
+                yield f"{name} is {value!r}, which holds a character that cannot be printed; remove it."
+        if name.rpartition(".")[2] in OF_TEXTS and not all(isinstance(item, str) for item in items):
+            yield f"{name} is {value}; it must list texts."
 
 
 def stages_named_once(cfg: CfgNode) -> str | None:

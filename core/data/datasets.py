@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
 
 from ..errors import UserError
@@ -75,7 +76,7 @@ def dataset(name: str, key: str = "DATASET.NAME") -> Dataset:
         return replace(dataset(name[len(FEATURES) :], key), native_size=0, drawn=False)
     by_lower_name = {known.lower(): known for known in DATASETS}
     if name.lower() not in by_lower_name:
-        path = "/" in name or Path(name).expanduser().is_dir()
+        path = "/" in name or Path(expanduser(name)).is_dir()
         own = f"; for a folder of your own images write {FOLDER}{name}" if path else nearest(name, DATASETS)
         raise UserError(f"{key} is {name!r}, which is not one of: {', '.join(DATASETS)}{own}.")
     return DATASETS[by_lower_name[name.lower()]]
@@ -85,7 +86,7 @@ def _folder(text: str, key: str) -> Dataset:
     """The data set of a folder, stored under the folder's name and a hash of its path."""
     if not text:
         raise UserError(f"{key} is '{FOLDER}' without a path; write {FOLDER}PATH.")
-    path = Path(text).expanduser().resolve()
+    path = Path(expanduser(text)).resolve()
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in path.name) or "root"
     return Dataset(f"folder-{stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}", 84, folder=path)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..episode import Batch, Features, Task, divide
+from ..errors import UserError
 from ..ops import random
 from ..ranks import Ranks
 from .augment import Transform
@@ -40,6 +43,7 @@ class Pixels:
     def __init__(self, split: Split, device: torch.device, statistics: Statistics | None = None) -> None:
         self.device = device
         self._images = torch.from_numpy(split.images)
+        self._file = split.images.filename if isinstance(split.images, np.memmap) else None
         self._rows = None if split.rows is None else torch.from_numpy(split.rows)
         if device.type != "cpu" and self._images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             self._images = self._images.to(device)
@@ -70,8 +74,20 @@ class Pixels:
         """Normalised crops of `ids` [n] under their seeds [n], as [n, V, 3, H, W]."""
         return (views(self.raw(ids), seed, train) * self._scale + self._shift).permute(0, 1, 4, 2, 3)
 
+    def _refuse_cut(self) -> None:
+        """Refuse a file that was cut short or removed since it was opened: reading its map would kill the process."""
+        if self._file is None or self._images.device.type != "cpu":
+            return
+        try:
+            length = os.stat(self._file).st_size
+        except OSError:
+            return  # removed, which leaves the map whole
+        if length < self._images.nbytes:
+            raise UserError(f"{self._file} was cut short while it was read; prepare the data set again.")
+
     def raw(self, ids: Tensor) -> Tensor:
         """Pixels in 0..1, [n, H, W, 3], or features [n, D]."""
+        self._refuse_cut()
         rows = ids if self._rows is None else self._rows[ids.cpu()]
         chosen = self._images[rows.to(self._images.device)].to(self.device).float()
         return chosen if self._are_features else chosen / 255

@@ -108,6 +108,10 @@ class SplitWriter:
 
         `vectors` [classes, D] are word vectors that come with the data set.
         """
+        if not self._names:
+            raise UserError(
+                f"the {self.folder.name} split of {self._dataset} would hold nothing; give the files of its classes."
+            )
         if self._written != len(self._names):
             raise ValueError(f"{self.folder}: {self._written} images for {len(self._names)} names")
         manifest = {

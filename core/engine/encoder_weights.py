@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def load_weights(encoder: Backbone, weights: str) -> ExternalData:
         state, published = _downloaded(encoder), next(iter(encoder.publications()))
         digest = state_hash(state)
     else:
-        path = Path(weights).expanduser()
+        path = Path(expanduser(weights))
         state, digest = _read(path), sha256(path)
         published = _identified(encoder, path, digest)
     _load(encoder, state, weights, digest)

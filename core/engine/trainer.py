@@ -88,8 +88,16 @@ class Trainer:
             UserError: where it is damaged, or was learned from other images.
         """
         if not self._run.last.is_file():
+            if self._run.last.exists():
+                raise UserError(f"{self._run.last} is no file; remove it, or give --tag NAME to train anew.")
             return
         self._last = checkpoint.load(self._run.last)
+        progress, kinds = self._last.get("progress"), {"epoch": int, "best_accuracy": float, "records": int}
+        known = isinstance(progress, dict) and all(isinstance(progress.get(k), kind) for k, kind in kinds.items())
+        if not known or not isinstance(self._last.get("optimizer"), dict) or "stage" not in self._last["meta"]:
+            raise UserError(
+                f"{self._run.last} is damaged: it does not say how far it is; give --tag NAME to train anew."
+            )
         before, now = self._last["meta"].get("data", {}), self._stages[-1].meta["data"]
         changed = [split for split in now if before.get(split, now[split]) != now[split]]
         if changed:
@@ -175,7 +183,13 @@ class Trainer:
         progress = _Progress(records=records)
         if unfinished is not None:
             checkpoint.restore(method, unfinished["method"], self._run.last)
-            optimizer.load_state_dict(unfinished["optimizer"])
+            try:
+                optimizer.load_state_dict(unfinished["optimizer"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(
+                    f"{self._run.last} is damaged: its optimizer is another one ({error}); give --tag NAME "
+                    "to train anew."
+                ) from error
             progress = _Progress(**unfinished["progress"])
             log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
         began = (unfinished or {}).get("partial")  # of an epoch that was stopped

@@ -98,7 +98,8 @@ class _Hdf5:
             raise UserError(
                 f"--from is '{file}', which is HDF5, and h5py is not installed: run `pip install h5py`."
             ) from error
-        self._file = h5py.File(file, "r")
+        self._file, self._dataset = h5py.File(file, "r"), h5py.Dataset
+        self._elsewhere = (h5py.ExternalLink, h5py.SoftLink)
 
     def __enter__(self) -> _Hdf5:
         return self
@@ -113,17 +114,31 @@ class _Hdf5:
 
     def array(self, name: str) -> np.ndarray:
         """A whole array, for small ones."""
-        array = self._file[name][()]
+        array = self._array(name)[()]
         return np.array([x.decode() for x in array.ravel()]) if array.dtype.kind in "OS" else np.asarray(array)
 
     def shape(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array, without reading it."""
-        return self._file[name].shape, self._file[name].dtype
+        array = self._array(name)
+        return array.shape, array.dtype
+
+    def _array(self, name: str) -> Any:
+        """An array that lies in the file itself.
+
+        Raises:
+            ValueError: where it is a group, a link, or lies in another file.
+        """
+        if isinstance(self._file.get(name, getlink=True), self._elsewhere):
+            raise ValueError(f"{name} is a link")
+        array = self._file[name]
+        if not isinstance(array, self._dataset) or array.external or array.is_virtual:
+            raise ValueError(f"{name} is no array of this file")
+        return array
 
     def blocks(self, name: str, rows: int) -> Iterator[np.ndarray]:
         """The first `rows` rows of an array in blocks."""
         for start in range(0, rows, ROWS):
-            yield self._file[name][start : min(start + ROWS, rows)]
+            yield self._array(name)[start : min(start + ROWS, rows)]
 
 
 class _Npz:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import replace
+from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def prepare(root: str | Path, source: Source, options: Options) -> list[Split]:
     """
     root, dataset = Path(root), source.dataset
     size = options.size or dataset.native_size
-    options = replace(options, sources=tuple(path.expanduser() for path in options.sources))
+    options = replace(options, sources=tuple(Path(expanduser(path)) for path in options.sources))
     folders = {folder.name: folder for folder in split_folders(root, dataset, size)}
     _refuse_unfit_options(dataset, options)
     if not prepared(folders.values()):

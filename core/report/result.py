@@ -134,7 +134,9 @@ def _safe(value: Any) -> str:
 
 
 def quoted(name: str) -> str:
-    """A CSV field."""
+    """A CSV field: no spreadsheet takes it for a formula, no terminal for a command."""
+    name = "".join(letter if letter.isprintable() or letter in "\r\n" else "?" for letter in name)
+    name = f"'{name}" if name[:1] in set("=+-@") else name
     return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\r\n') else name
 
 

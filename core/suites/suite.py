@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
 
 
 def _base(tree: Mapping[str, Any]) -> Path:
-    return Path(str(tree.get("BASE", "checkpoint"))).expanduser()
+    return Path(expanduser(str(tree.get("BASE", "checkpoint"))))
 
 
 def _test(test: Any, file: Path) -> tuple[str, ...]:
