@@ -1,6 +1,6 @@
 """Attack runs and print a table of what came of it.
 
-    python -m tests.chaos.run --share 1 --seed 0
+    python -m tests.chaos.run --seconds 100 --seed 0
 
 A bad outcome is: another result than the undisturbed run's, a traceback, a file lost or left behind.
 """
@@ -8,6 +8,7 @@ A bad outcome is: another result than the undisturbed run's, a traceback, a file
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import tempfile
@@ -18,20 +19,24 @@ from tests.chaos.attacks import ATTACKS, Skipped
 from tests.fuzz.targets import write_tiny
 
 
-def attack(name: str, root: Path, count: int, seed: int) -> tuple[int, list[str]]:
-    """Run one attack `count` times; returns how often it ran, and what went wrong.
+def attack(name: str, root: Path, count: int, seed: int, until: float = math.inf) -> tuple[int, list[str]]:
+    """Run one attack `count` times, or until a time; returns how often it ran, and what went wrong.
 
     Raises:
         Skipped: where this machine does not allow it.
     """
     act, wrong = ATTACKS[name][0], []
+    tried = 0
     for number in range(count):
+        if tried and time.monotonic() > until:
+            break
+        tried += 1
         with tempfile.TemporaryDirectory(dir=root.parent) as folder:
             try:
                 act(Path(folder), root, number, random.Random(f"{seed} {name} {number}"))
             except AssertionError as error:
                 wrong.append(f"number {number}: {error}")
-    return count, wrong
+    return tried, wrong
 
 
 def main() -> None:
@@ -39,6 +44,7 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--share", type=float, default=1.0, help="of the number of times that each attack is run")
     cli.add_argument("--seed", type=int, default=0)
+    cli.add_argument("--seconds", type=float, default=math.inf, help="for each attack; it is tried once at least")
     cli.add_argument("--only", help="attacks whose name holds this text")
     args = cli.parse_args()
     failed = False
@@ -51,7 +57,8 @@ def main() -> None:
                 continue
             began = time.monotonic()
             try:
-                tried, wrong = attack(name, root, max(1, round(args.share * count)), args.seed)
+                until, times = began + args.seconds, max(1, round(args.share * count))
+                tried, wrong = attack(name, root, times, args.seed, until)
             except Skipped as reason:
                 print(f"{name:64} skipped: {reason}")
                 continue
