@@ -18,7 +18,7 @@ from .provenance import flatten
 
 LEAST_ALPHA, MOST_ALPHA = 0.05, 1000  # shares of smaller ones are all zeros to a computer, of larger ones all equal
 SMALLEST_IMAGE = 16  # four poolings leave one position
-MOST = 10**8  # of any number: more episodes, epochs or channels fit no memory and no life
+MOST = 10**8  # of any whole number: more episodes, epochs or channels fit no memory and no life
 MOST_SEED = 2**63 - 1
 OF_TEXTS = ("VIEWS", "AUGMENT", "PLUGINS")  # keys that list texts
 
@@ -68,7 +68,7 @@ def _plain(cfg: CfgNode) -> Iterator[str]:
         for item in items:
             if isinstance(item, float) and not math.isfinite(item):
                 yield f"{name} is {value}; it must be a finite number."
-            elif isinstance(item, int | float) and abs(item) > most:
+            elif isinstance(item, int) and abs(item) > most:
                 yield f"{name} is {value}; it must be at most {most}."
             elif isinstance(item, str) and not item.replace("\n", "").replace("\t", "").isprintable():
                 yield f"{name} is {value!r}, which holds a character that cannot be printed; remove it."

@@ -62,7 +62,7 @@ class RunFolder:
                 "another folder, or --tag NAME."
             )
         lock = Lock(self._lock)
-        with writing(self.path):
+        with writing(self.config):
             self.path.mkdir(parents=True, exist_ok=True)
             holder = lock.acquire()
         if holder is not None:

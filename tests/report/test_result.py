@@ -88,7 +88,12 @@ def test_result_and_no_other_file(written):
     assert {entry.name for entry in folder.iterdir()} == names
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=4))
+def is_plain(name):
+    """Whether a name needs no change to be harmless in a spreadsheet and on a terminal."""
+    return name.replace("\r", "").replace("\n", "").isprintable() and not name.startswith(("=", "+", "-", "@"))
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")).filter(is_plain), min_size=1, max_size=4))
 def test_quoted_fields_survive(names):
     line = ",".join(["first", *map(quoted, names)]) + "\n"
     assert list(csv.reader(io.StringIO(line, newline=""), strict=True)) == [["first", *names]]
