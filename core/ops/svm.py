@@ -22,6 +22,8 @@ from ..errors import UserError
 from .adapt import Head
 from .closed_form import gram_matrix, head_of
 
+Solution = tuple[Tensor, Tensor, Tensor, Tensor]
+
 PASSES = 40
 SOLVED, ENOUGH = 1e-12, 1e-6  # residuals: of a solved problem, and the largest that rounding may leave
 STALLED = 3  # passes without a smaller residual after which a problem is as solved as rounding lets it be
@@ -55,10 +57,17 @@ class _Duals(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gram: Tensor, target: Tensor, bound: float, passes: int) -> Tensor:
         matrix = gram + torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-        point = _solve(matrix, target.transpose(1, 2).contiguous(), bound, passes)
+        solve = _solve_compiled if gram.device.type == "cpu" else _solve
+        a, slack, multiplier, residual = solve(matrix, target.transpose(1, 2).contiguous(), bound, passes)
+        if not passes and not (residual <= ENOUGH).all():
+            unsolved = int((~(residual <= ENOUGH)).sum())
+            raise UserError(
+                f"The support vector machines of {unsolved} of {len(residual)} tasks cannot be solved: features are "
+                "infinite or too large; lower the learning rate."
+            )
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(matrix, point.a, point.slack, point.multiplier)
-        return point.a.transpose(1, 2).contiguous()
+            ctx.save_for_backward(matrix, a, slack, multiplier)
+        return a.transpose(1, 2).contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -112,8 +121,19 @@ class _Newton:
         return (self.inverse @ rows[..., None])[..., 0]
 
 
-def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> _Point:
-    """Mehrotra's predictor and corrector (SIAM J. Optim. 1992); each task stops by itself."""
+def _solve_compiled(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solution:
+    """The same steps on a CPU."""
+    from .svm_compiled import solve  # imports numba
+
+    return solve(matrix, target, bound, passes, PASSES, SOLVED, STALLED)
+
+
+def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solution:
+    """Mehrotra's predictor and corrector (SIAM J. Optim. 1992) on M [T, n, n] and Y^T [T, N, n]; tasks stop one by one.
+
+    Returns:
+        A^T, slacks and multipliers, each [T, N, n], and residuals [T].
+    """
     point = best = _start(matrix, target, bound)
     least = torch.full_like(matrix[:, :1, :1], torch.inf)
     stalls, going = torch.zeros_like(least), torch.ones_like(least, dtype=torch.bool)
@@ -131,12 +151,7 @@ def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> _Point:
             if not going.any():
                 break
         point = _step(matrix, point, uneven, short, gap)
-    if not passes and (least > ENOUGH).any():
-        raise UserError(
-            f"The support vector machines of {int((least > ENOUGH).sum())} of {len(least)} tasks cannot be solved: "
-            "features are infinite or too large; lower the learning rate."
-        )
-    return best
+    return best.a, best.slack, best.multiplier, least.flatten()
 
 
 def _start(matrix: Tensor, target: Tensor, bound: float) -> _Point:

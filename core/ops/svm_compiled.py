@@ -1,0 +1,328 @@
+"""The interior point of `svm` on a CPU, compiled by numba: eight tasks side by side, so that every loop is over lanes.
+
+It takes the same steps as `svm._solve`. Matrices of 25 x 25 are too small for the calls of LAPACK and PyTorch, whose
+overhead is most of their time.
+
+This module imports numba, which takes a while: import it only where it is called.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from .emd.solvers import in_parts
+
+LANES = 8
+OPTIONS: dict[str, Any] = {
+    "fastmath": {"nsz", "arcp", "contract"},
+    "error_model": "numpy",
+    "cache": True,
+    "nogil": True,
+}
+
+
+def solve(
+    matrix: Tensor, target: Tensor, bound: float, passes: int, most: int, solved: float, stalled: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A^T, slacks and multipliers, each [T, N, n], and residuals [T], of problems M [T, n, n] and Y^T [T, N, n].
+
+    Args:
+        matrix: M.
+        target: Y^T.
+        bound: C.
+        passes: as for `svm.svm_duals`.
+        most: passes at most, where `passes` is 0.
+        solved: the residual of a solved problem.
+        stalled: passes without a smaller residual after which a problem stops.
+    """
+    tasks, ways, supports = target.shape
+    lanes = [_in_lanes(part) for part in (matrix, target)]
+    groups = len(lanes[0])
+    found = [np.empty((groups, ways, supports, LANES)) for _ in range(3)]
+    residual = np.empty((groups, LANES))
+
+    def work(part: slice) -> None:
+        given, taken = [x[part] for x in lanes], [x[part] for x in (*found, residual)]
+        _solve_groups(*given, float(bound), passes or most, not passes, solved, stalled, *taken)
+
+    in_parts(work, groups, 1)
+    apart = [torch.from_numpy(part).permute(0, 3, 1, 2).flatten(0, 1)[:tasks].contiguous() for part in found]
+    return apart[0], apart[1], apart[2], torch.from_numpy(residual).flatten()[:tasks]
+
+
+def _in_lanes(x: Tensor) -> np.ndarray:
+    """[T, a, b] to [T / 8, a, b, 8]; the last task stands in the lanes that are left over."""
+    missing = -len(x) % LANES
+    padded = torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
+    return padded.unflatten(0, (-1, LANES)).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@numba.njit(**OPTIONS)
+def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, a, slack, multiplier, residual):
+    """Every group of eight tasks; `stops` says whether a task ends once it is solved."""
+    for group in range(len(matrices)):
+        _solve_group(
+            matrices[group],
+            targets[group],
+            bound,
+            most,
+            stops,
+            solved,
+            stalled,
+            a[group],
+            slack[group],
+            multiplier[group],
+            residual[group],
+        )
+
+
+@numba.njit(**OPTIONS)
+def _solve_group(m, y, bound, most, stops, solved, stalled, best_a, best_slack, best_multiplier, least):
+    """The best point of each lane among `most` is kept in `best_*`, its residual in `least`."""
+    ways, n, _ = y.shape
+    inverse, work, free = np.empty((ways, n, n, LANES)), np.empty((2, n, n, LANES)), np.empty((9, ways, n, LANES))
+    a, s, z, uneven, short, gap, residual = (
+        free[0],
+        free[1],
+        free[2],
+        free[3],
+        free[4],
+        np.empty(LANES),
+        np.empty(LANES),
+    )
+    nu, stalls, going, better = np.empty((2, n, LANES)), np.zeros(LANES), np.ones(LANES), np.ones(LANES)
+    _start(m, y, bound, a, s, z, nu[:1], inverse, work, free[5])
+    _keep(better, a, best_a)
+    _keep(better, s, best_slack)
+    _keep(better, z, best_multiplier)
+    for w in range(LANES):
+        least[w] = np.inf
+    for _ in range(most):
+        _measure(m, y, bound, a, s, z, nu, uneven, short, gap, residual)
+        busy = 0.0
+        for w in range(LANES):
+            better[w] = going[w] if residual[w] < least[w] else 0.0
+            least[w] = residual[w] if better[w] > 0 else least[w]
+            stalls[w] = 0 if better[w] > 0 else stalls[w] + 1
+            if stops and (not least[w] > solved or stalls[w] >= stalled):
+                going[w] = 0
+            busy += going[w]
+        _keep(better, a, best_a)
+        _keep(better, s, best_slack)
+        _keep(better, z, best_multiplier)
+        if busy == 0:
+            break
+        _advance(m, a, s, z, nu, uneven, short, gap, inverse, work, free[5:])
+
+
+@numba.njit(**OPTIONS)
+def _start(m, y, bound, a, s, z, nu, inverse, work, right):
+    """qpth's initial point: `svm._start`."""
+    for c in range(len(y)):
+        for i in range(y.shape[1]):
+            for w in range(LANES):
+                right[c, i, w] = (1 + bound) * y[c, i, w]
+                z[c, i, w] = 1
+    _factor(m, z, inverse, work)
+    _newton(inverse, work, right, a, nu)
+    for c in range(len(y)):
+        for i in range(y.shape[1]):
+            for w in range(LANES):
+                s[c, i, w] = bound * y[c, i, w] - a[c, i, w]
+                z[c, i, w] = -s[c, i, w]
+    _raise_above_zero(s)
+    _raise_above_zero(z)
+
+
+@numba.njit(**OPTIONS)
+def _advance(m, a, s, z, nu, uneven, short, gap, inverse, work, free):
+    """Mehrotra's step: `svm._step`, in place; `nu[1:]` and `free` are scratch."""
+    ways, n, _ = a.shape
+    ratio, right, da, dsz, centre, reach = free[0], free[1], free[2], free[3], np.zeros(LANES), np.empty(LANES)
+    dz = right  # the right sides are not read once the step is known
+    for c in range(ways):
+        for i in range(n):
+            for w in range(LANES):
+                ratio[c, i, w] = z[c, i, w] / s[c, i, w]
+                dsz[c, i, w] = 0
+    _factor(m, ratio, inverse, work)
+    for corrects in range(2):
+        for c in range(ways):
+            for i in range(n):
+                for w in range(LANES):
+                    product = s[c, i, w] * z[c, i, w] - centre[w] + dsz[c, i, w]
+                    dsz[c, i, w] = product / s[c, i, w] - ratio[c, i, w] * short[c, i, w]
+                    right[c, i, w] = dsz[c, i, w] - uneven[c, i, w]
+        _newton(inverse, work, right, da, nu[1:])
+        for c in range(ways):
+            for i in range(n):
+                for w in range(LANES):
+                    dz[c, i, w] = ratio[c, i, w] * da[c, i, w] - dsz[c, i, w]
+                    dsz[c, i, w] = (-da[c, i, w] - short[c, i, w]) * dz[c, i, w]
+        _reach(s, da, short, z, dz, reach)
+        if not corrects:
+            _centre(s, da, short, z, dz, reach, gap, centre)
+    for w in range(LANES):
+        reach[w] = min(1.0, 0.999 * reach[w])
+    for i in range(n):
+        for w in range(LANES):
+            nu[0, i, w] += reach[w] * nu[1, i, w]
+            for c in range(ways):
+                a[c, i, w] += reach[w] * da[c, i, w]
+                s[c, i, w] -= reach[w] * (da[c, i, w] + short[c, i, w])
+                z[c, i, w] += reach[w] * dz[c, i, w]
+
+
+@numba.njit(**OPTIONS)
+def _measure(m, y, bound, a, s, z, nu, uneven, short, gap, residual):
+    """What the conditions of optimality miss, and how much in all."""
+    ways, n, _ = y.shape
+    first, second, dot = np.zeros(LANES), np.zeros(LANES), np.empty(LANES)
+    for w in range(LANES):
+        gap[w] = 0
+    for c in range(ways):
+        for i in range(n):
+            _dot(m, i, a, c, 0, n, dot)
+            for w in range(LANES):
+                uneven[c, i, w] = dot[w] - y[c, i, w] + z[c, i, w] + nu[0, i, w]
+                short[c, i, w] = a[c, i, w] + s[c, i, w] - bound * y[c, i, w]
+                first[w] += uneven[c, i, w] ** 2
+                second[w] += short[c, i, w] ** 2
+                gap[w] += s[c, i, w] * z[c, i, w]
+    for w in range(LANES):
+        residual[w] = np.sqrt(first[w]) + np.sqrt(second[w]) + gap[w]
+        gap[w] /= ways * n
+
+
+@numba.njit(**OPTIONS)
+def _factor(m, ratio, inverse, work):
+    """The inverses of M + diag(ratio) for each class, and in work[0] that of their sum."""
+    ways, n, _ = ratio.shape
+    joint, scratch = work[0], work[1]
+    for c in range(ways):
+        own = inverse[c]
+        for i in range(n):
+            for j in range(n):
+                for w in range(LANES):
+                    own[i, j, w] = m[i, j, w] + (ratio[c, i, w] if i == j else 0.0)
+        _invert(own, scratch)
+        for i in range(n):
+            for j in range(n):
+                for w in range(LANES):
+                    joint[i, j, w] = own[i, j, w] + (joint[i, j, w] if c else 0.0)
+    _invert(joint, scratch)
+
+
+@numba.njit(**OPTIONS)
+def _newton(inverse, work, right, da, dnu):
+    """dA and dnu with (M + diag D_m) dA_m + dnu = right_m and sum_m dA_m = 0."""
+    ways, n, _ = right.shape
+    total, dot = np.zeros((1, n, LANES)), np.empty(LANES)
+    for c in range(ways):
+        for i in range(n):
+            _dot(inverse[c], i, right, c, 0, n, dot)
+            for w in range(LANES):
+                da[c, i, w] = dot[w]
+                total[0, i, w] += dot[w]
+    for i in range(n):
+        _dot(work[0], i, total, 0, 0, n, dnu[0, i])
+    for c in range(ways):
+        for i in range(n):
+            _dot(inverse[c], i, dnu, 0, 0, n, dot)
+            for w in range(LANES):
+                da[c, i, w] -= dot[w]
+
+
+@numba.njit(**OPTIONS)
+def _invert(h, x):
+    """The inverses of positive definite h [n, n, 8], in place; x is scratch, and takes L^-T of h = L L^T."""
+    n, dot = len(h), np.empty(LANES)
+    for i in range(n):
+        for j in range(i + 1):
+            _dot(h, i, h, j, 0, j, dot)
+            for w in range(LANES):
+                if i == j:
+                    x[i, i, w] = 1 / np.sqrt(h[i, i, w] - dot[w])
+                else:
+                    h[i, j, w] = (h[i, j, w] - dot[w]) * x[j, j, w]
+    for j in range(n):
+        for i in range(j + 1, n):
+            _dot(h, i, x, j, j, i, dot)
+            for w in range(LANES):
+                x[j, i, w] = -dot[w] * x[i, i, w]
+    for i in range(n):
+        for j in range(i + 1):
+            _dot(x, i, x, j, i, n, dot)
+            for w in range(LANES):
+                h[i, j, w] = dot[w]
+                h[j, i, w] = dot[w]
+
+
+@numba.njit(**OPTIONS)
+def _dot(a, i, b, j, first, last, out):
+    """sum_k a[i, k] b[j, k] over first <= k < last in each lane; written out, so that the sums stay in registers."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    for k in range(first, last):
+        s0 += a[i, k, 0] * b[j, k, 0]
+        s1 += a[i, k, 1] * b[j, k, 1]
+        s2 += a[i, k, 2] * b[j, k, 2]
+        s3 += a[i, k, 3] * b[j, k, 3]
+        s4 += a[i, k, 4] * b[j, k, 4]
+        s5 += a[i, k, 5] * b[j, k, 5]
+        s6 += a[i, k, 6] * b[j, k, 6]
+        s7 += a[i, k, 7] * b[j, k, 7]
+    out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7] = s0, s1, s2, s3, s4, s5, s6, s7
+
+
+@numba.njit(**OPTIONS)
+def _raise_above_zero(x):
+    """Lanes with a number below 0 are shifted so that their smallest is 1."""
+    for w in range(LANES):
+        least = x[0, 0, w]
+        for c in range(len(x)):
+            for i in range(x.shape[1]):
+                least = min(least, x[c, i, w])
+        if least < 0:
+            for c in range(len(x)):
+                for i in range(x.shape[1]):
+                    x[c, i, w] += 1 - least
+
+
+@numba.njit(**OPTIONS)
+def _keep(better, x, best):
+    """Copy the lanes that are better."""
+    for c in range(len(x)):
+        for i in range(x.shape[1]):
+            for w in range(LANES):
+                best[c, i, w] = x[c, i, w] if better[w] > 0 else best[c, i, w]
+
+
+@numba.njit(**OPTIONS)
+def _reach(s, da, short, z, dz, reach):
+    """The longest steps that keep s and z from falling below 0; ds = -da - short."""
+    shrink = np.zeros(LANES)
+    for c in range(len(s)):
+        for i in range(s.shape[1]):
+            for w in range(LANES):
+                shrink[w] = max(shrink[w], (da[c, i, w] + short[c, i, w]) / s[c, i, w])
+                shrink[w] = max(shrink[w], -dz[c, i, w] / z[c, i, w])
+    for w in range(LANES):
+        reach[w] = 1 / max(shrink[w], 1e-30)
+
+
+@numba.njit(**OPTIONS)
+def _centre(s, da, short, z, dz, reach, gap, centre):
+    """The target product after the predictor's step, (gap ahead / gap)^3 gap."""
+    for c in range(len(s)):
+        for i in range(s.shape[1]):
+            for w in range(LANES):
+                length = min(1.0, reach[w])
+                ahead = s[c, i, w] - length * (da[c, i, w] + short[c, i, w])
+                centre[w] += ahead * (z[c, i, w] + length * dz[c, i, w])
+    for w in range(LANES):
+        centre[w] = (centre[w] / (len(s) * s.shape[1]) / gap[w]) ** 3 * gap[w]
