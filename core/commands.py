@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,17 +12,20 @@ from typing import Any
 from . import ranks
 from .build.config import differing_keys, last_stage, load_config
 from .build.data import Data
-from .build.evaluation import Network, initialised, refuse_test, restore
+from .build.evaluation import UNTRAINED, Network, initialised, refuse_test, restore
 from .build.identity import describe
+from .build.saved import load_saved
 from .build.training import build_trainer
 from .config import Loaded, check_files
-from .engine import device
+from .config.provenance import COMMAND_LINE
+from .config.roles import roles_of
+from .engine import checkpoint, device
 from .engine.environment import environment
-from .engine.selection import select
+from .engine.selection import best_checkpoint, select
 from .errors import UserError
 from .files import write_files, write_text
 from .log import log_result, start_log
-from .protocols.base import Answer, Protocol, answer_folder, protocol_named, refuse_options
+from .protocols.base import Answer, Protocol, protocol_named, refuse_options
 from .report.page.files import file_sections, page_title
 from .report.page.render import page
 from .report.page.runs import run_sections
@@ -28,6 +33,7 @@ from .report.result import at_chance
 from .report.run import RunFolder, run_name
 from .stopping import why
 
+RUNS = "checkpoint"  # where run folders go
 PAGE = "report.html"  # beside the files of a result
 
 
@@ -59,7 +65,7 @@ def train(
         data = Data(loaded.cfg, where)
         name = run_name(data.split("train").dataset, loaded.stem, loaded.cfg.SEED, tag)
         run = RunFolder(Path(folder) if folder else Path(base) / name, writes=everyone.first)
-        trainer = build_trainer(data, run, loaded.stem, Path(base) / "pretrained")
+        trainer = build_trainer(data, run, loaded.stem, Path(base) / "pretrained", loaded.full())
         trainer.rehearse()
         refuse_test(data)  # what the test split cannot give is said now, not after training
     if ranks.restarted() and run.config.is_file():
@@ -120,9 +126,11 @@ def evaluate(
 ) -> None:
     """Evaluate checkpoints, or the freshly initialised network, on the test split of a config.
 
-    `protocol` names the way of asking, see `core/protocols`; `options` are its own.
+    Without a `cfg_file` it is the checkpoint's own. `protocol` names the way of asking, see `core/protocols`; `options`
+    are its own.
     """
-    loaded = load_config(cfg_file, overrides)
+    paths = [Path(path) for path in checkpoints]
+    loaded = load_config(cfg_file, overrides) if cfg_file else load_saved(_only(paths), overrides)
     everyone = ranks.join()
     where, note = device.prepare(device_name, threads)
     log = start_log(quiet=not everyone.first)
@@ -131,12 +139,13 @@ def evaluate(
             log.info(line)
     kind = protocol_named(protocol)
     refuse_options(kind, options)
-    data = Data(loaded.cfg, where)
+    data = Data(loaded.cfg, where, checkpoint.load(best_checkpoint(paths[0]))["meta"] if len(paths) == 1 else None)
     several = False
     if untrained:
-        networks: Iterator[Network] = iter([initialised(data)])
+        run_folder = RunFolder(Path(RUNS) / _untrained_name(loaded, data))
+        networks: Iterator[Network] = iter([initialised(data, run_folder.path)])
     else:
-        selection = select([Path(path) for path in checkpoints], loaded.path, describe(data))
+        selection = select(paths, loaded.path, describe(data))
         if options.get("save_features") and len(selection.chosen) > 1:
             raise UserError(
                 f"--save-features takes one checkpoint, but --checkpoint (-c) names {len(selection.chosen)}; give one."
@@ -149,29 +158,52 @@ def evaluate(
         run = f"  run {network.path.parent.name}" if network.path and several else ""
         for line in _result_lines(kind(data, network, **options), run):
             log_result(line)
+    if untrained and everyone.first and run_folder.path.is_dir():  # what run_compare.py reads beside the results
+        write_text(run_folder.config, loaded.full())
+        write_text(run_folder.path / "diff.txt", loaded.diff())
+
+
+OF_A_RESULT = ("SEED", "EVAL.", "TASK.")  # keys that the names of folders say anyway
+
+
+def _untrained_name(loaded: Loaded, data: Data) -> str:
+    """The run folder's name of a network that was not trained, with a hash of what the command line changed of it."""
+    changed = {
+        key: loaded.values[key]
+        for key, source in loaded.sources.items()
+        if source == COMMAND_LINE
+        and not key.startswith(OF_A_RESULT)
+        and roles_of(key) & {"trains", "varies", "encodes"}
+    }
+    text = json.dumps(changed, sort_keys=True, default=str)
+    tag = f"{UNTRAINED}-{hashlib.sha256(text.encode()).hexdigest()[:6]}" if changed else UNTRAINED
+    return run_name(data.split("train").dataset, loaded.stem, loaded.cfg.SEED, tag)
+
+
+def _only(paths: Sequence[Path]) -> Path:
+    """The one checkpoint whose configuration is asked for."""
+    if len(paths) != 1:
+        raise UserError(
+            "--cfg is missing, and only one checkpoint can bring its own config, but --checkpoint (-c) names "
+            f"{len(paths)}; give --cfg FILE, or one checkpoint."
+        )
+    return best_checkpoint(paths[0])
 
 
 def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
-    """Ask a protocol, write the files of each answer, and yield the lines to print, with what names the `run`.
-
-    Results of an untrained network belong to no run: they are printed, and only files that the user named are written.
-    """
-    checkpoint = protocol.network.path
+    """Ask a protocol, write the files of each answer, and yield the lines to print, with what names the `run`."""
+    network = protocol.network
+    state = "" if network.path else "frozen  " if network.external else "untrained  "
     protocol.refuse()
     for answer in protocol.answers():
-        if checkpoint is None:
-            state = "frozen" if protocol.network.external else "untrained"
-            yield f"{state}  {answer.line}" if answer.folder else answer.line
-        if checkpoint is not None or not answer.folder:
-            folder = Path() if checkpoint is None else answer_folder(protocol.network, answer.folder)
-            if ranks.current().first:
-                write_files(folder, dict(answer.files))
-                if protocol.cfg.EVAL.PAGE and (file := _write_page(answer, folder)):
-                    yield f"page  {file}"
-        if checkpoint is not None and at_chance(answer.files.get("result.json")):
+        folder = network.folder / answer.folder if answer.folder else Path()
+        if ranks.current().first:
+            write_files(folder, dict(answer.files))
+            if protocol.cfg.EVAL.PAGE and (file := _write_page(answer, folder)):
+                yield f"page  {file}"
+        if network.path and at_chance(answer.files.get("result.json")):
             yield "These answers are no better than guessing: see the losses in train.log; a lower OPTIM.LR may help."
-        if checkpoint is not None:
-            yield f"{answer.line}{run}\nresult files  {folder}" if answer.folder else f"{answer.line}{run}"
+        yield f"{state}{answer.line}{run}\nresult files  {folder}" if answer.folder else f"{answer.line}{run}"
 
 
 def _write_page(answer: Answer, folder: Path) -> Path | None:

@@ -7,6 +7,7 @@ from tests.workspace import Workspace, files
 
 @pytest.fixture
 def space(tmp_path, tiny_root, monkeypatch, capsys):
+    monkeypatch.setattr("core.commands.RUNS", str(tmp_path / "checkpoint"))  # of networks that are not trained
     return Workspace(tmp_path, tiny_root, monkeypatch, capsys)
 
 

@@ -36,13 +36,14 @@ class RegisteredArguments(Mapping[str, Arguments]):
         return len(list(iter(self)))
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+def load_config(path: str | Path, overrides: Sequence[str] = (), text: str | None = None) -> Loaded:
     """Read a YAML file, or the one of that name that comes with the project, and the settings of a command line.
 
+    `text` is YAML in place of a file's; the path is then a name for it.
     `crop` in an AUGMENT gets the number that belongs to the size of the images.
     """
-    file, notes = find_config(path)
-    loaded = load(file, overrides, schemas)
+    file, notes = find_config(path) if text is None else (Path(path), [])
+    loaded = load(file, overrides, schemas, text)
     loaded.notes.extend(notes)
     _number_crops(loaded)
     return loaded

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from ..data.datasets import FEATURES, dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.holdout import hold_out
 from ..data.loaders import Pixels
-from ..data.store import Split, prepared, read_outline, read_split, split_dir
+from ..data.store import Split, outline_of, prepared, read_outline, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
 from ..paths import command
@@ -28,10 +29,15 @@ log = logging.getLogger("fiveway")
 
 
 class Data:
-    """The data of a configuration; splits and pixels are opened once and shared."""
+    """The data of a configuration; splits and pixels are opened once and shared.
 
-    def __init__(self, cfg: Config, device: torch.device) -> None:
+    `remembered` is what a checkpoint says of itself (core/build/saved.py). Base and val classes that are not prepared
+    here are then known by their names and counts, and only their images are missing.
+    """
+
+    def __init__(self, cfg: Config, device: torch.device, remembered: Mapping[str, Any] | None = None) -> None:
         self.cfg, self.device = cfg, device
+        self._remembered = remembered or {}
         self.image_size = image_size(cfg)
         if cfg.DATASET.EVAL_CROP > 1:
             raise UserError(f"DATASET.EVAL_CROP is {cfg.DATASET.EVAL_CROP}, a share of each side; give 1 or less.")
@@ -48,8 +54,9 @@ class Data:
     def split(self, name: str) -> Split:
         """The split "train", "val" or "test"; "train" without the images that DATASET.BASE_HOLDOUT keeps out."""
         if name not in self._splits:
-            split = self._whole(name)
-            if name == "train" and self.cfg.DATASET.BASE_HOLDOUT:
+            absent = self._absent(name)
+            split = absent or self._whole(name)
+            if name == "train" and self.cfg.DATASET.BASE_HOLDOUT and not absent:
                 split, _ = hold_out(split, self.cfg.DATASET.BASE_HOLDOUT)
             if name != "train":
                 self._refuse_mixture(name, split)
@@ -60,7 +67,7 @@ class Data:
         """A split as its manifest tells, without images and names; training knows no more of the test split."""
         if name in self._splits or name == "train":
             return self.split(name)
-        outline = read_outline(self._folder(name))
+        outline = self._absent(name) or read_outline(self._folder(name))
         self._refuse_mixture(name, outline)
         return outline
 
@@ -77,6 +84,8 @@ class Data:
     def pixels(self, name: str) -> Pixels:
         """The images of a split, on the device where they fit."""
         if name not in self._pixels:
+            if self._absent(name):
+                self._folder(name)  # which says how it is prepared
             self._pixels[name] = self.open_pixels(self.split(name))
         return self._pixels[name]
 
@@ -94,8 +103,11 @@ class Data:
         """
         if name not in self._words:
             split = self.split(name)
-            from_file = self.reads_words_from_file(name)
-            self._words[name] = torch.from_numpy(self._looked_up(split) if from_file else split.vectors)
+            if self._absent(name) and "words" in self._remembered:
+                self._words[name] = torch.tensor(self._remembered["words"])
+            else:
+                from_file = self.reads_words_from_file(name)
+                self._words[name] = torch.from_numpy(self._looked_up(split) if from_file else split.vectors)
         return self._words[name]
 
     def reads_words_from_file(self, name: str) -> bool:
@@ -120,13 +132,24 @@ class Data:
     def first_class(self, name: str) -> int:
         """The number of a split's first class among the classes of all splits."""
         earlier = {"train": (), "val": ("train",), "test": ("train", "val")}[name]
-        return sum(len(self.split(split).classes) for split in earlier)
+        return sum(len(self.outline(split).classes) for split in earlier)
 
     def deviation(self) -> str | None:
         """How the data differs from the published benchmarks, where `prepare_data.py --allow-deviation` let it."""
-        splits = [self.split(name) for name in ("train", "val", "test")]
+        splits = [self.outline(name) for name in ("train", "val", "test")]
         deviations = [f"{s.dataset}: {s.manifest['deviation']}" for s in splits if s.manifest.get("deviation")]
         return "; ".join(dict.fromkeys(deviations)) or None
+
+    def _absent(self, name: str) -> Split | None:
+        """The outline of a split that is not prepared here, where the checkpoint remembers it."""
+        manifest = self._remembered.get("splits", {}).get(name)
+        data, key = self.cfg.DATASET, f"DATASET.{name.upper()}.NAME"
+        named = dataset(data[name.upper()].NAME, key)
+        size = 0 if named.features else self.image_size
+        if manifest is None or named.drawn or prepared([split_dir(data.ROOT, named.name, size, name)]):
+            return None
+        same = manifest["dataset"] == named.name and manifest.get("size", 0) == size
+        return outline_of(manifest) if same else None
 
     def _whole(self, name: str) -> Split:
         """A split with all its images."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from .data import Data, episode_sampler, task_shape
 from .identity import describe, features_key, other_store
 from .networks import build_method, data_info, step_classes
 
+UNTRAINED = "untrained"
+
 
 @dataclass(frozen=True)
 class Network:
@@ -33,6 +35,7 @@ class Network:
 
     method: Method
     path: Path | None = None  # of the checkpoint; None = as initialised
+    folder: Path = Path()  # of its results: one for each answer is made there
     meta: dict[str, Any] = field(default_factory=dict)  # what the checkpoint says about itself
     sha256: str = ""  # of the checkpoint, or of the weights that it started from; "" = random ones
     # Arguments (scale) and keys (DATASET.VIEWS) whose value differs from the checkpoint's.
@@ -57,16 +60,21 @@ def restore(data: Data, path: Path, with_objective: bool = False) -> Network:
     at_test = changed_arguments(wanted, meta) | changed_keys(wanted, completed(meta, path))
     external = meta.get("external")
     method.backbone.external = ExternalData(**external) if external else None
-    return Network(method, path, meta, sha256, at_test, external, other_store(wanted, meta))
+    folder = path.parent / "eval" / path.stem
+    return Network(method, path, folder, meta, sha256, at_test, external, other_store(wanted, meta))
 
 
-def initialised(data: Data) -> Network:
-    """The network as it is before any training; that of an encoder has the weights it came with."""
+def initialised(data: Data, run: Path = Path()) -> Network:
+    """The network as it is before any training; that of an encoder has the weights it came with.
+
+    `run` is the folder that receives its results.
+    """
     method = build_method(data)
+    network = Network(method, folder=run / "eval" / UNTRAINED, meta={"seed": data.cfg.SEED})
     external = method.backbone.external
     if not external:
-        return Network(method)
-    return Network(method, sha256=state_hash(method.state_dict()), external=external.as_dict())
+        return network
+    return replace(network, sha256=state_hash(method.state_dict()), external=external.as_dict())
 
 
 def objective_pictures(data: Data, network: Network) -> tuple[list[str], list[ClassPicture]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,24 +30,29 @@ from .data import Data, training_shapes
 from .evaluation import build_evaluator, initialised, means_cache
 from .identity import describe, learned_from, stage_key
 from .networks import build_method, trains_on_words
+from .saved import self_portrait
+
+About = Callable[[str, Method], dict[str, Any]]  # stage and method -> what a checkpoint says about itself
 
 Stream = EpisodeStream | ShotRange | BatchStream
 
 
-def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path) -> Trainer | FrozenNetwork:
+def build_trainer(data: Data, run: RunFolder, stem: str, pretrained: Path, text: str = "") -> Trainer | FrozenNetwork:
     """A trainer of all stages; the earlier ones are shared through the folder `pretrained`.
 
-    Without stages it is the network as it came, see `FrozenNetwork`.
+    Without stages it is the network as it came, see `FrozenNetwork`. `text` is the configuration as YAML, for the
+    checkpoints.
     """
+    about = partial(_meta, data, text, {"stem": stem, "run": run.path.name})
     if not data.cfg.STAGES:
-        return _frozen(data, run, stem)
+        return _frozen(data, run, about)
     methods = _methods(data)
     shared = _shared_files(data, methods, pretrained)
-    stages = [_stage(data, name, methods[name], run, stem, shared[name]) for name in data.cfg.STAGES]
+    stages = [_stage(data, name, methods[name], run, about, shared[name]) for name in data.cfg.STAGES]
     return Trainer(stages, run, data.device, 60 * data.cfg.SAVE_MINUTES)
 
 
-def _frozen(data: Data, run: RunFolder, stem: str) -> FrozenNetwork:
+def _frozen(data: Data, run: RunFolder, about: About) -> FrozenNetwork:
     """The network of a configuration without stages, which has classified one episode."""
     network, test = initialised(data), data.cfg.TASK.TEST
     method, evaluator = network.method, build_evaluator(data, "test")
@@ -59,16 +65,16 @@ def _frozen(data: Data, run: RunFolder, stem: str) -> FrozenNetwork:
             f"STAGES is empty, but {method.name} has parameters that must be learned ({learned[0]}); name a stage, or "
             "choose a method that has none, such as SimpleShot, ProtoNet or RFS."
         )
-    meta = _meta(data, "", method, run, stem)
-    return FrozenNetwork(method, run.best(test.WAY, test.SHOT), meta)
+    return FrozenNetwork(method, run.best(test.WAY, test.SHOT), about("", method))
 
 
-def _meta(data: Data, stage: str, method: Method, run: RunFolder, stem: str) -> dict[str, Any]:
+def _meta(data: Data, text: str, names: dict[str, str], stage: str, method: Method) -> dict[str, Any]:
     """What a checkpoint of a stage says about itself."""
     external = method.backbone.external
     return (
         describe(data, stage)
-        | {"stem": stem, "run": run.path.name, "data": learned_from(data)}
+        | {**names, "data": learned_from(data)}
+        | (self_portrait(data, method, text) if text else {})
         | ({"external": external.as_dict()} if external else {})
     )
 
@@ -153,7 +159,7 @@ def _instead(backbone: Config) -> str:
     return "leave FREEZE empty, or set STAGES to [] and train nothing"
 
 
-def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, shared: Path | None) -> Stage:
+def _stage(data: Data, name: str, method: Method, run: RunFolder, about: About, shared: Path | None) -> Stage:
     cfg, node, test = data.cfg, data.cfg.STAGE[name], data.cfg.TASK.TEST
     if node.FREEZE:
         method.backbone.requires_grad_(False)
@@ -185,6 +191,6 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, stem: str, sha
         seed=cfg.SEED,
         best=run.path / f"best_{name}.pth" if shared else run.best(test.WAY, test.SHOT),
         shared=shared,
-        meta=_meta(data, name, method, run, stem),
+        meta=about(name, method),
         init=take_weights(method.backbone, Path(node.INIT)) if node.INIT else "",
     )

@@ -75,11 +75,18 @@ def command_parser(name: str, description: str | None, epilog: str) -> argparse.
     )
 
 
-def config_parser(name: str, description: str | None, examples: str) -> argparse.ArgumentParser:
-    """A parser whose help ends with worked examples, with the arguments that all commands on a config share."""
+def config_parser(name: str, description: str | None, examples: str, required: bool = True) -> argparse.ArgumentParser:
+    """A parser whose help ends with worked examples, with the arguments that all commands on a config share.
+
+    `required` says whether there must be a config.
+    """
     parser = command_parser(name, description, f"examples:\n{examples}")
     parser.add_argument(
-        "--cfg", required=True, metavar="FILE", help="YAML file, e.g. configs/Glyphs/ProtoNet_N5K1_C4.yaml"
+        "--cfg",
+        required=required,
+        default="",
+        metavar="FILE",
+        help=f"YAML file, e.g. configs/Glyphs/ProtoNet_N5K1_C4.yaml{'' if required else '; a checkpoint has its own'}",
     )
     parser.add_argument(
         "--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, and the CPU without a GPU)"

@@ -12,6 +12,7 @@ from .common import config_parser, numbers, split_options
 EXAMPLES = """\
   {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint checkpoint/Glyphs_ProtoNet_N5K1_C4 --device cpu
   {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint RUN TASK.TEST.SHOT 5
+  {command} --run checkpoint/Glyphs_ProtoNet_N5K1_C4 TASK.TEST.SHOT 5
   {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --untrained
   {command} --cfg configs/Glyphs/NegMargin_N5K1_C4.yaml --checkpoint RUN --shots 1 5 --ways 5 10 \\
       --methods own,ProtoNet
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from ..protocols.base import all_options  # they import PyTorch, which other commands' --help can do without
 
     options = all_options()
-    cli = config_parser("evaluate", __doc__, EXAMPLES)
+    cli = config_parser("evaluate", __doc__, EXAMPLES, required=False)
     _add_networks(cli)
     _add_protocols(cli)
     group = cli.add_argument_group("options of protocols", "several values give several results from one encoding")
@@ -69,7 +70,7 @@ def _add_networks(cli: argparse.ArgumentParser) -> None:
     """What is evaluated."""
     networks = cli.add_mutually_exclusive_group(required=True)
     networks.add_argument(
-        "--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint, or a glob of several"
+        "--checkpoint", "-c", "--run", nargs="+", metavar="RUN", help="run folder or checkpoint, or a glob of several"
     )
     networks.add_argument(
         "--checkpoint_base", "-b", metavar="DIR", help="folder of run folders: the same as --checkpoint DIR/*/*.pth"

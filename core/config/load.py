@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from ..registry import import_plugins
 from .check import check
 from .provenance import COMMAND_LINE, Settings, changes, has, unflatten
-from .read import plugins, read_chain, read_overrides
+from .read import plugins, read_chain, read_overrides, read_text
 from .roles import reference_applies
 from .schema import Schemas, canonical_names, choices, inherit, present_names, template
 from .typed import coerce_all
@@ -52,7 +52,7 @@ class Loaded:
         return yaml.safe_dump(unflatten(self.values), sort_keys=False)
 
 
-def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schemas]) -> Loaded:
+def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schemas], text: str | None = None) -> Loaded:
     """Load a file with its bases, and the `KEY VALUE` and `KEY=VALUE` of a command line over it.
 
     The file's REFERENCE is left out where the command line changes what is trained or measured.
@@ -61,11 +61,13 @@ def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schem
         path: YAML file.
         overrides: of the command line.
         schemas: called after the modules in PLUGINS are imported, as these may register classes.
+        text: YAML in place of the file's, which has no `_BASE_`; the path is then a name for it.
 
     Raises:
         UserError: with a sentence for each problem.
     """
-    files, commands = read_chain(path), read_overrides(overrides)
+    files = read_chain(path) if text is None else read_text(text, Path(path))
+    commands = read_overrides(overrides)
     import_plugins(plugins(files | commands))
     known = schemas()
     files, commands = canonical_names(files, known), canonical_names(commands, known)

@@ -59,6 +59,11 @@ def read_chain(
     return known[path, source]
 
 
+def read_text(text: str, path: Path) -> Settings:
+    """The settings of a YAML text without `_BASE_`, which `path` names in messages."""
+    return settings(_tree(text, path), path.name)
+
+
 def read_overrides(arguments: Sequence[str]) -> Settings:
     """The settings of a command line: `KEY VALUE` and `KEY=VALUE`, mixed; a value is read as YAML."""
     merged: Settings = {}
@@ -133,12 +138,21 @@ def _refuse_bombs(text: str) -> None:
 
 def _read_file(path: Path, wanted_by: Path | None) -> dict[str, Any]:
     try:
-        tree = parse(read_regular(path).decode("utf-8"))
+        text = read_regular(path).decode("utf-8")
     except OSError as error:
         by = f", which is a _BASE_ of {wanted_by}," if wanted_by else ""
         there = f"; {_what_exists(path)}" if isinstance(error, FileNotFoundError) else ""
         raise UserError(f"{path}{by} cannot be read: {error.strerror}{there}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}{_line(error)}: not valid YAML: {_reason(error)}.") from error
+    return _tree(text, path)
+
+
+def _tree(text: str, path: Path) -> dict[str, Any]:
+    """The mapping that a text holds; `path` names it in messages."""
+    try:
+        tree = parse(text)
+    except yaml.YAMLError as error:
         raise UserError(f"{path}{_line(error)}: not valid YAML: {_reason(error)}.") from error
     if tree is None:
         return {}

@@ -184,11 +184,8 @@ def read_outline(folder: Path) -> Split:
     """
     try:
         manifest = _manifest(folder)
-        counts = np.asarray(manifest["counts"])
-        if counts.dtype.kind != "i" or counts.shape != (len(manifest["classes"]),) or counts.min(initial=0) < 0:
-            raise ValueError("its counts are not those of its classes")
-        labels = np.repeat(np.arange(len(counts)), counts)
-        row = _row(manifest)
+        outline = outline_of(manifest)
+        labels, row = outline.labels, _row(manifest)
         for name, length in ((array_file("features" in manifest), row.nbytes), ("labels.npy", labels.itemsize)):
             header = (folder / name).stat().st_size - len(labels) * length
             if header < HEADER or header % 64:
@@ -197,8 +194,21 @@ def read_outline(folder: Path) -> Split:
             raise ValueError("names.txt is cut short")
     except DAMAGE as error:
         raise _incomplete(folder, error) from error
-    classes, images = manifest["classes"], np.empty((0, *row.shape), row.dtype)
-    return Split(manifest["dataset"], manifest["split"], images, labels, classes, [], manifest)
+    return outline
+
+
+def outline_of(manifest: dict) -> Split:
+    """The split that a manifest tells of, without images and names.
+
+    Raises:
+        ValueError, KeyError, TypeError: where it is no manifest.
+    """
+    counts = np.asarray(manifest["counts"])
+    if counts.dtype.kind != "i" or counts.shape != (len(manifest["classes"]),) or counts.min(initial=0) < 0:
+        raise ValueError("its counts are not those of its classes")
+    labels, row = np.repeat(np.arange(len(counts)), counts), _row(manifest)
+    images = np.empty((0, *row.shape), row.dtype)
+    return Split(manifest["dataset"], manifest["split"], images, labels, manifest["classes"], [], manifest)
 
 
 def _row(manifest: dict) -> np.ndarray:

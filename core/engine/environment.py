@@ -31,11 +31,11 @@ def environment(where: torch.device) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": ranks.current().count,
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """The checkout's git commit, with + where files differ from it; the version where there is no git."""
     git = ["git", "describe", "--always", "--dirty=+", "--abbrev=40"]
     if (ROOT / ".git").exists():  # else git would describe a repository that an installed package happens to lie in

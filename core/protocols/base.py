@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ..build.data import Data
@@ -46,12 +45,6 @@ SHOTS = Option("instead of TASK.TEST.SHOT", "K", int, many=True)
 WAYS = Option("instead of TASK.TEST.WAY", "N", int, many=True)
 SAVE_FEATURES = Option("hand features on: of the test split, or of --splits", "FILE.npz or DIR")
 METHODS = Option("whose heads classify its features; own = its own", "NAME,NAME", commas=True)
-
-
-def answer_folder(network: Network, folder: str) -> Path:
-    """Where the files of an answer on a checkpoint lie; `folder` is the answer's."""
-    assert network.path is not None
-    return network.path.parent / "eval" / network.path.stem / folder
 
 
 class Protocol:

@@ -13,6 +13,7 @@ import torch
 from ..build.data import Data, task_shape
 from ..build.evaluation import Network
 from ..build.identity import describe
+from ..build.saved import trained_as
 from ..data.disjoint import DisjointSampler, count_tasks
 from ..data.episodes import Shape
 from ..engine import device
@@ -23,7 +24,7 @@ from ..report import intervals
 from ..report.result import episodes_name, folder_name, result_files, result_line
 from ..report.stats import interval
 from ..report.tally import Evaluation
-from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Option, Protocol, answer_folder
+from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Option, Protocol
 from .pages import episodes_page
 from .questions import Question, TestedNetwork, questions
 from .shards import parse_range, read_shards, shard_name, write_shard
@@ -140,7 +141,7 @@ class Episodes(Protocol):
     def _merged(self, result: dict[str, Any]) -> Evaluation:
         """All episodes, from their shards."""
         identity, folder = self._identity(result)
-        return read_shards(answer_folder(self.network, folder), self.cfg.EVAL.EPISODES, identity)
+        return read_shards(self.network.folder / folder, self.cfg.EVAL.EPISODES, identity)
 
     def _identity(self, result: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """What all shards of a result have in common, and the result's folder."""
@@ -152,9 +153,14 @@ class Episodes(Protocol):
         wanted, trained = describe(self.data), self.network.meta
         same_images = all(trained.get(key) == wanted[key] for key in ("dataset", "image_size"))
         same_question = shape == task_shape(self.cfg, "test") and not features_of
-        if not (self.cfg.REFERENCE.ACCURACY and same_images and same_question):
+        if not (self.cfg.REFERENCE.ACCURACY and same_images and same_question and self._earned()):
             return None
         return {key.lower(): value for key, value in self.cfg.REFERENCE.items() if key != "FIGURES"}
+
+    def _earned(self) -> bool:
+        """Whether the checkpoint was trained by the recipe of the published number, not by a part of it."""
+        network = self.network
+        return network.path is not None and trained_as(self.cfg, network.path, network.meta)
 
     def _intervals(self, evaluation: Evaluation, disjoint: Evaluation | None, tasks: int) -> dict[str, Any]:
         """Every interval that these episodes allow, by what it is over."""

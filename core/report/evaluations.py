@@ -87,7 +87,7 @@ class Evaluation:
             trained = recipe(parse((self.run / "config.yaml").read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             return None
-        identity = trained | {"at_test": self.result.get("at_test", {})}
+        identity = trained | {"at_test": self.result.get("at_test", {}), "trained": "checkpoint" in self.result}
         return self.result["method"], json.dumps(identity, sort_keys=True, default=str)
 
 

@@ -116,7 +116,8 @@ def test_result_line(checkpoint, trained, space):
         (["EVAL.EPISODES=30", "EVAL.SEED=1", "SEED=2"], True),
         (["TASK.TEST.SHOT=2"], False),
         (["STAGE.meta.OPTIM.LR=0.1"], False),
-        (["REFERENCE.ACCURACY=60", "TASK.TEST.SHOT=2"], True),
+        (["REFERENCE.ACCURACY=60", "EVAL.EPISODES=30"], True),
+        (["REFERENCE.ACCURACY=60", "TASK.TEST.SHOT=2"], False),  # training would have seen 2 shots too
     ],
 )
 def test_reference_belongs_to_what_the_file_measures(overrides, kept, checkpoint, space):
@@ -183,13 +184,29 @@ def test_saved_config_alone_evaluates(trained, space):
     assert (code, err) == (0, "")
 
 
-def test_untrained_prints_the_floor_and_writes_nothing(trained, space):
-    cfg = trained[0]
+def test_an_untrained_network_has_results_like_any_run(trained, space):
+    cfg, run = trained
     before = files(cfg.parent)
     code, out, _ = space.evaluator(cfg, "--untrained")
     assert code == 0
-    assert out.splitlines()[-1].startswith("untrained  ProtoNet  Glyphs test  3-way 1-shot  ")
+    assert "untrained  ProtoNet  Glyphs test  3-way 1-shot  " in out
     assert files(cfg.parent) == before
+    floor = space.base / "Glyphs_Proto_untrained"
+    (folder,) = floor.glob("eval/untrained/*")
+    assert result(folder)["training_seed"] == 0
+    shutil.copytree(run, space.base / "trained")
+    space.evaluate(cfg, space.base / "trained")
+    code, out, err = space.script("run_compare.py", space.base / "trained", floor)
+    assert (code, err) == (0, "")
+    assert "Glyphs_Proto_untrained" in out
+
+
+def test_untrained_networks_that_differ_have_folders_of_their_own(trained, space):
+    for overrides in ([], ["EVAL.SEED=1"], ["BACKBONE.ARGS.width=4"], ["SEED=1"]):
+        assert space.evaluator(trained[0], "--untrained", *overrides)[0] == 0
+    runs = sorted(path.name.split("-")[0] for path in space.base.iterdir())
+    assert runs == ["Glyphs_Proto_s1_untrained", "Glyphs_Proto_untrained", "Glyphs_Proto_untrained"]
+    assert len(list((space.base / "Glyphs_Proto_untrained").glob("eval/untrained/*"))) == 2
 
 
 def test_without_evaluation_no_results(space):
