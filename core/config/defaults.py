@@ -118,6 +118,9 @@ KEYS: dict[str, Any] = {
         "ALLWAY_QUERIES": key(100, "measures", least=1),
         # Images of a base class that count for its mean, its first, where a method reads these means; 0 = all.
         "BASE_IMAGES": key(0, "measures", least=0),
+        "IMAGES": key(
+            False, "neither"
+        ),  # list the images of each episode in episodes.csv, and their names in images.csv
         "PRIOR": key(0.8, "measures"),  # weight of the novel classes in `prior` of --lowshot
         "CACHE": key(True, "neither"),  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
         "PAGE": key(True, "neither"),  # write report.html beside a result

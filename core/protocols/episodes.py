@@ -21,7 +21,7 @@ from ..engine.evaluator import EpisodesFrom
 from ..engine.features import CachedFeatures
 from ..errors import UserError
 from ..report import intervals
-from ..report.result import episodes_name, folder_name, result_files, result_line
+from ..report.result import Drawn, episodes_name, folder_name, result_files, result_line
 from ..report.stats import interval
 from ..report.tally import Evaluation
 from .base import METHODS, PROTOCOLS, SAVE_FEATURES, SHOTS, WAYS, Answer, Option, Protocol
@@ -117,9 +117,16 @@ class Episodes(Protocol):
             **self.origin(result["features_of"]),
             "training_seed": self.network.meta.get("seed"),
         }
-        files = result_files(result, evaluation, tested.split.classes, disjoint)
+        drawn = self._drawn(shape) if cfg.IMAGES else None
+        files = result_files(result, evaluation, tested.split.classes, disjoint, drawn)
         sections = partial(episodes_page, tested, question, evaluation, files["result.json"])
         return Answer(result_line(result), folder_name("", result, episodes_name(result)), files, sections)
+
+    def _drawn(self, shape: Shape) -> Drawn:
+        """The images of all episodes: those that every method sees."""
+        split = self._tested.split
+        drawn = self._tested.sampler(shape).draw(torch.arange(self.cfg.EVAL.EPISODES))
+        return Drawn(drawn.support.numpy(), drawn.query.numpy(), split.labels, split.names)
 
     def _classify(self, question: Question, numbers: range) -> Evaluation:
         """Classify the episodes of these numbers."""

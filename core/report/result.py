@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,22 @@ def episodes_name(result: dict[str, Any]) -> str:
     return f"{r['split']}_{r['way']}w{r['shot']}s_q{r['query']}_seed{r['seed']}_{r['episodes']}"
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The images of the episodes, so that others can ask the same."""
+
+    support: np.ndarray  # [episodes, n_s] numbers in the split, class after class
+    query: np.ndarray  # [episodes, Q]
+    labels: np.ndarray  # [M] class of each image of the split
+    names: list[str]  # of each image
+
+
 def result_files(
-    result: dict[str, Any], evaluation: Evaluation, class_names: list[str], disjoint: Evaluation | None = None
+    result: dict[str, Any],
+    evaluation: Evaluation,
+    class_names: list[str],
+    disjoint: Evaluation | None = None,
+    drawn: Drawn | None = None,
 ) -> dict[str, Any]:
     """The files of an evaluation, by name; None for one that must not be there.
 
@@ -47,6 +62,7 @@ def result_files(
         evaluation: of the episodes.
         class_names: names of the split's classes.
         disjoint: evaluation of the disjoint tasks, partition by partition, where there are any.
+        drawn: the images of the episodes, where they are to be listed.
     """
     queries, confusion = result["queries"], evaluation.confusion
     totals, hits = confusion.sum(1), confusion.diagonal()
@@ -59,7 +75,8 @@ def result_files(
         f"{quoted(name)},{','.join(map(str, row))}\n" for name, row in zip(class_names, confusion.tolist(), strict=True)
     ]
     return {
-        "episodes.csv": _episodes(evaluation, queries),
+        "episodes.csv": _episodes(evaluation, queries, drawn),
+        "images.csv": drawn and _images(drawn, class_names),
         "disjoint.csv": None if disjoint is None else _episodes(disjoint, queries),
         "per_class.csv": "class,name,correct,queries,accuracy\n" + "".join(accuracies),
         "confusion.csv": header + "\n" + "".join(rows),
@@ -67,14 +84,26 @@ def result_files(
     }
 
 
-def _episodes(evaluation: Evaluation, queries: int) -> str:
+def _episodes(evaluation: Evaluation, queries: int, drawn: Drawn | None = None) -> str:
     """One line an episode."""
     columns = (evaluation.correct.tolist(), evaluation.top2.tolist(), evaluation.classes.tolist())
     rows = [
-        f"{i},{correct},{queries},{' '.join(map(str, classes))},{top2}\n"
+        f"{i},{correct},{queries},{' '.join(map(str, classes))},{top2}"
         for i, (correct, top2, classes) in enumerate(zip(*columns, strict=True))
     ]
-    return "index,correct,queries,classes,top2\n" + "".join(rows)
+    header = "index,correct,queries,classes,top2"
+    if drawn:
+        header += ",support,query"
+        numbers = zip(drawn.support.tolist(), drawn.query.tolist(), strict=True)
+        images = [f",{' '.join(map(str, s))},{' '.join(map(str, q))}" for s, q in numbers]
+        rows = [row + part for row, part in zip(rows, images, strict=True)]
+    return "\n".join([header, *rows]) + "\n"
+
+
+def _images(drawn: Drawn, class_names: list[str]) -> str:
+    """The class and the name of each image of the split, by its number."""
+    pairs = enumerate(zip(drawn.labels.tolist(), drawn.names, strict=True))
+    return "image,class,name\n" + "".join(f"{i},{quoted(class_names[c])},{quoted(name)}\n" for i, (c, name) in pairs)
 
 
 def extremes(evaluation: Evaluation, queries: int, class_names: list[str], listed: int = 5) -> dict[str, Any]:

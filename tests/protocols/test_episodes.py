@@ -146,3 +146,23 @@ def test_every_class_of_the_split(space, trained):
     cfg, run = trained
     found = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.WAY=6")
     assert json.loads((found / "result.json").read_text())["way"] == 6
+
+
+def test_the_images_of_every_episode_can_be_listed(checkpoint, trained, space):
+    plain = space.evaluate(trained[0], checkpoint)
+    before = {name: (plain / name).read_bytes() for name in ("episodes.csv", "per_class.csv")}
+    assert not (plain / "images.csv").exists()
+    folder = space.evaluate(trained[0], checkpoint, "EVAL.IMAGES=true")
+    assert folder == plain
+    rows, listed = (list(csv.DictReader((folder / f).read_text().splitlines())) for f in ("episodes.csv", "images.csv"))
+    images = {row["image"]: row for row in listed}
+    for row in rows:
+        classes, support, query = (row[key].split() for key in ("classes", "support", "query"))
+        assert [images[i]["class"] for i in support] == [f"test{c}" for c in classes]  # 1 shot
+        assert sorted(images[i]["class"] for i in query) == sorted(f"test{c}" for c in classes * 5)
+        assert not set(support) & set(query)
+    kept = ("index", "correct", "queries", "classes", "top2")
+    assert [",".join(row[key] for key in kept) for row in rows] == before["episodes.csv"].decode().splitlines()[1:]
+    assert {i["name"] for i in images.values()} == {f"{n:02d}.png" for n in range(20)}
+    space.evaluate(trained[0], checkpoint)
+    assert not (folder / "images.csv").exists()
