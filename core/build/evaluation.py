@@ -22,6 +22,7 @@ from ..errors import UserError
 from ..methods.base import Method
 from ..pictures import ClassPicture
 from ..registry import OBJECTIVES
+from .config import last_stage, stage_node
 from .data import Data, episode_sampler, task_shape
 from .identity import describe, features_key, other_store
 from .networks import build_method, data_info, step_classes
@@ -82,8 +83,8 @@ def objective_pictures(data: Data, network: Network) -> tuple[list[str], list[Cl
 
     Nothing for objectives that read no word vectors, and where the configuration's objective is not the checkpoint's.
     """
-    last = data.cfg.STAGES[-1]
-    if network.path is None or not OBJECTIVES[data.cfg.STAGE[last].OBJECTIVE.NAME].needs_semantics:
+    last = last_stage(data.cfg)
+    if network.path is None or not OBJECTIVES[stage_node(data.cfg, last).OBJECTIVE.NAME].needs_semantics:
         return [], []
     try:
         method = restore(data, network.path, with_objective=True).method.eval()

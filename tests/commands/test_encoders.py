@@ -30,8 +30,9 @@ def backbone(weights):
 
 def test_a_method_with_nothing_to_learn_needs_no_stage(space, backbone):
     cfg = space.config({**FROZEN, "BACKBONE": backbone})
-    run = space.train(cfg, evaluate_after=True)
+    run = space.train(cfg, "EVAL.PAGE=true", evaluate_after=True)
     (folder,) = run.glob("eval/*/*")
+    assert (folder / "report.html").is_file()
     external = result(folder)["external_data"]
     assert (external["encoder"], external["data"]) == (NAME, "data not known")
     assert "external data: weights.pth" in space.printed()
