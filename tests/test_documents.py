@@ -101,9 +101,9 @@ def test_readme_is_short_and_its_pictures_are_small():
     assert all((ROOT / picture).is_file() for picture in pictures)
 
 
-def test_readme_counts_the_methods():
-    (count,) = re.findall(r"trains (\d+) published methods", (ROOT / "README.md").read_text())
-    assert 0 <= len(schemas().methods) - int(count) < 10
+def test_readme_promises_no_more_methods_than_there_are():
+    (count,) = re.findall(r"trains more than (\d+) methods", (ROOT / "README.md").read_text())
+    assert int(count) < len(schemas().methods)
 
 
 def test_the_citation_names_the_version():

@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if bool(args.encoder) == bool(args.cfg and args.checkpoint):
         raise UserError("What answers is not clear; give --cfg and --checkpoint, or --encoder.")
 
+    from ..log import start_log
+
+    start_log().info("The page is being made; on a busy machine that takes a minute.")
     gradio = imported()
     from ..predict.demo import Demo
     from ..predict.estimator import FewShotClassifier
