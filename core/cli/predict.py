@@ -14,7 +14,7 @@ EXAMPLES = """\
 examples:
   {command} --support photos/labelled --query photos/new --encoder torchvision:mobilenet_v2 --out answers
   {command} --support photos/labelled --query photos/new --encoder torchvision:mobilenet_v2 --heads RFS,SimpleShot
-  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint RUN --support photos/labelled --query photos/new
+  {command} --checkpoint RUN --support photos/labelled --query photos/new
   {command} --classifier answers/classifier --query photos/more --out more_answers
 
 --support holds one folder of photos for each class; any number of each will do. --query is a folder, which is searched
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("--query", type=Path, nargs="+", required=True, metavar="PATH", help="photos, or folders of them")
     network = cli.add_argument_group("what answers", "one of these three")
     network.add_argument("--encoder", metavar="NAME", help="pretrained network, torchvision:MODEL or timm:MODEL")
-    network.add_argument("--cfg", metavar="FILE", help="YAML file of a trained network; needs --checkpoint")
+    network.add_argument("--cfg", metavar="FILE", help="YAML file of a trained network (default: the run's own)")
     network.add_argument("--classifier", type=Path, metavar="DIR", help="a folder that an earlier call wrote")
-    cli.add_argument("--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint of --cfg")
+    cli.add_argument("--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint of a network")
     cli.add_argument("--weights", metavar="FILE", help="weights of --encoder (default: data/weights, else a download)")
     cli.add_argument("--head", "--heads", dest="heads", metavar="NAME[,NAME...]", help=HEAD)
     cli.add_argument("--reject", type=float, default=0.0, metavar="SHARE", help=REJECT)
@@ -79,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse arguments that do not go together, and part the checkpoint from the overrides that follow it."""
+    if args.checkpoint and not (args.cfg or args.encoder or args.classifier):
+        args.cfg = _saved_config(Path(args.checkpoint[0]))
     ways = {"--encoder": args.encoder, "--cfg": args.cfg, "--classifier": args.classifier}
     given = [option for option, value in ways.items() if value is not None]
     if len(given) != 1:
@@ -86,6 +88,7 @@ def _refuse(args: argparse.Namespace) -> None:
         raise UserError(f"{what}; give one of {', '.join(ways)}.")
     if args.classifier is not None:
         unread = {"--support": args.support, "--head": args.heads, "--reference": args.reference}
+        unread |= {"--checkpoint": args.checkpoint, "--weights": args.weights}
         for option, value in unread.items():
             if value is not None:
                 raise UserError(f"{option} is given, but the folder {args.classifier} says it already; leave it out.")
@@ -106,3 +109,11 @@ def _refuse(args: argparse.Namespace) -> None:
     args.opts = overrides + args.opts
     if len(args.checkpoint) != 1:
         raise UserError(f"--checkpoint names {len(args.checkpoint)} files; give one run folder or checkpoint.")
+
+
+def _saved_config(checkpoint: Path) -> str:
+    """The configuration that a run folder keeps beside its checkpoints."""
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"--checkpoint is {checkpoint}, and {folder} holds no config.yaml; give --cfg its YAML file.")
+    return str(folder / "config.yaml")

@@ -191,3 +191,17 @@ def test_several_heads_are_compared_and_the_first_answers(predict, space, photos
     assert content["heads"][0]["expected_accuracy"] == content["expected_accuracy"]
     assert content["method"] == "ProtoNet"
     assert "head      expected accuracy" in out
+
+
+def test_a_run_brings_its_own_configuration(space, trained, photos, refused):
+    arguments = ["--support", photos / "labelled", "--query", photos / "new", "--cache", "", "-d", "cpu"]
+    where = ["--out", space.path / "answers"]
+    for checkpoint in (trained[1], best(trained[1])):
+        code, out, err = space.script("run_predict.py", "--checkpoint", checkpoint, *arguments, *where)
+        assert (code, err) == (0, "")
+        assert "ProtoNet on Conv4, 3 classes" in out
+    shutil.copy(best(trained[1]), photos / "alone.pth")
+    sentence = refused("run_predict.py", "--checkpoint", photos / "alone.pth", *arguments)
+    assert sentence.endswith(f"and {photos} holds no config.yaml; give --cfg its YAML file.")
+    sentence = refused("run_predict.py", "--classifier", "x", "--checkpoint", "run", "--query", photos / "new")
+    assert sentence == "--checkpoint is given, but the folder x says it already; leave it out."
