@@ -23,7 +23,7 @@ class BOIL(InnerLoop):
         test_steps: inner steps at test.
         first_order: treat the inner gradients as constants.
 
-    Transductive by its batch-norm, see `InnerLoop`.
+    Transductive by its batch-norm, see `AdaptedNetwork`.
     Differs from the authors' code: heads that are centred, orthogonal or never learned, and a ResNet-12 without the
     last shortcut, which are options there, are not built.
     """

@@ -55,15 +55,8 @@ class AdaptedHead(LearnedHead):
             )
 
 
-class InnerLoop(LearnedHead):
-    """The network takes gradient steps on the supports of each task, and then classifies its queries.
-
-    A subclass says at which `rate` each parameter descends, and may say which parameters do (`adapts`).
-
-    Args:
-        steps: inner steps in training.
-        test_steps: inner steps at test.
-        first_order: treat the inner gradients as constants.
+class AdaptedNetwork(LearnedHead):
+    """The whole network adapts to the supports of each task, and then classifies its queries.
 
     Needs BACKBONE.ARGS.norm: batch. Batch-norm then normalises with the task's own images, always (with running
     statistics an adapted network scores chance), which makes the method **transductive**: a query's logits depend on
@@ -73,35 +66,13 @@ class InnerLoop(LearnedHead):
     needs = ("image",)
     transductive = True
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        info: DataInfo,
-        *,
-        steps: int = 5,
-        test_steps: int = 10,
-        first_order: bool = False,
-    ) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo) -> None:
         super().__init__(backbone, info)
         if keeps_statistics(backbone):
             raise UserError(
                 f"METHOD.NAME is {self.name}, but BACKBONE.ARGS.norm keeps running statistics, with which an adapted "
                 "network scores chance; set BACKBONE.ARGS.norm to batch."
             )
-        self.steps, self.test_steps, self.first_order = steps, test_steps, first_order
-
-    @property
-    def inner_steps(self) -> int:
-        """Steps in the present mode."""
-        return self.steps if self.training else self.test_steps
-
-    def adapts(self, name: str) -> bool:
-        """Whether a parameter of the network takes part in the inner steps."""
-        return True
-
-    def rate(self, name: str, step: int) -> float | Tensor:
-        """What the gradient of a parameter is multiplied by in a step, counted from 0."""
-        raise NotImplementedError
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of the network adapted to each task.
@@ -120,7 +91,58 @@ class InnerLoop(LearnedHead):
         return torch.stack(logits)
 
     def adapted_logits(self, support: Tensor, labels: Tensor, query: Tensor, learn: bool) -> Tensor:
-        """One task: [n_s, 3, H, W], [n_s] and [Q, 3, H, W] to [Q, N]; `learn` keeps the graph of the inner steps."""
+        """One task: [n_s, 3, H, W], [n_s] and [Q, 3, H, W] to [Q, N]; `learn` if gradients must reach the network."""
+        raise NotImplementedError
+
+    def network(self) -> Weights:
+        """The parameters of backbone and head, by name."""
+        return {name: p for name, p in self.named_parameters() if name.startswith(("backbone.", "head."))}
+
+    def run(self, weights: Weights, images: Tensor, step: int = 0) -> Tensor:
+        """Logits of images [n, 3, H, W] under other weights; `step` is the inner step at hand, or the last one done."""
+        backbone = {n.removeprefix("backbone."): w for n, w in weights.items() if n.startswith("backbone.")}
+        vector = functional_call(self.backbone, backbone, (images,))["vector"]
+        return F.linear(vector, weights["head.weight"], weights["head.bias"])
+
+
+class InnerLoop(AdaptedNetwork):
+    """The network takes gradient steps on the supports.
+
+    A subclass says at which `rate` each parameter descends, and may say which parameters do (`adapts`).
+
+    Args:
+        steps: inner steps in training.
+        test_steps: inner steps at test.
+        first_order: treat the inner gradients as constants.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        info: DataInfo,
+        *,
+        steps: int = 5,
+        test_steps: int = 10,
+        first_order: bool = False,
+    ) -> None:
+        super().__init__(backbone, info)
+        self.steps, self.test_steps, self.first_order = steps, test_steps, first_order
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps in the present mode."""
+        return self.steps if self.training else self.test_steps
+
+    def adapts(self, name: str) -> bool:
+        """Whether a parameter of the network takes part in the inner steps."""
+        return True
+
+    def rate(self, name: str, step: int) -> float | Tensor:
+        """What the gradient of a parameter is multiplied by in a step, counted from 0."""
+        raise NotImplementedError
+
+    def adapted_logits(self, support: Tensor, labels: Tensor, query: Tensor, learn: bool) -> Tensor:
+        """As `AdaptedNetwork`, after the last step."""
         for weights in self.descend(support, labels, learn):
             adapted = weights
         return self.run(adapted, query, self.inner_steps - 1)
@@ -138,13 +160,3 @@ class InnerLoop(LearnedHead):
             for name, weight, gradient in zip(names, descending, gradients, strict=True):
                 weights[name] = weight - self.rate(name, step) * gradient
             yield weights
-
-    def network(self) -> Weights:
-        """The parameters of backbone and head, by name."""
-        return {name: p for name, p in self.named_parameters() if name.startswith(("backbone.", "head."))}
-
-    def run(self, weights: Weights, images: Tensor, step: int) -> Tensor:
-        """Logits of images [n, 3, H, W] under other weights; `step` is the inner step at hand, or the last one done."""
-        backbone = {n.removeprefix("backbone."): w for n, w in weights.items() if n.startswith("backbone.")}
-        vector = functional_call(self.backbone, backbone, (images,))["vector"]
-        return F.linear(vector, weights["head.weight"], weights["head.bias"])

@@ -24,7 +24,7 @@ class MAML(InnerLoop):
         test_steps: inner steps at test; 10 in the paper.
         first_order: treat the inner gradients as constants (FOMAML).
 
-    Transductive by its batch-norm, see `InnerLoop`.
+    Transductive by its batch-norm, see `AdaptedNetwork`.
     Differs from the authors' code: the outer gradient is clipped by its norm (OPTIM.CLIP), not by value.
 
     CIFAR-FS, Conv4 with 32 channels, 5-way: 58.9 +- 1.9 at 1 shot, 71.5 +- 1.0 at 5 (MetaOptNet's table 2).

@@ -37,7 +37,7 @@ class MAMLPlusPlus(InnerLoop):
         norm_per_step: batch-norms of their own for each step; else they take the inner steps as all other weights do.
 
     Without its three parts this is MAML with as many steps at test as in training. Transductive by its batch-norm, see
-    `InnerLoop`.
+    `AdaptedNetwork`.
     Differs from the authors' code: the outer gradient is clipped by its norm (OPTIM.CLIP), not by value; running means,
     which the code keeps and never reads, are left out. Their tests average the logits of the five best epochs: the
     published 52.15 and 68.32 on miniImageNet are those of such ensembles, and here one network is evaluated.
@@ -80,7 +80,7 @@ class MAMLPlusPlus(InnerLoop):
         """One for each tensor and step."""
         return self.rates[name][step]
 
-    def run(self, weights: Weights, images: Tensor, step: int) -> Tensor:
+    def run(self, weights: Weights, images: Tensor, step: int = 0) -> Tensor:
         """As `InnerLoop`, with the batch-norms of a step."""
         return super().run(
             weights | {name: self.norms[name][step] for name in weights if name in self.norms}, images, step

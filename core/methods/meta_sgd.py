@@ -26,7 +26,7 @@ class MetaSGD(InnerLoop):
         steps: inner steps in training; 1 in the paper.
         test_steps: inner steps at test.
 
-    Transductive by its batch-norm, see `InnerLoop`.
+    Transductive by its batch-norm, see `AdaptedNetwork`.
     Differs from the paper: all rates start at one value; its range of initial rates was not at hand.
 
     miniImageNet, Conv4, 5-way: 50.5 at 1 shot and 64.0 at 5, as quoted by a reimplementation (jik0730).

@@ -6,7 +6,7 @@ import torch
 from core.errors import UserError
 from core.methods.anil import ANIL
 from core.methods.boil import BOIL
-from core.methods.inner_loop import AdaptedHead, InnerLoop, LearnedHead
+from core.methods.inner_loop import AdaptedHead, AdaptedNetwork, LearnedHead
 from core.methods.maml import MAML
 from core.methods.meta_sgd import MetaSGD
 from core.registry import METHODS, OBJECTIVES, import_all
@@ -40,7 +40,7 @@ def test_batch_norm_must_be_what_the_method_needs(kind):
     wrong, right = ("batch", "running") if issubclass(kind, AdaptedHead) else ("running", "batch")
     with pytest.raises(UserError, match=rf"^METHOD\.NAME is .* set BACKBONE\.ARGS\.norm to {right}\.$"):
         kind(conv4(4, norm=wrong), INFO)
-    assert kind.transductive == issubclass(kind, InnerLoop)
+    assert kind.transductive == issubclass(kind, AdaptedNetwork)
 
 
 @pytest.mark.parametrize("kind", WHOLE, ids=lambda kind: kind.name)

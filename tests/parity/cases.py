@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.backbones.blocks import Backbone, ConvBN, Norm
+from core.backbones.blocks import Backbone, ConvBN, Norm, modulate
 from core.episode import Batch, DataInfo
 from core.methods.tadam import SkipLayers
 from core.objectives.mse import MSE
@@ -32,13 +32,15 @@ class Network(Backbone):
     """Features are given; only methods with an inner loop run it, on images."""
 
     channels, map_size = WIDTH, SIDE
+    film_widths = (WIDTH,)
 
     def __init__(self, norm: Norm) -> None:
         super().__init__("mean")
         self.layer = nn.Sequential(*ConvBN(3, WIDTH, 3, bias=True, norm=norm), nn.Tanh())
 
-    def maps(self, images):
-        return self.layer(images)
+    def maps(self, images, film=None):
+        convolution, norm, tanh = self.layer
+        return tanh(modulate(norm(convolution(images)), film[0] if film else None))
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,14 @@ CASES = {
     ),
     "BOIL": Case("BOIL", inner.boil(2, 0.4), {"steps": 2, "inner_lr": 0.4}, learns=NETWORK, **WHOLE),
     "ANIL": Case("ANIL", inner.anil(3, 0.4), {"steps": 3, "inner_lr": 0.4}, training=True, learns=NETWORK[1:]),
+    "CAML": Case(
+        "CAML", inner.caml(2, 0.4), {"steps": 2, "inner_lr": 0.4}, learns=(*NETWORK, "condition.0.weight"), **WHOLE
+    ),
+    "iMAML": Case("iMAML", inner.imaml(2.0), {"steps": 400, "cg_steps": 220}, learns=NETWORK, **WHOLE),
+    "iMAMLHead": Case(
+        "iMAMLHead", inner.imaml(0.3, inner.linear, "vector"), {"penalty": 0.3}, training=True, learns=NETWORK[1:]
+    ),
     "MTL": Case("MTL", inner.mtl(3, 0.4), {"steps": 3, "inner_lr": 0.4}, learns=NETWORK[1:], towards=QUERY),
+    "E3BM": Case("E3BM", inner.e3bm(3, 8.0), {"steps": 3}, learns=("rates.start", "weights.map.weight")),
     "TADAM, TEN": Case("TEN", maps.ten, learns=("middle.weight",), towards=QUERY),
 }

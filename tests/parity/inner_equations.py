@@ -9,20 +9,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.parity.inputs import Inputs
-from tests.parity.vector_equations import Answer, cross_entropy
+from tests.parity.inputs import WAY, Inputs
+from tests.parity.vector_equations import Answer, cosine, cross_entropy, table
 
 Weights = dict[str, Tensor]
 
 
-def network(weights: Weights, images: Tensor) -> Tensor:
-    """Convolution, batch-norm of the images at hand, tanh, mean, linear."""
-    x = F.conv2d(images, weights["backbone.layer.0.weight"], weights["backbone.layer.0.bias"], padding=1)
+def vectors(weights: Weights, images: Tensor, name: str, more_gain=None, more_offset=None) -> Tensor:
+    """Convolution, batch-norm of the images at hand, a gain and an offset of each image, tanh, mean."""
+    x = F.conv2d(images, weights[f"{name}layer.0.weight"], weights[f"{name}layer.0.bias"], padding=1)
     centred = x - x.mean((0, 2, 3), keepdim=True)
     x = centred / (centred.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
-    gain, offset = (weights[f"backbone.layer.1.{name}"][:, None, None] for name in ("weight", "bias"))
-    vectors = (gain * x + offset).tanh().mean((2, 3))
-    return vectors @ weights["head.weight"].T + weights["head.bias"]
+    gain, offset = (weights[f"{name}layer.1.{part}"][:, None, None] for part in ("weight", "bias"))
+    x = gain * x + offset
+    if more_gain is not None:
+        x = more_gain[..., None, None] * x + more_offset[..., None, None]
+    return x.tanh().mean((2, 3))
+
+
+def network(weights: Weights, images: Tensor) -> Tensor:
+    """A linear head on the vectors of the backbone."""
+    return linear(weights, vectors(weights, images, "backbone."))
 
 
 def linear(weights: Weights, vectors: Tensor) -> Tensor:
@@ -121,5 +128,89 @@ def mtl(steps: int, rate: float):
             gradients = torch.autograd.grad(loss, list(weights.values()))
             weights = {name: w - rate * g.detach() for (name, w), g in zip(weights.items(), gradients, strict=True)}
         return answer(linear(weights, inputs.query["vector"]), inputs)
+
+    return equation
+
+
+def implicit(inputs: Inputs, penalty: float, run, feature: str) -> Weights:
+    """Rajeswaran et al.: the minimum of L_support + penalty / 2 |phi - theta|^2, by Newton's method on all numbers.
+
+    Its derivative by whatever leads to it is that of phi - M^-1 F(phi) with the Hessian M at a constant phi, where the
+    gradient F is zero.
+    """
+    names = [name for name in inputs.parameters if name.startswith(("backbone.", "head."))]
+    start = {name: inputs.parameters[name] for name in names}
+    theta = torch.cat([start[name].flatten() for name in names])
+
+    def weights(flat: Tensor) -> Weights:
+        parts = flat.split([start[name].numel() for name in names])
+        return {name: part.view(start[name].shape) for name, part in zip(names, parts, strict=True)}
+
+    def height(flat: Tensor) -> Tensor:
+        fit = cross_entropy(run(weights(flat), inputs.support[feature]), inputs.support_y)
+        return fit + penalty / 2 * (flat - theta).square().sum()
+
+    flat = theta.detach()
+    for _ in range(30):
+        matrix = torch.autograd.functional.hessian(height, flat)
+        at = flat.requires_grad_()
+        (slope,) = torch.autograd.grad(height(at), at, create_graph=True)
+        moved = at.detach() - torch.linalg.solve(matrix, slope)
+        flat = moved.detach()
+    return weights(moved)
+
+
+def imaml(penalty: float, run=network, feature: str = "image"):
+    """iMAML of the whole network, or of the head."""
+
+    def equation(inputs: Inputs) -> Answer:
+        return answer(run(implicit(inputs, penalty, run, feature), inputs.query[feature]), inputs)
+
+    return equation
+
+
+def e3bm(steps: int, scale: float):
+    """Liu et al.: cosine heads from the class means, with learned rates, and learned weights of all learners."""
+
+    def logits(vectors: Tensor, rows: Tensor) -> Tensor:
+        return table(lambda z, w: scale * cosine(z, w), vectors, rows)
+
+    def equation(inputs: Inputs) -> Answer:
+        p, centre = inputs.parameters, lambda z: z - z.mean(1, keepdim=True)
+        z, queries = centre(inputs.support["vector"]), centre(inputs.query["vector"])
+        mean_support, z = z.mean(0), z.detach()
+
+        def number(prior: str, step: int, mean_row: Tensor) -> Tensor:
+            line = p[f"{prior}.map.weight"][step] @ torch.cat([mean_support, mean_row]) + p[f"{prior}.map.bias"][step]
+            return p[f"{prior}.start"][step] + 1e-4 * line
+
+        rows = torch.stack([z[inputs.support_y == n].mean(0) for n in range(WAY)])
+        total = torch.zeros(len(queries), WAY, dtype=z.dtype)
+        for step in range(steps):
+            at = rows.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(cross_entropy(logits(z, at), inputs.support_y), at)
+            rows = rows - number("rates", step, gradient.mean(0)) * gradient
+            total = total + number("weights", step, gradient.mean(0)) * logits(queries, rows)
+        return answer(total, inputs)
+
+    return equation
+
+
+def caml(steps: int, rate: float):
+    """Jiang et al., as CAML's docstring has it: a metric network's vector of each image conditions the batch-norm."""
+
+    def run(weights: Weights, images: Tensor) -> Tensor:
+        place = vectors(weights, images, "metric.").detach()
+        gain, offset = (place @ weights["condition.0.weight"].T + weights["condition.0.bias"]).chunk(2, dim=1)
+        return linear(weights, vectors(weights, images, "backbone.", 1 + gain, offset))
+
+    def equation(inputs: Inputs) -> Answer:
+        weights = dict(inputs.parameters)
+        names = [name for name in weights if name.startswith(("backbone.", "head."))]
+        for _ in range(steps):
+            loss = cross_entropy(run(weights, inputs.support["image"]), inputs.support_y)
+            gradients = torch.autograd.grad(loss, [weights[name] for name in names], create_graph=True)
+            weights |= {name: weights[name] - rate * g for name, g in zip(names, gradients, strict=True)}
+        return answer(run(weights, inputs.query["image"]), inputs)
 
     return equation
