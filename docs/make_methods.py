@@ -39,13 +39,15 @@ What is not listed is meant to be theirs. Recipes are in the YAMLs.
 ABSENT = """
 ## Rows of the sources' tables that are not here
 
-* **GCR** (Luo et al., "Few-Shot Learning with Global Class Representations", ICCV 2019). Its table of global classes has a learned
-  row for each novel class, and its released training draws episodes from five images of each of them. It keeps the network that is
-  best on the images it reports, the module that hallucinates images is missing, and so is a test of 5-way episodes. A protocol
-  that keeps novel classes out of training has no place for these rows, so neither the method nor its number is claimed.
-* **Memory Matching Networks** (Cai et al., CVPR 2018). There is no code, and what is established is the abstract: supports are
-  written to a memory, and a network that reads it slot by slot predicts the convolutions of the query branch. Which convolutions,
-  and how, is not. `MatchingNet` with `fce` is the nearest that is: it reads the supports in sequence too, and predicts no weights.
+* **GCR** (Luo et al., "Few-Shot Learning with Global Class Representations", ICCV 2019). Its table of global classes
+  has a learned row for each novel class, and its released training draws episodes from five images of each of them.
+  It keeps the network that is best on the images it reports, the module that hallucinates images is missing, and so
+  is a test of 5-way episodes. A protocol that keeps novel classes out of training has no place for these rows, so
+  neither the method nor its number is claimed.
+* **Memory Matching Networks** (Cai et al., CVPR 2018). There is no code, and what is established is the abstract:
+  supports are written to a memory, and a network that reads it slot by slot predicts the convolutions of the query
+  branch. Which convolutions, and how, is not. `MatchingNet` with `fce` is the nearest that is: it reads the supports
+  in sequence too, and predicts no weights.
 """
 NUMBERS = f"""
 ## Published numbers
