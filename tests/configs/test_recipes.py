@@ -20,6 +20,15 @@ RECIPES = [
     ("tieredImagenet/MetaBaseline_N5K5_C4", {"STAGE.base.ARGS.head_drop_last": True, "STAGE.meta.OPTIM.LR": 0.01}),
     ("CUB/MAML_mmfewshot_N5K1_R12", {"TASK.TRAIN.SHOT": 5, "STAGE.meta.TASKS": 8, "STAGE.meta.STEPS": 250}),
     ("CIFAR-FS/ProtoNet_N5K1_R12", {"STAGE.meta.OPTIM.GAMMAS": [0.06, 0.2, 0.2]}),
+    # MetaOptNet: the training shot is not the test's, and both are selected at 5; the test stops the solver early.
+    ("miniImagenet/MetaOptNet-SVM_N5K1_R12", {"TASK.TRAIN.SHOT": 15, "TASK.VAL.SHOT": 5, "METHOD.ARGS.iterations": 3}),
+    ("tieredImagenet/MetaOptNet-RR_N5K5_R12", {"TASK.TRAIN.SHOT": 10, "TASK.TRAIN.QUERY": 6, "OBJECTIVE.NAME": "ce"}),
+    ("CIFAR-FS/MetaOptNet-RR_N5K1_R12", {"TASK.TRAIN.SHOT": 5, "BACKBONE.VECTOR": "flatten"}),
+    ("miniImagenet/MetaOptNet-RR_N5K1_C4", {"OBJECTIVE.NAME": "label_smoothing", "OBJECTIVE.ARGS.smoothing": 0.1}),
+    # R2D2 and LR-D2: 1 to 9 shots, and as many queries as complete the images of a class.
+    ("miniImagenet/R2D2_N5K1_W4", {"TASK.TRAIN.SHOT": [1, 9], "TASK.TRAIN.IMAGES": 15, "METHOD.ARGS.scale": 1e-4}),
+    ("CIFAR-FS/LR-D2_N5K5_W4", {"TASK.TRAIN.WAY": 20, "TASK.TRAIN.IMAGES": 12, "BACKBONE.ARGS.drop_rate": 0.4}),
+    ("tieredImagenet/TapNet_N5K1_R12Tap", {"STAGE.meta.OPTIM.WEIGHT_DECAY": 0.0, "BACKBONE.ARGS.drop_first": 0.2}),
     # Snell et al.: more ways in training than at test, no scale, no augmentation.
     ("miniImagenet/ProtoNet_N5K1_C4", {"TASK.TRAIN.WAY": 30, "TASK.TRAIN.QUERY": 15, "METHOD.ARGS.scale": 1.0}),
     ("miniImagenet/ProtoNet_N5K5_C4", {"TASK.TRAIN.WAY": 20, "TASK.TRAIN.QUERY": 15, "STAGE.meta.AUGMENT": []}),
