@@ -25,7 +25,7 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
             ["TASK.TEST.QUERIES=5", "TASK.TEST.SHOT=20", "TASK.VAL.SHOT=1", "TASK.TRAIN.SHOT=1"],
             "SHOT + 1 query is 20 + 1",
         ),
-        (["TASK.TEST.SHOT", "one"], "command line: TASK.TEST.SHOT is 'one', which is not an integer."),
+        (["TASK.TEST.SHOT", "one"], "command line: TASK.TEST.SHOT is 'one', which is not an integer; only"),
         (["EVAL.EPISODES"], "EVAL.EPISODES on the command line has no value; write EVAL.EPISODES VALUE or"),
         (["METHOD.NAME=ProtNet"], "METHOD.NAME is 'ProtNet', which is not one of: "),
         (["METHOD.NAME=ProtNet"], "(did you mean ProtoNet?)"),
@@ -162,8 +162,8 @@ def test_run_folder_that_cannot_be_made(refused, space):
     base = space.path / "file"
     base.write_text("not a folder")
     said = refused("run_trainer.py", "--cfg", space.config(), "-c", base, "-d", "cpu")
-    file = base / "Glyphs_Proto" / "config.yaml"
-    assert said == f"{file} cannot be written (Not a directory); make room, or give another folder."
+    folder = base / "Glyphs_Proto"
+    assert said == f"{folder} cannot be written (Not a directory); make room, or give another folder."
 
 
 def test_resume_and_overwrite_exclude_each_other(space):

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pytest
 import torch
 
 from core.build.networks import make_method
@@ -25,6 +26,7 @@ def test_every_network_is_built():
     report(errors)
 
 
+@pytest.mark.timeout(600)
 def test_one_step_of_every_network_runs(monkeypatch):
     narrow_resnets(monkeypatch)
     configs = distinct({leaf: narrowed(loaded(leaf).cfg) for leaf in leaves()}, floats=False)
