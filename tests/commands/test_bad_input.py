@@ -162,8 +162,8 @@ def test_run_folder_that_cannot_be_made(refused, space):
     base = space.path / "file"
     base.write_text("not a folder")
     said = refused("run_trainer.py", "--cfg", space.config(), "-c", base, "-d", "cpu")
-    folder = base / "Glyphs_Proto"
-    assert said == f"{folder} cannot be written (Not a directory); make room, or give another folder."
+    file = base / "Glyphs_Proto" / "config.yaml"
+    assert said == f"{file} cannot be written (Not a directory); make room, or give another folder."
 
 
 def test_resume_and_overwrite_exclude_each_other(space):
