@@ -131,7 +131,8 @@ def frozen_key(cfg: Config, method: Method, where: torch.device) -> dict[str, An
         return None
     key = encoding_key(cfg, method, state_hash(method.backbone.state_dict()), where)
     keys = {name: value for name, value in key["keys"].items() if not name.startswith("METHOD.")}
-    return key | {"keys": keys, "needs": sorted(method.needs), "code": code_hash(method.backbone)}
+    encoded = sorted({"image", "vector", "map", "parts"} & set(method.needs))
+    return key | {"keys": keys, "needs": encoded, "code": code_hash(method.backbone)}
 
 
 def _counts(key: str, value: Any) -> bool:
