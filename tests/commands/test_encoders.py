@@ -140,7 +140,7 @@ def test_methods_that_read_the_same_of_a_frozen_encoder_share_its_features(space
     tree = {**FROZEN, "BACKBONE": backbone}  # SimpleShot reads the means of base classes too
     run = space.train(space.config(tree), evaluate_after=True)
     monkeypatch.setattr(ImageEncoder, "blocks", None)  # encoding once more would fail
-    other = space.config({**tree, "METHOD": {"NAME": "RFS"}}, "RFS.yaml")
+    other = space.config({**tree, "METHOD": {"NAME": "Ridge"}}, "Ridge.yaml")
     assert space.evaluator(other, "--untrained")[0] == 0
     assert space.evaluator(space.path / "Proto.yaml", "-c", run, "EVAL.SEED=3")[0] == 0
     with pytest.raises(TypeError):
