@@ -1,6 +1,7 @@
 """Every method against the recorded numbers of its authors' equations: logits, loss and gradient on a small input."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,17 @@ from core.registry import METHODS
 from tests.parity.cases import CASES
 from tests.parity.record import NUMBERS
 
+TESTS = Path(__file__).parents[1]
 RECORDED = json.loads(NUMBERS.read_text())
+# Methods whose answers loops in float64 give, in a file of tests/methods of their own.
+BY_LOOPS = {
+    "BD-CSPN": "bdcspn",
+    "LaplacianShot": "laplacianshot",
+    "TIM": "tim",
+    "AlphaTIM": "alpha_tim",
+    "PT-MAP": "ptmap",
+    "iLPC": "ilpc",
+}
 DEVIATIONS = RECORDED.pop("ResNet12T, initial deviations")
 
 
@@ -33,7 +44,9 @@ def test_what_is_compared_is_not_empty(name):
 
 def test_every_method_is_compared():
     compared = {case.method for case in CASES.values()} - {"TEN"} | {"TADAM"}  # TADAM by the network that is its own
-    assert compared == {METHODS[name].name for name in METHODS if METHODS[name].__module__.startswith("core.")}
+    assert all((TESTS / f"methods/test_{file}.py").is_file() for file in BY_LOOPS.values())
+    assert compared.isdisjoint(BY_LOOPS)
+    assert compared | BY_LOOPS.keys() == {METHODS[name].name for name in METHODS if METHODS[name].__module__.startswith("core.")}
     assert RECORDED.keys() == CASES.keys()
 
 
