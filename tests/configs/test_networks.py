@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from core.build.data import training_shapes
 from core.build.networks import make_method
 from core.data.views import parse_views
 from core.episode import Batch, Features, Task
@@ -78,7 +79,7 @@ def pixels(cfg, *leading: int) -> Features:
 
 
 def task_of(cfg) -> Task:
-    shot, labels = cfg.TASK.TRAIN.SHOT, torch.arange(2)
+    shot, labels = training_shapes(cfg)[0].shot, torch.arange(2)
     return Task(
         support=pixels(cfg, 1, 2 * shot),
         support_y=labels.repeat_interleave(shot)[None],
