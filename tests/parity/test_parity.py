@@ -46,7 +46,9 @@ def test_every_method_is_compared():
     compared = {case.method for case in CASES.values()} - {"TEN"} | {"TADAM"}  # TADAM by the network that is its own
     assert all((TESTS / f"methods/test_{file}.py").is_file() for file in BY_LOOPS.values())
     assert compared.isdisjoint(BY_LOOPS)
-    assert compared | BY_LOOPS.keys() == {METHODS[name].name for name in METHODS if METHODS[name].__module__.startswith("core.")}
+    assert compared | BY_LOOPS.keys() == {
+        METHODS[name].name for name in METHODS if METHODS[name].__module__.startswith("core.")
+    }
     assert RECORDED.keys() == CASES.keys()
 
 
