@@ -129,7 +129,7 @@ def test_way_and_shot_that_the_test_split_cannot_give(unfit, trained):
 def test_evaluating_without_saying_what(space):
     code, _, err = space.evaluator(space.config())
     assert code == 2
-    assert "one of the arguments --checkpoint/-c --checkpoint_base/-b --untrained is required" in err
+    assert "one of the arguments --checkpoint/-c/--run --checkpoint_base/-b --untrained is required" in err
 
 
 def test_config_of_another_run_is_refused_and_the_run_stays(refused, space):

@@ -112,9 +112,10 @@ def test_killed_process_can_be_resumed(space):
     assert same_run(run, space.train(cfg, tag="whole"))
 
 
-def test_a_crash_within_an_epoch_costs_minutes(space, uninterrupted, monkeypatch):
+def test_a_crash_within_an_epoch_costs_minutes(space, monkeypatch):
     """SAVE_MINUTES 0 writes last.pth after each step."""
     cfg = space.config(CFG, SAVE_MINUTES=0)
+    uninterrupted = space.train(cfg, tag="whole")
     interrupt_in(monkeypatch, "meta", 2, error=MemoryError("out of room"))
     with pytest.raises(MemoryError):
         space.train(cfg)

@@ -63,5 +63,5 @@ def test_larger_images_are_encoded_in_smaller_numbers(size, images):
 
 
 def test_several_devices_are_a_sentence_that_says_how():
-    with pytest.raises(UserError, match=r"a run takes one; give --device 0, or spread .*run_suite\.py"):
+    with pytest.raises(UserError, match=r"torchrun --nproc_per_node 4 .*, or spread .*run_suite\.py"):
         device.choose("0,1,2,3")

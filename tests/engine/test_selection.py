@@ -182,10 +182,9 @@ def test_a_file_called_like_a_key_is_a_file(tmp_path, monkeypatch):
 def test_a_former_name_of_an_argument_is_compared_under_the_present_one():
     schemas()  # registers the classes
     backbone = {"NAME": "Conv4", "ARGS": dict(BACKBONES.arguments("Conv4").defaults)}
-    wanted = {"method": {"NAME": "MetaBaseline", "ARGS": {"scale": 10.0}}, "backbone": backbone}
-    same, other = (
-        {"method": {"NAME": "MetaBaseline", "ARGS": {"tau": tau}}, "backbone": backbone} for tau in (10.0, 3.0)
-    )
+    meta = {"stage": "meta", "final": True, "dataset": "Glyphs", "backbone": backbone}
+    wanted = meta | {"method": {"NAME": "MetaBaseline", "ARGS": {"scale": 10.0}}}
+    same, other = (meta | {"method": {"NAME": "MetaBaseline", "ARGS": {"tau": tau}}} for tau in (10.0, 3.0))
     refuse_different_network(wanted, same, Path("old.pth"))
     with pytest.raises(UserError, match=r"^old\.pth was trained with METHOD .*\"tau\": 3\.0"):
         refuse_different_network(wanted, other, Path("old.pth"))

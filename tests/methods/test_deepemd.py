@@ -219,6 +219,7 @@ def test_a_checkpoint_of_one_shot_is_tested_with_the_yaml_of_five(leaf):
 
 def described(cfg):
     return {
+        **{"stage": "meta", "final": True, "dataset": "CIFAR-FS"},
         "method": {"NAME": cfg.METHOD.NAME, "ARGS": dict(cfg.METHOD.ARGS)},
         "backbone": {"NAME": cfg.BACKBONE.NAME, "ARGS": dict(cfg.BACKBONE.ARGS)},
     }
