@@ -33,7 +33,7 @@ from core.build.config import load_config
 from core.build.data import Data
 from core.build.training import build_trainer
 from core.engine import device
-from core.engine.precision import allow_tf32, encoder
+from core.engine.precision import encoder
 from core.engine.steps import Epoch
 from core.engine.trainer import Stage
 from core.episode import Batch
@@ -57,7 +57,7 @@ def built_stage(cfg: str, keys: list[str], where: torch.device) -> tuple[Data, S
     trainer = build_trainer(data, RunFolder(Path(tempfile.gettempdir()), writes=False), "bench", Path("unused"))
     stage = trainer._stages[0]
     stage.method.to(where)
-    allow_tf32(stage.precision)
+    device.allow_tf32(stage.precision == "tf32")
     return data, stage
 
 

@@ -22,6 +22,7 @@ from core.suites.standings import Row, Run, against, baseline, standings  # noqa
 RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs/images"
 WIDTH = 128  # characters of a line of text
 BLOCK = re.compile(r"(<!-- standings: (\w+) -->\n).*?(<!-- end -->)", re.S)
+COMPARED_WITH = "ProtoNet"  # the name of a row
 HEADER = ["method", "learns from", "trained at", "transductive", "external data", "ours", "± seeds", "± open", "paper"]
 HEADER += ["difference", "band", "verdict", "minutes", "machine", "commit"]
 NOTE = (
@@ -32,8 +33,8 @@ NOTE = (
     "of a shared stage included; they depend on that work and rank no method."
 )
 PAIRED = (
-    "Paired by episode with ProtoNet trained at as many shots as are tested; ± is the 95 % t-interval with these "
-    "images, *± open* that over disjoint tasks. Of several training seeds, the mean in each episode is compared."
+    f"Paired by episode with {COMPARED_WITH} trained at as many shots as are tested; ± is the 95 % t-interval "
+    "with these images, *± open* that over disjoint tasks. Of several training seeds, the mean in each episode is compared."
 )
 
 
@@ -58,7 +59,10 @@ def block(suite: str) -> str:
     return "\n".join(["", "\n\n".join(parts), "", ""])
 
 
-PICTURES = {"minutes": "Accuracy against training minutes", "paired": "Differences to ProtoNet on the same episodes"}
+PICTURES = {
+    "minutes": "Accuracy against training minutes",
+    "paired": f"Differences to {COMPARED_WITH} on the same episodes",
+}
 
 
 def drawn(rows: Sequence[Row]) -> list[str]:
@@ -116,8 +120,8 @@ def machine(run: Run) -> str:
 
 
 def differences(rows: Sequence[Row], of_shot: Sequence[Row]) -> list[tuple[Row, Difference, str]]:
-    """The rows of one number of shots against ProtoNet, and the episodes won, equal and lost."""
-    base = baseline(rows, of_shot[0].result["shot"])
+    """The rows of one number of shots against the one they are compared with, and the episodes won, equal and lost."""
+    base = baseline(rows, COMPARED_WITH, of_shot[0].result["shot"])
     compared = []
     for row in of_shot:
         if base is None or row is base:
@@ -129,7 +133,7 @@ def differences(rows: Sequence[Row], of_shot: Sequence[Row]) -> list[tuple[Row, 
 
 
 def paired_table(rows: Sequence[Row], of_shot: Sequence[Row]) -> Table:
-    """The table of differences to ProtoNet."""
+    """The table of differences."""
     lines = [
         [
             label(row),
@@ -140,7 +144,7 @@ def paired_table(rows: Sequence[Row], of_shot: Sequence[Row]) -> Table:
         ]
         for row, d, counts in differences(rows, of_shot)
     ]
-    header = ["method", "trained at", "difference to ProtoNet", "± open", "win/tie/loss"]
+    header = ["method", "trained at", f"difference to {COMPARED_WITH}", "± open", "win/tie/loss"]
     return Table(header, [[Cell(text) for text in line] for line in lines], names=2)
 
 
@@ -189,7 +193,9 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
     pairs = {f"{shot}-shot": [d for _, d, _ in differences(rows, of_shot)] for shot, of_shot in by_shot(rows)}
     present = {title: pair for title, pair in pairs.items() if pair}
     if present:
-        plot_differences(IMAGES / f"{suite}_paired.svg", present, "points above ProtoNet (shots of training)", note)
+        plot_differences(
+            IMAGES / f"{suite}_paired.svg", present, f"points above {COMPARED_WITH} (shots of training)", note
+        )
 
 
 def digest(table: str) -> str:

@@ -32,6 +32,7 @@ def prepare(name: str, threads: int) -> tuple[torch.device, str | None]:
     if threads:
         torch.set_num_threads(threads)
     tune_allocator()
+    allow_tf32(False)
     return where, note
 
 
@@ -70,6 +71,12 @@ def tune_allocator() -> None:
     if hasattr(libc, "mallopt"):
         for parameter, value in _MALLOPT.values():
             libc.mallopt(parameter, value)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let GPUs multiply float32 with TF32's 10 bits, or with all bits; PyTorch's default differs between operations."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def images_at_once(size: int, device: torch.device) -> int:

@@ -5,13 +5,15 @@ Losses, solvers, statistics of batch-norm, the optimiser and validation stay in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from ..episode import Features
 from ..errors import UserError
 from ..methods.base import Method
+from .device import allow_tf32
 
 
 def chosen(precision: str, device: torch.device) -> str:
@@ -34,10 +36,14 @@ def refuse_unused(precision: str, method: Method, key: str) -> None:
         )
 
 
-def allow_tf32(precision: str) -> None:
-    """Let GPUs multiply float32 with TF32's 10 bits if `precision` is tf32, and with all bits otherwise."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+@contextmanager
+def multiplying(precision: str) -> Iterator[None]:
+    """Training steps; TF32, if they ask for it, ends with them: validation and tests have all bits."""
+    allow_tf32(precision == "tf32")
+    try:
+        yield
+    finally:
+        allow_tf32(False)
 
 
 def encoder(method: Method, precision: str, device: torch.device) -> Callable[[Features], Features]:

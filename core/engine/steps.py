@@ -22,7 +22,7 @@ from ..stopping import undisturbed
 from .epoch_losses import EpochLosses
 from .gradients import sum_gradients
 from .optim import Recipe
-from .precision import encoder
+from .precision import encoder, multiplying
 from .stage_clock import StageClock
 
 
@@ -90,7 +90,7 @@ class Epoch:
         _train_mode(stage.method, stage.frozen_backbone, stage.frozen_bn, stage.dropout)
         first = self.step
         while self.step < stage.steps:
-            with self._whole_step():
+            with self._whole_step(), multiplying(stage.precision):
                 self._take_one(stage, optimizer, self.number * stage.steps + self.step)
             clock.step()
             after_step()

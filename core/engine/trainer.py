@@ -25,7 +25,6 @@ from ..stopping import undisturbed, why
 from . import checkpoint
 from .evaluator import Evaluator
 from .finite import NotFinite, refuse_state
-from .precision import allow_tf32
 from .scalars import Scalars
 from .stage_clock import StageClock
 from .steps import Epoch, Schooling, every
@@ -176,7 +175,6 @@ class Trainer:
         if stage.init:
             log.info("stage %s: %s", stage.name, stage.init)
         method.to(self._device)
-        allow_tf32(stage.precision)
         if not self._ranks.alone:
             sync_norms(method)
         optimizer = stage.recipe.optimizer(method.param_groups(stage.recipe.lr))

@@ -191,12 +191,12 @@ def against(row: Row, other: Row) -> tuple[Paired, float | None]:
     return paired(row.group.accuracy[:count], other.group.accuracy[:count]), wide.ci95 if wide else None
 
 
-def baseline(rows: Sequence[Row], shot: int) -> Row | None:
-    """ProtoNet trained and tested with `shot` shots, which the others are compared with; None where it is not there."""
+def baseline(rows: Sequence[Row], name: str, shot: int) -> Row | None:
+    """The row of a name trained and tested with `shot` shots, to compare others with; None where it is not there."""
     fitting = [
         row
         for row in rows
-        if row.name == "ProtoNet" and row.trained_shot == shot and (row.result["way"], row.result["shot"]) == (5, shot)
+        if row.name == name and row.trained_shot == shot and (row.result["way"], row.result["shot"]) == (5, shot)
     ]
     return fitting[0] if fitting else None
 

@@ -5,9 +5,12 @@ import torch
 
 from core.backbones.conv4 import Conv4
 from core.engine import precision
+from core.engine.device import allow_tf32
+from core.engine.evaluator import Evaluator
+from core.engine.steps import Epoch
 from core.episode import DataInfo
 from core.methods.protonet import ProtoNet
-from tests.workspace import PROTONET, metrics
+from tests.workspace import PROTONET, best, metrics
 
 CPU = torch.device("cpu")
 
@@ -50,7 +53,31 @@ def test_a_network_that_adapts_itself_stays_in_float32(space):
     assert err.startswith("error: STAGE.meta.PRECISION is bf16, but MAML adapts its network within the loss")
 
 
+def allowed():
+    return [torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32]
+
+
 def test_tf32_is_allowed_where_it_is_asked_for():
     for name in ("tf32", "fp32"):
-        precision.allow_tf32(name)
-        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (name == "tf32")
+        with precision.multiplying(name):
+            assert allowed() == [name == "tf32"] * 2
+        assert allowed() == [False, False]
+
+
+def test_validation_and_tests_have_all_bits(space, monkeypatch):
+    """Also where nothing was trained before, as in run_evaluator.py."""
+    seen = {"step": [], "evaluation": []}
+    step, run, classify = Epoch._take_one, Evaluator.run, Evaluator.classify
+
+    def noted(name, function):
+        return lambda *arguments, **options: (seen[name].append(allowed()), function(*arguments, **options))[1]
+
+    monkeypatch.setattr(Epoch, "_take_one", noted("step", step))
+    monkeypatch.setattr(Evaluator, "run", noted("evaluation", run))
+    monkeypatch.setattr(Evaluator, "classify", noted("evaluation", classify))
+    allow_tf32(True)
+    run_folder = space.train(space.config(PROTONET), "STAGE.meta.PRECISION=tf32")
+    allow_tf32(True)
+    space.evaluate(space.config(PROTONET), best(run_folder))
+    assert {str(bits) for bits in seen["step"]} == {"[True, True]"}
+    assert {str(bits) for bits in seen["evaluation"]} == {"[False, False]"}
