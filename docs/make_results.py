@@ -34,7 +34,8 @@ NOTE = (
 )
 PAIRED = (
     f"Paired by episode with {COMPARED_WITH} trained at as many shots as are tested; ± is the 95 % t-interval "
-    "with these images, *± open* that over disjoint tasks. Of several training seeds, the mean in each episode is compared."
+    "with these images, *± open* that over disjoint tasks. Of several training seeds, the mean in each episode is "
+    "compared."
 )
 
 
