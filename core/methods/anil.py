@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..ops.adapt import descended_logits
 from ..registry import METHODS
 from .inner_loop import AdaptedHead
 
@@ -47,14 +46,5 @@ class ANIL(AdaptedHead):
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
-        self.refuse_way(task)
-        return descended_logits(
-            task.support["vector"],
-            task.support_y,
-            task.query["vector"],
-            self.head.weight,
-            self.head.bias,
-            self.inner_lr,
-            self.steps if self.training else self.test_steps,
-            self.first_order,
-        )
+        steps = self.steps if self.training else self.test_steps
+        return self.descended(task, self.inner_lr, steps, self.first_order)

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..ops.adapt import descended_logits
 from .base import Method
 
 Weights = dict[str, Tensor]  # of a network, by the names of the method's parameters
@@ -53,6 +54,13 @@ class AdaptedHead(LearnedHead):
                 f"METHOD.NAME is {self.name}, which encodes images one by one, but with BACKBONE.ARGS.norm batch the "
                 "features depend on the images beside it; set BACKBONE.ARGS.norm to running."
             )
+
+    def descended(self, task: Task, rate: float, steps: int, first_order: bool) -> Tensor:
+        """Logits [T, Q, N] of the head after so many steps at a rate on the supports; all tasks descend together."""
+        self.refuse_way(task)
+        support, query = task.support["vector"], task.query["vector"]
+        head = (self.head.weight, self.head.bias)
+        return descended_logits(support, task.support_y, query, *head, rate, steps, first_order)
 
 
 class AdaptedNetwork(LearnedHead):

@@ -10,7 +10,6 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..layers.scaled_conv import scale_convolutions
-from ..ops.adapt import descended_logits
 from ..registry import METHODS
 from .inner_loop import AdaptedHead
 
@@ -48,17 +47,7 @@ class MTL(AdaptedHead):
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
-        self.refuse_way(task)
-        return descended_logits(
-            task.support["vector"],
-            task.support_y,
-            task.query["vector"],
-            self.head.weight,
-            self.head.bias,
-            self.inner_lr,
-            self.steps,
-            first_order=True,
-        )
+        return self.descended(task, self.inner_lr, self.steps, first_order=True)
 
     def special_groups(self, lr: float) -> list[dict]:
         """The initial head learns at `head_factor` times the network's rate."""

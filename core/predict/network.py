@@ -16,13 +16,12 @@ from torch import Tensor
 
 from .. import progress
 from ..backbones.blocks import fold
-from ..build.identity import code_hash, encoding_key
+from ..build.identity import encoding_key, frozen_key
 from ..config import Config
 from ..data.loaders import Pixels
 from ..data.store import Split
 from ..data.views import parse_views
 from ..engine.features import ImageEncoder
-from ..engine.heads import FEATURES
 from ..episode import Features
 from ..methods.base import Method
 from ..ops import random
@@ -102,15 +101,8 @@ class PhotoNetwork:
 
         Methods on one encoder, which is not trained, share it where they read the same of it.
         """
-        method = self.method
-        key = encoding_key(self.cfg, method, self.origin["sha256"], self.device)
-        if not self.cfg.STAGES and type(method).encode is Method.encode:
-            keys = {name: value for name, value in key["keys"].items() if not name.startswith("METHOD.")}
-            key |= {
-                "keys": keys,
-                "needs": sorted(set(method.needs) & set(FEATURES)),
-                "code": code_hash(method.backbone),
-            }
+        frozen = frozen_key(self.cfg, self.method, self.device) if not self.cfg.STAGES else None
+        key = frozen or encoding_key(self.cfg, self.method, self.origin["sha256"], self.device)
         return key | {"mean": self.mean, "std": self.std, "decoding": self.decoding.describe()}
 
     def store(self, folder: Path | None) -> FeatureStore:
