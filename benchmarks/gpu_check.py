@@ -49,7 +49,7 @@ def marked_tests() -> str:
 
 def logits_of(name: str, where: torch.device) -> torch.Tensor:
     """A method's logits on test episodes, of the network as it was initialised."""
-    data = Data(load_config(GLYPHS.format(name), []).cfg, where)
+    data = Data(load_config(GLYPHS.format(name)).cfg, where)
     torch.manual_seed(0)
     method, evaluator = build_method(data).to(where), build_evaluator(data, "test")
     source = evaluator.source(method)
@@ -98,8 +98,8 @@ def training(precision: str, where: torch.device, seconds: float) -> dict[str, A
     """Images a second of training a ResNet-12 at 84 pixels, beside a bare loop."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    cfg, keys = LARGE
-    _, stage = built_stage(cfg, [*keys, f"STAGE.base.PRECISION={precision}"], where)
+    (cfg, keys), few = LARGE, [] if where.type == "cuda" else ["STAGE.base.BATCH=2"]
+    _, stage = built_stage(cfg, [*keys, f"STAGE.base.PRECISION={precision}", *few], where)
     images = len(images_of(stage.streams[0].at(0, 0.0)))
     steps = {"trainer": our_step(stage, where), "bare": bare_step(stage, where)}
     found = rates(steps, images, 3, seconds, where)
