@@ -125,9 +125,9 @@ def encoding_key(cfg: Config, method: Method, sha256: str, where: torch.device) 
 def frozen_key(cfg: Config, method: Method, where: torch.device) -> dict[str, Any] | None:
     """The encoding of a network as it came, which all methods share that read the same of it.
 
-    None for random weights, and for a method that encodes by itself, whose weights may be random.
+    None for random weights, and for a method that encodes with more than the backbone, whose weights may be random.
     """
-    if not method.backbone.external or type(method).encode is not Method.encode:
+    if not method.backbone.external or not method.encodes_by_backbone:
         return None
     key = encoding_key(cfg, method, state_hash(method.backbone.state_dict()), where)
     keys = {name: value for name, value in key["keys"].items() if not name.startswith("METHOD.")}

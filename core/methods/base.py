@@ -92,6 +92,14 @@ class Method(nn.Module):
             features["parts"] = _apply(self.backbone, pixels["crops"])["vector"]
         return {name: features[name] for name in needs if name in features}
 
+    @property
+    def encodes_by_backbone(self) -> bool:
+        """Whether in eval mode `encode` gives what the backbone gives, so that methods may share frozen features.
+
+        Default: where a method does not override `encode`.
+        """
+        return type(self).encode is Method.encode
+
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of an encoded task."""
         raise NotImplementedError

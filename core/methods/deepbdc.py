@@ -47,6 +47,11 @@ class BDCPooling(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(2 * backbone.map_size**2)))
         self.width = channels * (channels + 1) // 2
 
+    @property
+    def reduces(self) -> bool:
+        """Whether a convolution stands before the matrix."""
+        return not isinstance(self.reduction, nn.Identity)
+
     def reduced(self, maps: Tensor) -> Tensor:
         """[..., C, h, w] to [..., d, h, w]."""
         return self.reduction(maps.flatten(0, -4)).unflatten(0, maps.shape[:-3])
@@ -95,6 +100,11 @@ class STLDeepBDC(Distilled):
         self.pooling, self.dropout = pooling, nn.Dropout(dropout)
         self.scale_factor, self.inverse_penalty = scale_factor, inverse_penalty
 
+    @property
+    def encodes_by_backbone(self) -> bool:
+        """Without a reduction the map is the backbone's."""
+        return not self.pooling.reduces
+
     def encode(self, pixels: Features) -> Features:
         """Reduced maps, so that an image is cached as d h w numbers and not as d (d + 1) / 2."""
         features = super().encode(pixels)
@@ -142,6 +152,11 @@ class MetaDeepBDC(Method):
     def __init__(self, backbone: Backbone, info: DataInfo, *, reduce: int = 0) -> None:
         super().__init__(backbone, info)
         self.pooling = BDCPooling(backbone, reduce)
+
+    @property
+    def encodes_by_backbone(self) -> bool:
+        """Without a reduction the map is the backbone's."""
+        return not self.pooling.reduces
 
     def encode(self, pixels: Features) -> Features:
         """Reduced maps."""

@@ -52,6 +52,11 @@ class Distilled(BaseTrained):
         self._teacher = [teacher]
         return "a new initialisation, with the previous stage as its teacher"
 
+    @property
+    def encodes_by_backbone(self) -> bool:
+        """A teacher is asked in training only."""
+        return type(self).encode is Distilled.encode
+
     def encode(self, pixels: Features) -> Features:
         """The features in `needs`, and in a distillation stage the pixels that the teacher encodes."""
         features = super().encode(pixels)

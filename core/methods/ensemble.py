@@ -60,6 +60,11 @@ class Ensemble(Method):
             setattr(self, declaration, getattr(self.head, declaration))
         self.base_from_means, self.frozen_backbone = self.head.base_from_means, self.head.frozen_backbone
 
+    @property
+    def encodes_by_backbone(self) -> bool:
+        """As the method does it."""
+        return self.head.encodes_by_backbone
+
     def encode(self, pixels: Features) -> Features:
         """As the method does it."""
         return self.head.encode(pixels)

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torchvision import models
 
 from core.build.config import load_config
 from core.build.data import Data
-from core.build.identity import describe, stage_key
+from core.build.identity import describe, features_key, stage_key
 from core.build.networks import build_method
-from tests.workspace import TWO_STAGES
+from tests.workspace import PROTONET, TWO_STAGES
 
 
 def name_of_base(cfg, *overrides):
@@ -40,6 +41,29 @@ def name_of_base(cfg, *overrides):
 def test_everything_that_shapes_a_stage_and_nothing_else_names_it(space, override, reused):
     cfg = space.config(TWO_STAGES, "Two.yaml")
     assert (name_of_base(cfg, override) == name_of_base(cfg)) == reused
+
+
+@pytest.mark.parametrize(
+    ("methods", "shared"),
+    [
+        ([{"NAME": "SimpleShot"}, {"NAME": "RFS"}, {"NAME": "Ensemble"}], True),
+        ([{"NAME": "STLDeepBDC"}, {"NAME": "DN4"}], True),
+        ([{"NAME": "STLDeepBDC"}, {"NAME": "STLDeepBDC", "ARGS": {"reduce": 4}}], False),
+        ([{"NAME": "RFS"}, {"NAME": "DN4"}], False),
+    ],
+)
+def test_methods_share_the_features_of_a_frozen_encoder_where_they_read_the_same(space, tmp_path, methods, shared):
+    torch.manual_seed(0)
+    torch.save(models.shufflenet_v2_x0_5(weights=None).state_dict(), tmp_path / "weights.pth")
+    encoder = {"NAME": "torchvision:shufflenet_v2_x0_5", "WEIGHTS": str(tmp_path / "weights.pth"), "ARGS": {"size": 32}}
+    keys = []
+    for method in methods:
+        tree = {**PROTONET, "BACKBONE": encoder, "METHOD": method, "STAGES": []}
+        del tree["STAGE"]
+        data = Data(load_config(space.config(tree)).cfg, torch.device("cpu"))
+        network = build_method(data)
+        keys.append(features_key(data, network, data.split("test"), network.name + str(method.get("ARGS"))))
+    assert all(key == keys[0] for key in keys) == shared
 
 
 def test_word_vectors_and_held_out_images_name_it_too(space, tmp_path):

@@ -22,6 +22,7 @@ from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
+from core.methods.base import Method
 from core.objectives.base import CrossEntropy
 from core.pictures import Matches, Picture
 from core.report.run import RunFolder
@@ -58,6 +59,19 @@ def case(untouched):
 def logits(method, task: Task) -> Tensor:
     with torch.no_grad():
         return method.eval()(task)
+
+
+def test_features_that_methods_share_are_the_backbones_alone(case):
+    builder, method, _ = case
+    if not method.encodes_by_backbone:
+        pytest.skip("it says that it encodes with more")
+    torch.manual_seed(0)
+    pixels = {"image": torch.randn(2, 3, builder.image_size, builder.image_size)}
+    pixels["crops"] = pixels["image"][:, None].expand(-1, 2, -1, -1, -1)
+    with torch.no_grad():
+        given, alone = method.encode(pixels), Method.encode(method, pixels)
+    assert given.keys() == alone.keys()
+    assert all(torch.equal(given[name], alone[name]) for name in given)
 
 
 def rows(features: Features, order: Tensor) -> Features:
