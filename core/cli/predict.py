@@ -24,6 +24,8 @@ Answers are in report.html, a page to look at, answers.csv, answers.json and ans
 Exit code 1 says that some files could not be read.
 """
 HEAD = "method that answers (default: own, the network's; of an encoder RFS), and others to compare with it"
+DEPTH = 4  # folders between --support and a photo
+NESTED = "folders from --support to a class: 2 makes of animals/cat/1.jpg the class animals/cat (default: 1)"
 REJECT = "leave photos without a class that are less like all supports than this share of good ones (default: 0, none)"
 REFERENCE = (
     "class folders of other photos, from which the expected accuracy comes (default: the network's; '' for none)"
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and answer."""
     cli = command_parser("predict", __doc__, EXAMPLES)
     cli.add_argument("--support", type=Path, metavar="DIR", help="folder with one folder of photos for each class")
+    cli.add_argument("--depth", type=int, choices=range(1, DEPTH + 1), default=None, help=NESTED)
     cli.add_argument("--query", type=Path, nargs="+", required=True, metavar="PATH", help="photos, or folders of them")
     network = cli.add_argument_group("what answers", "one of these three")
     network.add_argument("--encoder", metavar="NAME", help="pretrained network, torchvision:MODEL or timm:MODEL")
@@ -59,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             query=args.query,
             out=args.out,
             support=args.support,
+            depth=args.depth or 1,
             classifier=args.classifier,
             encoder=args.encoder or "",
             weights=args.weights or "",
@@ -87,7 +91,7 @@ def _refuse(args: argparse.Namespace) -> None:
         what = f"{' and '.join(given)} are given" if given else "nothing says what answers"
         raise UserError(f"{what}; give one of {', '.join(ways)}.")
     if args.classifier is not None:
-        unread = {"--support": args.support, "--head": args.heads, "--reference": args.reference}
+        unread = {"--support": args.support, "--depth": args.depth, "--head": args.heads, "--reference": args.reference}
         unread |= {"--checkpoint": args.checkpoint, "--weights": args.weights}
         for option, value in unread.items():
             if value is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..data.datasets import DATASETS, is_prepared
 from ..data.store import SPLITS, Split, prepared, read_split, split_dir
 from ..prepare.collect import Options
+from ..prepare.layouts import DEPTH
 from ..prepare.lowshot import CLASS_IDS
 from ..prepare.prepare import check_prepared, prepare
 from ..prepare.remotes import DRIVE
@@ -26,6 +27,8 @@ EPILOG = """examples:
     {command} CUB --from CUB_200_2011.tgz
   a folder of class folders, or of train, val and test folders with class folders in them
     {command} folder:~/photos --size 84
+  the same where the class folders lie in folders, such as photos/animals/cat
+    {command} folder:~/photos --depth 2
   the same with a split of your own: JSON {"train": [classes], ...}, or CSV lines filename,label,split
     {command} folder:~/photos --from split.json
   ImageNet low-shot from features of all its training and validation images
@@ -46,6 +49,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, default=Path("data"), help="data folder (default: data)")
     parser.add_argument("--size", type=int, default=0, help="side of the images in pixels (default: native)")
     parser.add_argument("--split-seed", type=int, help="seed of the class split of a folder without one (default: 0)")
+    depth = "folders from folder:PATH, or from its train, val and test, to a class (default: 1)"
+    parser.add_argument("--depth", type=int, choices=range(1, DEPTH + 1), default=0, help=depth)
     parser.add_argument("--class-ids", choices=CLASS_IDS, default="", help="what numbered classes of features are")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: one a CPU)")
     parser.add_argument("--allow-deviation", action="store_true", help="take what differs from the published benchmark")
@@ -133,5 +138,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         workers=args.workers,
         allow_deviation=args.allow_deviation,
         class_ids=args.class_ids,
+        depth=args.depth,
     )
     return run(root, named, options)

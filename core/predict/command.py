@@ -38,6 +38,7 @@ class Request:
 
     What answers is a `classifier`, or the supports with an `encoder` or with the `checkpoint` of a `cfg`. The first of
     `heads` answers, and all are compared. `reject` is the share of photographs of the classes that would be rejected.
+    `depth` says how far below `support` the class folders lie.
     `reference` is a folder of other photographs, "" for none, None for what the network has; `cache` is a folder, ""
     for none, None for the user's.
     """
@@ -45,6 +46,7 @@ class Request:
     query: Sequence[Path] = ()
     out: Path = Path("answers")
     support: Path | None = None
+    depth: int = 1
     classifier: Path | None = None
     encoder: str = ""
     weights: str = ""
@@ -74,11 +76,11 @@ def run(request: Request) -> bool:
         store = classifier.network.store(cache)
     else:
         assert request.support is not None, "the command line was checked"
-        support_photos(request.support)  # what is missing is said before a network is made
-        query_photos(request.query, [])
+        labelled = support_photos(request.support, depth=request.depth)
+        query_photos(request.query, [])  # what is missing is said before a network is made
         network, data = open_network(request, where, cache)
         store = network.store(cache)
-        supports, bad = encode_supports(network, store, request.support)
+        supports, bad = encode_supports(network, store, request.support, labelled)
         names = [OWN if request.encoder else request.heads[0], *request.heads[1:]]
         classifiers = [make_classifier(network, supports, name) for name in names]
         trusts = [trusted(each, request.reference, data, store) for each in classifiers]
@@ -128,13 +130,14 @@ def refuse_share(share: float) -> None:
         )
 
 
-def encode_supports(network: PhotoNetwork, store: FeatureStore, folder: Path) -> tuple[Supports, dict[str, str]]:
-    """The supports in a folder of class folders, and {file: reason} of the photographs that cannot be used.
+def encode_supports(
+    network: PhotoNetwork, store: FeatureStore, folder: Path, photos: Sequence[Photo]
+) -> tuple[Supports, dict[str, str]]:
+    """The labelled photographs of a folder as supports, and {file: reason} of those that cannot be used.
 
     Raises:
         UserError: where a class has no usable photograph.
     """
-    photos = support_photos(folder)
     encoded, bad = encode(network, photos, store)
     empty = sorted({photo.label for photo in photos} - {photo.label for photo in encoded.photos})
     if empty:
@@ -175,7 +178,8 @@ def predict(
     answers = Answers(supports.classes, supports.names, rows, facts, notes, bad)
     facts |= measured(answers)
     by_name = {photo.name: photo for photo in photos}
-    supported = {photo.name: photo for photo in support_photos(request.support)} if request.support else {}
+    labelled = support_photos(request.support, depth=request.depth) if request.support else []
+    supported = {photo.name: photo for photo in labelled}
     write_files(
         request.out,
         {

@@ -62,8 +62,13 @@ def readable(photos: Sequence[Photo]) -> tuple[list[Photo], dict[str, str]]:
     return good, bad
 
 
-def support_photos(folder: Path, option: str = "--support") -> list[Photo]:
-    """The labelled photographs: one folder a class, in the order of their names. `option` names the folder.
+def support_photos(folder: Path, option: str = "--support", depth: int = 1) -> list[Photo]:
+    """The labelled photographs: one folder a class, in the order of their names.
+
+    Args:
+        folder: holds them.
+        option: names the folder in errors.
+        depth: how far below the folder the class folders lie; a class is called by its path there.
 
     Raises:
         UserError: where there are fewer than two classes, a class is empty, or folders lie in a class's folder.
@@ -71,18 +76,11 @@ def support_photos(folder: Path, option: str = "--support") -> list[Photo]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"{option} is {folder}, which {what}; give a folder with one folder of photos for each class.")
-    classes = {entry.name: images_below(entry, 0) for entry in folders_in(folder)}
-    if not classes and images_below(folder, 0):
+    if not folders_in(folder) and images_below(folder, 0):
         raise UserError(
             f"{option} is {folder}, which holds photos but no folders; put those of each class in a folder of its own."
         )
-    for name in classes:
-        nested = [entry.name for entry in folders_in(folder / name) if images_below(entry, DEPTH)]
-        if nested:
-            raise UserError(
-                f"{option} is {folder}, where the folder {name} holds folders ({_few(nested)}); "
-                f"give {option} {folder / name}, or put all photos of {name} into one folder."
-            )
+    classes = {name: images_below(folder / name, 0) for name in _class_folders(folder, option, depth)}
     empty = [name for name, files in classes.items() if not files]
     if empty:
         raise UserError(
@@ -94,6 +92,27 @@ def support_photos(folder: Path, option: str = "--support") -> list[Photo]:
     return [
         Photo(f"{name}/{file}", path, name) for name, files in classes.items() for file, path in sorted(files.items())
     ]
+
+
+def _class_folders(folder: Path, option: str, depth: int) -> list[str]:
+    """The class folders, by their path in the folder."""
+    names = [entry.name for entry in folders_in(folder)]
+    for _ in range(depth - 1):
+        loose = [name for name in names if images_below(folder / name, 0)]
+        if loose:
+            raise UserError(
+                f"--depth is {depth}, but {folder / loose[0]} holds photos beside class folders; put them into one."
+            )
+        names = [f"{name}/{entry.name}" for name in names for entry in folders_in(folder / name)]
+    for name in names:
+        nested = [entry.name for entry in folders_in(folder / name) if images_below(entry, DEPTH)]
+        if nested:
+            classes = f", or --depth {depth + 1} where these are classes too" if option == "--support" else ""
+            raise UserError(
+                f"{option} is {folder}, where the folder {name} holds folders ({_few(nested)}); give {option} "
+                f"{folder / name}{classes}, or put all photos of {name} into one folder."
+            )
+    return names
 
 
 def query_photos(paths: Sequence[Path], classes: Sequence[str]) -> list[Photo]:
@@ -122,11 +141,10 @@ def _in_folder(folder: Path, classes: Sequence[str]) -> list[Photo]:
         raise UserError(
             f"--query is {folder}, which holds no photo ({', '.join(SUFFIXES)}); give a folder of photos, or files."
         )
-    labelled = any(entry.name in classes for entry in folders_in(folder))
-    return [
-        Photo(str(folder / name), path, name.partition("/")[0] if labelled and "/" in name else "")
-        for name, path in sorted(files.items())
-    ]
+    depth = 1 + max((name.count("/") for name in classes), default=0)
+    labels = {name: "/".join(name.split("/")[:-1][:depth]) for name in files}
+    labelled = not set(classes).isdisjoint(labels.values())
+    return [Photo(str(folder / name), path, labels[name] if labelled else "") for name, path in sorted(files.items())]
 
 
 def photos_from(items: Sequence[Any], labels: Sequence[str] | None = None) -> list[Photo]:

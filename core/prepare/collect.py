@@ -12,7 +12,7 @@ import numpy as np
 from ..data.store import SPLITS
 from ..errors import UserError
 from .images import Decoding
-from .layouts import ImageSet, find_images
+from .layouts import ImageSet, find_images, nested_folders
 from .packing import Content, Decoders, ImageFiles
 from .split_files import read_class_lists, split_by_hash
 
@@ -29,6 +29,7 @@ class Options:
     workers: int = 0  # decoding processes; 0 = one a CPU
     allow_deviation: bool = False
     class_ids: str = ""  # the order that class numbers in files of features index: lowshot.CLASS_IDS; "" = none given
+    depth: int = 0  # how far below a folder its class folders lie; 0 = 1, and nested folders are refused
     scratch: Path = Path()  # a folder for what is too large for the memory, removed afterwards
 
 
@@ -68,7 +69,9 @@ def collect_folder(folder: Path, options: Options) -> Collected:
     """Any folder of images; its class split comes from split folders, a CSV or JSON file, or the classes' hashes."""
     lists = [path for path in options.sources if path.suffix.lower() == ".json"]
     csvs = [path for path in options.sources if path not in lists]
-    image_set = find_images([folder, *csvs])
+    image_set = find_images([folder, *csvs], options.depth)
+    if not (csvs or options.depth):
+        _refuse_nested(image_set, folder)
     if lists:
         split_of, how = _listed_split(lists[0], image_set, folder), f"class lists of {lists[0].name}"
     elif image_set.split_of:
@@ -86,7 +89,18 @@ def collect_folder(folder: Path, options: Options) -> Collected:
         )
     decoding = Decoding(options.size)
     contents = file_contents(image_set.images, split_of, str(folder), decoding, options.workers)
-    return Collected(contents, {"split_by": how, "preparation": decoding.describe()})
+    return Collected(contents, {"split_by": how, "preparation": decoding.describe(), "depth": options.depth or 1})
+
+
+def _refuse_nested(image_set: ImageSet, folder: Path) -> None:
+    """Refuse a class whose images lie in several folders, which may be classes themselves."""
+    for name, images in image_set.images.items():
+        nested = nested_folders(images)
+        if nested:
+            raise UserError(
+                f"{folder} holds the folder {name}, whose images lie in folders of their own, such as {nested[0]}; "
+                f"give --depth 2 where these are classes ({name}/{nested[0]}), or --depth 1 where {name} is one class."
+            )
 
 
 def _listed_split(file: Path, image_set: ImageSet, folder: Path) -> dict[str, str]:

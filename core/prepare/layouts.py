@@ -28,8 +28,13 @@ class ImageSet:
         self.split_of = {names.get(name, name): split for name, split in self.split_of.items()}
 
 
-def find_images(sources: list[Path]) -> ImageSet:
+def find_images(sources: list[Path], depth: int = 0) -> ImageSet:
     """The images of all sources together: folders of any layout, and CSV files in them or beside them.
+
+    Args:
+        sources: folders and CSV files.
+        depth: how far below a source, or below its folders of splits, the class folders lie; 0 = 1, below folders that
+            hold nothing but one folder.
 
     Raises:
         UserError: where a source is missing, or no class folder with images is there.
@@ -40,30 +45,32 @@ def find_images(sources: list[Path]) -> ImageSet:
         if not os.path.exists(source):
             raise UserError(f"'{source}' does not exist; give a folder of class folders.")
         if source not in csvs:
-            _add(image_set, _find_in(source, csvs), source)
+            _add(image_set, _find_in(source, csvs, depth), source)
     if not image_set.images:
         raise UserError(f"'{sources[0]}' holds no class folders with images; give such a folder.")
     return image_set
 
 
-def _find_in(folder: Path, csvs: list[Path]) -> ImageSet:
+def _find_in(folder: Path, csvs: list[Path], depth: int) -> ImageSet:
     """The images of one folder."""
     if not folder.is_dir():
         raise UserError(f"'{folder}' is neither a folder nor an archive (.zip, .tar, .tar.gz, .tgz); give one of them.")
-    folder = _descend(folder)
+    folder = folder if depth else _descend(folder)
     lists = csvs or _csv_files(folder)
+    if lists and depth:
+        raise UserError(f"--depth is {depth}, but {lists[0]} says which class an image is of; leave --depth out.")
     if lists:
         return _from_lists(lists, folder / "images" if (folder / "images").is_dir() else folder)
     splits = {split_name(entry.name): entry for entry in folders_in(folder) if split_name(entry.name)}
     splits = {split: entry for split, entry in splits.items() if folders_in(entry)}
     if len(splits) == 1 and "train" in splits:  # ImageNet's train folder
-        return ImageSet(class_folders(splits["train"]))
+        return ImageSet(class_folders(splits["train"], depth))
     if len(splits) > 1:
         strays = [entry.name for entry in folders_in(folder) if not split_name(entry.name)]
         if strays:
             raise UserError(f"{folder} holds {strays[0]!r} beside {' and '.join(sorted(splits))}; move it elsewhere.")
-        return _split_folders(splits)
-    return ImageSet(class_folders(folder))
+        return _split_folders(splits, depth)
+    return ImageSet(class_folders(folder, depth))
 
 
 def _descend(folder: Path) -> Path:
@@ -88,24 +95,48 @@ def _csv_files(folder: Path) -> list[Path]:
     return []
 
 
-def _split_folders(splits: dict[str, Path]) -> ImageSet:
+def _split_folders(splits: dict[str, Path], depth: int) -> ImageSet:
     """The class folders in the folder of each split."""
     image_set = ImageSet()
+    classes = {split: class_folders(folder, depth) for split, folder in splits.items()}
     for split, folder in splits.items():
-        for name, images in class_folders(folder).items():
-            if name in image_set.images:
-                raise UserError(f"{folder / name} is a class of {image_set.split_of[name]} too; a class has one split.")
+        for name, images in classes[split].items():
+            other = image_set.split_of.get(name, "")
+            if other and classes[split].keys() == classes[other].keys():
+                raise UserError(
+                    f"{folder} holds the classes of {splits[other]}: splits of few-shot learning part the classes, not "
+                    f"the images of each; prepare folder:{splits[other]}, whose classes are then split."
+                )
+            if other:
+                raise UserError(f"{folder / name} is a class of {other} too; a class has one split.")
             image_set.images[name], image_set.split_of[name] = images, split
     return image_set
 
 
-def class_folders(folder: Path) -> dict[str, dict[str, Path]]:
-    """The images of each class folder, by their path in it; {} where no folder holds an image."""
-    classes = {entry.name: images_below(entry, DEPTH) for entry in folders_in(folder)}
+def class_folders(folder: Path, depth: int = 1) -> dict[str, dict[str, Path]]:
+    """The images of each class folder, by their path in it; {} where no folder holds an image.
+
+    Class folders lie `depth` folders below, and their names are their paths there; 0 is the same as 1.
+    """
+    entries = {entry.name: entry for entry in folders_in(folder)}
+    for _ in range(depth - 1):
+        for name, entry in entries.items():
+            if images_below(entry, 0):
+                raise UserError(
+                    f"--depth is {depth}, but {folder / name} holds images beside class folders; move them into one."
+                )
+        entries = {f"{name}/{inner.name}": inner for name, entry in entries.items() for inner in folders_in(entry)}
+    classes = {name: images_below(entry, DEPTH) for name, entry in entries.items()}
     empty = [str(folder / name) for name, images in classes.items() if not images]
     if empty and len(empty) < len(classes):
         raise UserError(f"{' and '.join(empty[:5])} holds no images; remove the folder, or put its images there.")
     return {} if empty else classes
+
+
+def nested_folders(images: dict[str, Path]) -> list[str]:
+    """The folders in a class folder that hold its images, where they lie in more than one place; [] elsewhere."""
+    places = {str(PurePosixPath(name).parent) for name in images}
+    return sorted(places - {"."}) if len(places) > 1 else []
 
 
 def images_below(folder: Path, depth: int, prefix: str = "") -> dict[str, Path]:

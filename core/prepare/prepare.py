@@ -41,6 +41,7 @@ def prepare(root: str | Path, source: Source, options: Options) -> list[Split]:
             _pack(root, source, folders, replace(options, size=size))
     splits = [read_split(folder) for folder in folders.values()]
     _refuse_other_seed(splits[0], options)
+    _refuse_other_depth(splits[0], options)
     return splits
 
 
@@ -50,6 +51,10 @@ def _refuse_unfit_options(dataset: Dataset, options: Options) -> None:
         raise UserError(f"--size is {options.size}, but {dataset.name} holds features; leave it out.")
     if options.class_ids and not dataset.features:
         raise UserError(f"--class-ids is {options.class_ids}, but {dataset.name} holds images; leave it out.")
+    if options.depth and dataset.folder is None:
+        raise UserError(
+            f"--depth is {options.depth}, which is for folder:PATH, but NAME is {dataset.name}; leave it out."
+        )
     if dataset.drawn and options.sources:
         raise UserError(
             f"--from is '{options.sources[0]}', but {dataset.name} is rendered from nothing; leave --from out."
@@ -142,4 +147,14 @@ def _refuse_other_seed(split: Split, options: Options) -> None:
         raise UserError(
             f"--split-seed is {options.seed}, but the classes of {split.dataset} are prepared by "
             f"{how or 'its published list'}; leave --split-seed out, or delete the prepared folder first."
+        )
+
+
+def _refuse_other_depth(split: Split, options: Options) -> None:
+    """Refuse a depth other than that of the classes on disk."""
+    depth = split.manifest.get("depth", 1)
+    if options.depth not in (0, depth):
+        raise UserError(
+            f"--depth is {options.depth}, but {split.dataset} is prepared with class folders at depth {depth}; leave "
+            "--depth out, or delete the prepared folder first."
         )

@@ -124,6 +124,21 @@ def test_a_checkpoint_file_and_overrides_are_taken(predict, trained, space):
     assert best(trained[1]).is_file()
 
 
+def test_nested_class_folders_answer_by_their_paths(predict, space, photos):
+    nested = photos / "nested"
+    for part, names in (("kitchen", ("cup", "bowl")), ("drawer", ("fork",))):
+        for name in names:
+            shutil.copytree(photos / "labelled" / name, nested / part / name)
+            shutil.copytree(photos / "new" / name, photos / "new_nested" / part / name)
+    code, _, err = predict(support=nested)
+    assert code == 2
+    assert "or --depth 2 where these are classes too" in err
+    code, out, _ = predict("--depth", "2", support=nested, query=photos / "new_nested")
+    assert code == 0
+    assert "of 9 with a known class are right" in out
+    assert {row["truth"] for row in rows(space)} == {"kitchen/cup", "kitchen/bowl", "drawer/fork"}
+
+
 @pytest.mark.parametrize("share", [-0.1, 1, 2])
 def test_a_share_is_below_one(share):
     with pytest.raises(UserError, match="--reject is"):

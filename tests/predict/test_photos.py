@@ -21,9 +21,9 @@ def test_supports_are_found_class_by_class(tmp_path):
     ]
 
 
-def refused(folder):
+def refused(folder, **options):
     with pytest.raises(UserError) as caught:
-        support_photos(folder)
+        support_photos(folder, **options)
     return str(caught.value)
 
 
@@ -41,7 +41,20 @@ def test_folders_without_classes_are_refused_with_what_to_do(tmp_path):
 def test_nested_folders_are_refused_not_flattened(tmp_path):
     write_classes(tmp_path / "fruit", {"apple": 1, "pear": 1})
     write_classes(tmp_path, {"cup": 1})
-    assert f"the folder fruit holds folders (apple, pear); give --support {tmp_path}/fruit" in refused(tmp_path)
+    sentence = f"the folder fruit holds folders (apple, pear); give --support {tmp_path}/fruit, or --depth 2"
+    assert sentence in refused(tmp_path)
+    assert "--depth" not in refused(tmp_path, option="--reference")
+    assert f"{tmp_path}/cup holds photos beside class folders" in refused(tmp_path, depth=2)
+
+
+def test_nested_class_folders_are_classes_where_one_says_so(tmp_path):
+    write_classes(tmp_path / "fruit", {"apple": 2, "pear": 1})
+    write_classes(tmp_path / "toys", {"apple": 1})
+    labels = [photo.label for photo in support_photos(tmp_path, depth=2)]
+    assert labels == ["fruit/apple", "fruit/apple", "fruit/pear", "toys/apple"]
+    queries = query_photos([tmp_path], ["fruit/apple", "fruit/pear"])
+    assert [photo.label for photo in queries] == labels  # toys/apple is a photo of no class
+    assert {photo.label for photo in query_photos([tmp_path / "toys"], ["fruit/apple"])} == {""}
 
 
 def test_queries_are_found_at_any_depth_and_files_as_they_are(tmp_path):

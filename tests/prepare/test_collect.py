@@ -44,6 +44,22 @@ def test_train_val_and_test_folders_are_the_split(tmp_path):
         prepared(tmp_path / "photos", tmp_path / "other")
 
 
+def test_nested_class_folders_are_asked_about(tmp_path):
+    photos = write_classes(tmp_path / "photos" / "animals", names(4)).parent
+    write_classes(photos / "tools", names(8)[4:])
+    with pytest.raises(UserError) as caught:
+        prepared(photos, tmp_path / "data")
+    assert f"{photos} holds the folder animals, whose images lie in folders of their own" in str(caught.value)
+    assert "give --depth 2 where these are classes (animals/" in str(caught.value)
+    deep = Options(size=12, workers=1, depth=2)
+    splits = prepared(photos, tmp_path / "data", deep)
+    nested = [f"animals/{name}" for name in names(4)] + [f"tools/{name}" for name in names(8)[4:]]
+    assert sorted(name for split in splits for name in split.classes) == sorted(nested)
+    assert split_classes(prepared(photos, tmp_path / "data")) == split_classes(splits)
+    with pytest.raises(UserError, match=r"--depth is 1, but .* is prepared with class folders at depth 2"):
+        prepared(photos, tmp_path / "data", Options(size=12, workers=1, depth=1))
+
+
 def test_json_and_csv_splits(tmp_path):
     photos = write_classes(tmp_path / "photos", names(6))
     lists = {"train": names(6)[:2], "val": names(6)[2:4], "test": names(6)[4:]}

@@ -4,7 +4,7 @@ import pytest
 
 from core.data.store import SPLITS
 from core.errors import UserError
-from core.prepare.layouts import find_images, images_below
+from core.prepare.layouts import find_images, images_below, nested_folders
 
 
 def touch(folder, *paths):
@@ -40,6 +40,34 @@ def test_folders_of_splits_name_the_split(tmp_path):
     touch(tmp_path, "novel/cat/2.png")
     with pytest.raises(UserError, match=r"is a class of .* too; a class has one split"):
         find_images([tmp_path])
+
+
+def test_an_image_folder_with_the_same_classes_in_train_and_val_is_explained(tmp_path):
+    touch(tmp_path, "train/cat/1.png", "train/dog/1.png", "val/cat/2.png", "val/dog/2.png")
+    with pytest.raises(UserError) as caught:
+        find_images([tmp_path])
+    assert str(caught.value) == (
+        f"{tmp_path}/val holds the classes of {tmp_path}/train: splits of few-shot learning part the classes, not the "
+        f"images of each; prepare folder:{tmp_path}/train, whose classes are then split."
+    )
+
+
+def test_class_folders_lie_as_deep_as_one_says(tmp_path):
+    touch(tmp_path, "animals/cat/1.png", "animals/cat/kittens/2.png", "tools/saw/1.png")
+    assert names(find_images([tmp_path], 2)) == {"animals/cat": ["1.png", "kittens/2.png"], "tools/saw": ["1.png"]}
+    assert sorted(find_images([tmp_path], 1).images) == ["animals", "tools"]
+    touch(tmp_path, "tools/loose.png")
+    with pytest.raises(UserError, match=r"tools holds images beside class folders; move them into one"):
+        find_images([tmp_path], 2)
+    (tmp_path / "list.csv").write_text("filename,label\n1.png,cat\n")
+    with pytest.raises(UserError, match=r"--depth is 2, but .*list.csv says which class"):
+        find_images([tmp_path, tmp_path / "list.csv"], 2)
+
+
+def test_images_of_a_class_in_one_place_or_several(tmp_path):
+    assert nested_folders({"1.png": tmp_path, "2.png": tmp_path}) == []
+    assert nested_folders({"images/1.png": tmp_path, "images/2.png": tmp_path}) == []
+    assert nested_folders({"1.png": tmp_path, "more/2.png": tmp_path}) == ["more"]
 
 
 def test_a_train_folder_alone_is_no_split(tmp_path):
