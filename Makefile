@@ -44,8 +44,9 @@ chaos: $(VENV)/.dev        ## kill runs at random moments, fill disks, let two w
 audit: $(VENV)/.dev        ## every YAML loads, builds, runs a step; every published number is in data/published.csv
 	$(BIN)/python -m pytest $(PARALLEL) tests/configs
 
-docs: $(VENV)/.run         ## write docs/methods.md anew, from the methods, the YAMLs and docs/results.md
-	$(BIN)/python docs/make_methods.py
+docs: $(VENV)/.docs        ## write docs/methods.md anew and build the site, docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
+	@echo "The site is docs/_build/html/index.html."
 
 results: $(VENV)/.run      ## write the tables of docs/results.md, results/*.csv and docs/images anew, from results/
 	$(BIN)/python docs/make_results.py
@@ -67,9 +68,16 @@ $(VENV)/.run: requirements.txt
 	touch $@
 	@$(ACTIVATE)
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt
+$(VENV)/.docs: requirements.txt requirements-docs.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing packages into $(VENV); PyTorch is large, so this takes minutes."
+	$(BIN)/python -m pip install --quiet -r requirements-docs.txt
+	touch $@ $(VENV)/.run
+	@$(ACTIVATE)
+
+$(VENV)/.dev: requirements.txt requirements-docs.txt requirements-dev.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing packages into $(VENV); PyTorch is large, so this takes minutes."
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
-	touch $@ $(VENV)/.run
+	touch $@ $(VENV)/.docs $(VENV)/.run
 	@$(ACTIVATE)

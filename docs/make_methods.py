@@ -22,13 +22,12 @@ BAND = 2.0  # points; training seeds alone move a result by one to two
 NUMBER = r"(\d+\.\d+) ± (\d+\.\d+)"
 HEAD = """# Methods
 
-Written by `make docs` from the methods' docstrings, the YAMLs and [results.md](results.md); edit those.
+Written by `make docs` from the methods' docstrings, the YAMLs and [results.md](results.md); edit those. The
+site that it builds also has a page for each method.
 
 *Trained on* says what each stage of the method's YAML for Glyphs learns from, in order. A *transductive* method lets
 the other queries of a task change its answer to one.
 
-| method | paper | trained on | transductive | external data | YAMLs |
-|---|---|---|---|---|---|
 """
 DEVIATIONS = """
 ## Where they differ from the papers and the authors' code

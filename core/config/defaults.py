@@ -62,16 +62,16 @@ KEYS: dict[str, Any] = {
             # realistic protocol for transductive methods.
             "QUERY_ALPHA": key(0.0, "measures", least=0),
         },
-        "VAL": {  # episodes that select a checkpoint; 0 = as TASK.TEST
-            "WAY": key(0, "inherited", least=2),
-            "SHOT": key(0, "inherited", least=1),
-            "QUERY": key(0, "inherited", least=1),
+        "VAL": {  # episodes that select a checkpoint
+            "WAY": key(0, "inherited", least=2),  # classes of a validation episode; 0 = as TASK.TEST
+            "SHOT": key(0, "inherited", least=1),  # support images of a class; 0 = as TASK.TEST
+            "QUERY": key(0, "inherited", least=1),  # query images of a class; 0 = as TASK.TEST
         },
         "TRAIN": {  # episodes trained on
-            "WAY": key(0, "trains", least=2),  # 0 = as TASK.TEST; likewise SHOT and QUERY
-            # A range such as [1, 9] draws the shot of each step from it.
+            "WAY": key(0, "trains", least=2),  # classes of a training episode; 0 = as TASK.TEST
+            # Support images of a class; 0 = as TASK.TEST. A range such as [1, 9] draws the shot of each step from it.
             "SHOT": key(0, "trains", least=1, ranged=True),
-            "QUERY": key(0, "trains", least=1),
+            "QUERY": key(0, "trains", least=1),  # query images of a class; 0 = as TASK.TEST
             # Images of a class, supports and queries together, in place of QUERY: the fewer shots, the more queries.
             "IMAGES": key(0, "trains", least=0),
             # Queries of the other base classes, all together, for methods that learn to tell both.
