@@ -32,6 +32,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from core.backbones.features import Features
+from core.engine.device import tune_allocator
 from core.episode import DataInfo, Task
 from core.methods.alpha_tim import AlphaTIM
 from core.methods.bdcspn import BDCSPN
@@ -246,6 +247,7 @@ def main() -> None:
     cli.add_argument("--heads", nargs="+", default=[])
     args = cli.parse_args()
     torch.set_num_threads(args.threads)
+    tune_allocator()
     for name, (ours, plain) in heads(args.width).items():
         if name in (args.heads or [name]):
             for tasks in args.tasks:

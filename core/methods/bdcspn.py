@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..ops.groups import mean_by_class
-from ..ops.rectify import rectified, shifted
+from ..ops.rectify import rectified, shifted, unshifted
 from ..ops.span import Span
 from ..registry import METHODS
 from .transductive import TransductiveHead
@@ -44,7 +43,12 @@ class BDCSPN(TransductiveHead):
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
         """Minus the squared distance to the rectified prototypes."""
-        span, support, query = Span.of(support, query)
-        moved = shifted(query, support)
-        prototypes = rectified(span, torch.cat([support, moved], dim=1), mean_by_class(support, task), self.sharpness)
-        return -span.squared_distances(moved if self.classified == "shifted" else query, prototypes)
+        split = support.shape[1]
+        span, rows, _ = Span.of(support, query)
+        moved = shifted(span, split)
+        prototypes = rectified(moved, mean_by_class(rows, task), self.sharpness)
+        if self.classified == "shifted":
+            span = moved
+        else:
+            prototypes = unshifted(prototypes, split)
+        return -span.squared_to_all(prototypes)[:, :, split:].transpose(1, 2)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from ..backbones.blocks import Backbone
@@ -58,11 +57,11 @@ class LaplacianShot(TransductiveHead):
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
         """Minus the squared distance to the prototypes, plus what the neighbours add."""
         split = support.shape[1]
-        span, support, query = Span.of(support, query)
-        prototypes = mean_by_class(support, task)
-        weights = nearest_neighbours(span.squared_between_all()[:, split:, split:], self.neighbours)
+        span, rows, _ = Span.of(support, query)
+        prototypes = mean_by_class(rows, task)
+        weights = nearest_neighbours(Span(span.gram[:, split:, split:]).squared_between_all(), self.neighbours)
         if self.rectify:
-            query = shifted(query, support)
-            prototypes = rectified(span, torch.cat([support, query], dim=1), prototypes, SCALE)
-        unary = -span.squared_distances(query, prototypes)
-        return agreeing_logits(unary, weights, self.pull.of(task), self.steps)
+            span = shifted(span, split)
+            prototypes = rectified(span, prototypes, SCALE)
+        unary = -span.squared_to_all(prototypes)[:, :, split:]
+        return agreeing_logits(unary.transpose(1, 2), weights, self.pull.of(task), self.steps)

@@ -75,11 +75,11 @@ class PTMAP(TransductiveHead):
     def _centred(self, vectors: Tensor) -> Tensor:
         """Powers of vectors [T, n, d], of length 1, less their mean, of length 1."""
         if self.power != 1:
-            if (vectors < 0).any():
+            if vectors.amin() < 0:
                 raise UserError(
                     f"PT-MAP takes the power METHOD.ARGS.power {self.power:g} of features, but some are negative; set "
                     "it to 1, or choose a backbone that ends in a ReLU."
                 )
-            vectors = (vectors + LEAST) ** self.power
+            vectors = (vectors + LEAST).pow_(self.power)  # in place: a copy costs as much as the power
         unit = F.normalize(vectors, dim=-1)
-        return F.normalize(unit - unit.mean(1, keepdim=True), dim=-1)
+        return F.normalize(unit.sub_(unit.mean(1, keepdim=True)), dim=-1)

@@ -35,9 +35,9 @@ def balanced(
     rows = torch.ones_like(logits[:, :1]) if counted is None else counted[:, None].double()
     potential = torch.zeros_like(columns) if start is None else start  # log v
     p = _shares(logits, potential, rows)
+    error = p.sum(2) - columns  # the gradient of the convex function that log v minimises
     found, active = Assignment(torch.empty_like(p), torch.empty_like(potential)), torch.arange(len(p), device=p.device)
     for step in range(STEPS + 1):
-        error = p.sum(2) - columns  # the gradient of the convex function that log v minimises
         going = error.abs().amax(1) > (tolerance if step < STEPS else torch.inf)
         if not going.all():
             found.shares[active[~going]], found.potential[active[~going]] = p[~going], potential[~going]
@@ -45,7 +45,7 @@ def balanced(
             active, logits, columns, rows, potential, p, error = (part[going] for part in parts)
         if not len(active):
             break
-        potential, p = _step(logits, columns, rows, potential, p, error)
+        potential, p, error = _step(logits, columns, rows, potential, p, error)
     return found
 
 
@@ -59,16 +59,18 @@ class Assignment:
 
 def _step(
     logits: Tensor, columns: Tensor, rows: Tensor, potential: Tensor, p: Tensor, error: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The next log v and P."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The next log v and P, and its error."""
     after = potential - _newton(p, error)
     p = _shares(logits, after, rows)
-    bad = ~(2 * (p.sum(2) - columns).abs().sum(1) < error.abs().sum(1))  # also where it is not a number
+    left = p.sum(2) - columns
+    bad = ~(2 * left.abs().sum(1) < error.abs().sum(1))  # also where it is not a number
     if bad.any():
         log_p = (logits[bad] + potential[bad][..., None]).log_softmax(1) + rows[bad].log()
         after[bad] = potential[bad] + columns[bad].log() - log_p.logsumexp(2)
         p[bad] = _shares(logits[bad], after[bad], rows[bad])
-    return after, p
+        left[bad] = p[bad].sum(2) - columns[bad]
+    return after, p, left
 
 
 def _shares(logits: Tensor, potential: Tensor, rows: Tensor) -> Tensor:

@@ -27,19 +27,6 @@ class Span:
         rows = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device).expand(len(gram), -1, -1)
         return Span(gram), rows[:, : support.shape[1]], rows[:, support.shape[1] :]
 
-    def products(self, left: Tensor, right: Tensor) -> Tensor:
-        """<a, b> [T, A, B] of rows [T, A, n] and [T, B, n]."""
-        return left @ (self.gram @ right.transpose(1, 2))
-
-    def squares(self, rows: Tensor) -> Tensor:
-        """|a|^2 [T, A] of rows [T, A, n], at least 0 despite rounding."""
-        return (rows @ self.gram * rows).sum(-1).clamp(min=0)
-
-    def squared_distances(self, left: Tensor, right: Tensor) -> Tensor:
-        """|a - b|^2 [T, A, B] of rows [T, A, n] and [T, B, n], at least 0 despite rounding."""
-        lengths = self.squares(left)[:, :, None] + self.squares(right)[:, None]
-        return (lengths - 2 * self.products(left, right)).clamp(min=0)
-
     def squared_between_all(self) -> Tensor:
         """|x - y|^2 [T, n, n] of all pairs of the n vectors, at least 0 despite rounding."""
         lengths = self.gram.diagonal(dim1=1, dim2=2)
@@ -47,11 +34,17 @@ class Span:
 
     def squared_to_all(self, rows: Tensor) -> Tensor:
         """|a - x|^2 [T, A, n] of rows [T, A, n] and all n vectors x, at least 0 despite rounding."""
-        products = rows @ self.gram
-        lengths = (products * rows).sum(-1, keepdim=True)
+        products, lengths = self._to_all(rows)
         return (self.gram.diagonal(dim1=1, dim2=2)[:, None] - 2 * products + lengths).clamp(min=0)
 
-    def cosines(self, left: Tensor, right: Tensor) -> Tensor:
-        """Cosines [T, A, B] of rows [T, A, n] and [T, B, n]; 0 for a vector of length 0."""
-        lengths = [self.squares(rows).sqrt().clamp(min=1e-12) for rows in (left, right)]
-        return self.products(left, right) / (lengths[0][:, :, None] * lengths[1][:, None])
+    def cosines_to_all(self, rows: Tensor) -> Tensor:
+        """Cosines [T, A, n] of rows [T, A, n] and all n vectors; 0 for a vector of length 0."""
+        products, lengths = self._to_all(rows)
+        squares = lengths, self.gram.diagonal(dim1=1, dim2=2)[:, None]
+        of_rows, of_vectors = (x.clamp(min=0).sqrt().clamp(min=1e-12) for x in squares)
+        return products / of_rows / of_vectors
+
+    def _to_all(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Products [T, A, n] with all vectors, and the squared lengths [T, A, 1] of the rows."""
+        products = rows @ self.gram
+        return products, (products * rows).sum(-1, keepdim=True)
