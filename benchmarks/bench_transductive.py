@@ -4,9 +4,9 @@
 
 Prints one JSON line a row: medians of interleaved rounds, tasks a second of CPU time of both, their ratio, and the
 share of queries that both label alike. 5-way 1-shot, 75 queries, features in five overlapping clusters. The plain forms
-go about one task as the authors' code does: NumPy, SciPy and scikit-learn for LaplacianShot, PyTorch for the others,
-with Adam on autograd's gradient for TIM by gradient descent, and for PT-MAP Sinkhorn's algorithm until no row moves by
-more than 1e-6. They need scikit-learn.
+go about one task as the authors' code does: NumPy, SciPy and scikit-learn for LaplacianShot, SciPy and PyTorch for
+iLPC, PyTorch for the others, with Adam on autograd's gradient for TIM by gradient descent, and for PT-MAP Sinkhorn's
+algorithm until no row moves by more than 1e-6. They need scikit-learn.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.sparse import csc_matrix
+from scipy.sparse.linalg import cg
 from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
@@ -36,6 +37,7 @@ from core.engine.device import tune_allocator
 from core.episode import DataInfo, Task
 from core.methods.alpha_tim import AlphaTIM
 from core.methods.bdcspn import BDCSPN
+from core.methods.ilpc import ILPC
 from core.methods.laplacianshot import LaplacianShot
 from core.methods.ptmap import PTMAP
 from core.methods.tim import TIM
@@ -182,7 +184,7 @@ def plain_ptmap(task: Task, t: int) -> Tensor:
     return p
 
 
-def sinkhorn(p: Tensor) -> Tensor:
+def sinkhorn(p: Tensor, columns: float | Tensor = QUERIES) -> Tensor:
     """Rows to 1 and columns to the queries of a class, in turns."""
     p, sums = p / p.sum(), torch.zeros(len(p))
     for _ in range(1000):
@@ -190,8 +192,55 @@ def sinkhorn(p: Tensor) -> Tensor:
             break
         sums = p.sum(1)
         p = p / sums[:, None]
-        p = p * (QUERIES / p.sum(0))
+        p = p * (columns / p.sum(0))
     return p
+
+
+def plain_ilpc(task: Task, t: int) -> Tensor:
+    """iLPC for one task, with SciPy's conjugate gradients and PyTorch's SGD."""
+    vectors, left = torch.cat(normalised(task, t)), torch.arange(WAY, WAY * (1 + QUERIES))
+    known, answers = torch.arange(WAY), F.pad(torch.eye(WAY), (0, 0, 0, WAY * QUERIES))
+    while len(left):
+        order = torch.cat([known, left])
+        labels = answers[order]
+        scores = spread(vectors[order], labels)[len(known) :]
+        p = sinkhorn((scores / scores.sum(1, keepdim=True).clamp(min=1e-12)) ** 3 + 1e-30, 1 + QUERIES - labels.sum(0))
+        labels[len(known) :] = F.one_hot(p.argmax(1), WAY)
+        losses = learned(vectors[order], labels, F.normalize(answers[known].T @ vectors[known]))[len(known) :]
+        easiest = [losses.masked_fill(p.argmax(1) != n, torch.inf).argsort()[:3] for n in range(WAY)]
+        chosen = torch.cat([few[p.argmax(1)[few] == n] for n, few in enumerate(easiest)])
+        chosen = chosen if len(chosen) >= WAY else torch.arange(len(left))
+        answers[left[chosen]] = labels[len(known) :][chosen]
+        known, left = torch.cat([known, left[chosen]]), left[~torch.isin(torch.arange(len(left)), chosen)]
+    return answers[WAY:]
+
+
+def spread(vectors: Tensor, labels: Tensor) -> Tensor:
+    """Labels propagated over the graph of 20 nearest neighbours."""
+    cosines = (vectors @ vectors.T).fill_diagonal_(-1).double().numpy()
+    near = np.argpartition(-cosines, 20, axis=1)[:, :20]
+    weights = np.zeros_like(cosines)
+    np.put_along_axis(weights, near, np.take_along_axis(cosines, near, 1).clip(0) ** 3, 1)
+    weights = weights + weights.T
+    scale = 1 / np.sqrt(weights.sum(1))
+    matrix = csc_matrix(np.eye(len(cosines)) - 0.8 * scale[:, None] * weights * scale)
+    columns = [cg(matrix, column, rtol=1e-6, maxiter=20)[0] for column in labels.double().T.numpy()]
+    return torch.from_numpy(np.stack(columns, 1).clip(0)).float()
+
+
+def learned(vectors: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+    """The mean loss of each vector while a linear layer learns all."""
+    layer, total = torch.nn.Linear(vectors.shape[1], WAY), torch.zeros(len(vectors))
+    layer.weight.data, layer.bias.data = start.clone(), torch.zeros(WAY)
+    sgd = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    with torch.enable_grad():
+        for _ in range(1000):
+            losses = F.cross_entropy(layer(vectors), labels.argmax(1), reduction="none")
+            sgd.zero_grad()
+            losses.mean().backward()
+            sgd.step()
+            total += losses.detach()
+    return total / 1000
 
 
 def heads(width: int) -> dict[str, tuple]:
@@ -204,6 +253,7 @@ def heads(width: int) -> dict[str, tuple]:
         "TIM-gd": (TIM(backbone, info, solver="gd", steps=1000), plain_descent(shannon, (0.1, 1.0, 0.1))),
         "AlphaTIM": (AlphaTIM(backbone, info), plain_descent(tsallis, (1.0, 1.0, 1.0))),
         "PT-MAP": (PTMAP(backbone, info), plain_ptmap),
+        "iLPC": (ILPC(backbone, info), plain_ilpc),
     }
 
 
