@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .adapt import Head
 
+HALVINGS = 40  # of a step, at most
+ROUNDING = 1e-12  # share of a loss that its last digits are worth
 BIAS_HOLD = 1e-6  # penalty of the biases, against a common shift, which changes no probability
 
 
@@ -21,7 +23,8 @@ def fit_logistic(
     This is what scikit-learn's LogisticRegression(C=C) solves. The rows of the minimiser are combinations of the
     supports. So with K = Z Z^T = L L^T the rows of L can replace the supports, and there are N (n + 1) unknowns for any
     width d. Newton's equations are solved by conjugate gradients, preconditioned by the bound C X^T X / 2 + penalty
-    on the Hessian (Boehning 1992). Computed in float64.
+    on the Hessian (Boehning 1992). A step that does not lower a task's loss is halved until it does. Computed in
+    float64.
 
     Args:
         support: [T, n, d].
@@ -43,6 +46,7 @@ def fit_logistic(
     bound.diagonal(dim1=1, dim2=2).add_(penalty + BIAS_HOLD * (penalty == 0))
     bound = torch.linalg.cholesky(bound)
     rows = z.new_zeros(len(z), way, inputs.shape[2])
+    loss = _Loss(inputs, target, penalty, inverse_penalty)
     for _ in range(steps):
         probability = (inputs @ rows.transpose(1, 2)).softmax(-1)
         gradient = inverse_penalty * (probability - target).transpose(1, 2) @ inputs + penalty * rows
@@ -50,10 +54,39 @@ def fit_logistic(
         if not going.any():
             break
         step = _Curvature(probability, inputs, penalty, inverse_penalty, bound).solve(gradient)
-        rows = rows - going[:, None, None] * step
+        rows = loss.lowered(rows, going[:, None, None] * step)
     coefficients = torch.linalg.solve_triangular(root.transpose(1, 2), rows[..., :-1].transpose(1, 2), upper=True)
     weight = coefficients.transpose(1, 2) @ z
     return Head(weight.to(support.dtype), 1.0, cosine=False, bias=rows[..., -1].to(support.dtype))
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """What is minimised, as a function of rows [T, N, n + 1]."""
+
+    inputs: Tensor
+    target: Tensor
+    penalty: Tensor
+    inverse_penalty: float
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The loss of each task, [T]."""
+        entropy = -(self.target * (self.inputs @ rows.transpose(1, 2)).log_softmax(-1)).sum((1, 2))
+        return self.inverse_penalty * entropy + (self.penalty * rows * rows).sum((1, 2)) / 2
+
+    def lowered(self, rows: Tensor, step: Tensor) -> Tensor:
+        """rows - step, where a step is halved as long as it makes its task's loss larger.
+
+        Rounding decides the last digits, so a loss may grow by these.
+        """
+        before = self(rows)
+        most = before + ROUNDING * before.abs()
+        for _ in range(HALVINGS):
+            worse = ~(self(rows - step) <= most)
+            if not worse.any():
+                break
+            step = torch.where(worse[:, None, None], step / 2, step)
+        return rows - step
 
 
 @dataclass(frozen=True)

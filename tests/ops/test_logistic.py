@@ -47,6 +47,19 @@ def test_finds_the_minimum(shot, inverse_penalty, width):
         np.testing.assert_allclose(head.logits(query)[t].softmax(-1), torch.from_numpy(expected).softmax(-1), atol=2e-5)
 
 
+@pytest.mark.parametrize("inverse_penalty", [30.0, 100.0, 300.0])
+def test_many_classes_and_a_small_penalty_do_not_lead_too_far(inverse_penalty):
+    """Whole Newton steps from zero end at weights a hundred times too large here."""
+    generator = torch.Generator().manual_seed(0)
+    support = torch.nn.functional.normalize(torch.randn(2, 20, 40, generator=generator, dtype=torch.float64), dim=-1)
+    labels = torch.arange(20).expand(2, -1)
+    head = fit_logistic(support, labels, 20, inverse_penalty)
+    for t in range(2):
+        weight, bias = by_scipy(support[t].numpy(), labels[t].numpy(), 20, inverse_penalty)
+        np.testing.assert_allclose(head.weight[t], torch.from_numpy(weight), atol=1e-4)
+        np.testing.assert_allclose(head.bias[t], torch.from_numpy(bias), atol=1e-4)
+
+
 @pytest.mark.parametrize("inverse_penalty", [0.1, 1.0, 30.0])
 def test_equals_scikit_learn(inverse_penalty):
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
