@@ -258,7 +258,9 @@ def row(what: str, found: dict[str, float], target: int | None) -> dict:
     return made | ratios | ({"target": target} if target else {}) | {"load": round(os.getloadavg()[0], 1)}
 
 
-def interleaved(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
+def interleaved(
+    runs: dict[str, Callable], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each, measured in turn after a round of warm-up.
 
     Before each, what the other left is given back to the system: the naive head's gigabytes would take a third of a
@@ -269,10 +271,10 @@ def interleaved(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
         for name, run in runs.items():
             libc.malloc_trim(0)
             run()
-            began = time.perf_counter()
+            began = clock()
             run()
             if number:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .joined_systems import JoinedSystems
+
+SMALLEST = 1e-100  # probability, whose reciprocal is taken
+
 
 def proximal_logits(
     support: Tensor, labels: Tensor, query: Tensor, weight: Tensor, bias: Tensor, penalty: float, steps: int = 50
@@ -14,8 +18,8 @@ def proximal_logits(
 
     With a column of ones behind each vector the bias is one more weight. At the minimum W = W0 + A^T Z with
     A = -(P - Y) / (penalty n), so the unknowns are the N n numbers of A, for any width. Newton's method with a line
-    search finds them in float64. One more step of it, with its matrix held constant, changes no value and has the
-    gradient that the condition at the minimum implies.
+    search finds them in float64, with a factor of n x n for each class. One more step of it, with its matrix held
+    constant, changes no value and has the gradient that the condition at the minimum implies.
 
     Args:
         support: [T, n, d].
@@ -30,39 +34,44 @@ def proximal_logits(
         [T, Q, N].
     """
     z = support.double()
-    initial = F.linear(z, weight.double(), bias.double())
-    target = F.one_hot(labels, len(weight)).to(z.dtype)
+    initial = F.linear(z, weight.double(), bias.double()).transpose(1, 2)
+    target = F.one_hot(labels, len(weight)).to(z.dtype).transpose(1, 2)
     head = _Condition(1 + z @ z.transpose(1, 2), initial, target, 1 / (penalty * support.shape[1]))
     with torch.no_grad():
         a = head.solve(steps)
-        matrix = head.matrix(a)
-    a = (a - _solved(matrix, head.residual(a))).to(query.dtype)
+        systems = head.systems(a)
+    a = (a - head.step(systems, head.residual(a))).transpose(1, 2).to(query.dtype)
     return F.linear(query, weight, bias) + (1 + query @ support.transpose(1, 2)) @ a
 
 
 class _Condition:
-    """A + strength (softmax(L0 + G A) - Y) = 0 for A [T, n, N], with the Gram matrix G and the initial logits L0."""
+    """A + strength (softmax(L0 + A G) - Y) = 0 for A [T, N, n], with the Gram matrix G and the initial logits L0."""
 
     def __init__(self, gram: Tensor, initial: Tensor, target: Tensor, strength: float) -> None:
         self.gram, self.initial, self.target, self.strength = gram, initial, target, strength
 
     def residual(self, a: Tensor) -> Tensor:
-        """The left side, [T, n, N]: the gradient of `height`, up to a factor and G."""
-        return a + self.strength * ((self.initial + self.gram @ a).softmax(-1) - self.target)
+        """The left side, [T, N, n]: the gradient of `height`, up to a factor and G."""
+        return a + self.strength * ((self.initial + a @ self.gram).softmax(1) - self.target)
 
     def height(self, a: Tensor) -> Tensor:
         """What is minimised, [T], in units of strength: sum CE + |A|_G^2 / (2 strength)."""
-        moved = self.gram @ a
-        fit = -(self.target * (self.initial + moved).log_softmax(-1)).sum((1, 2))
+        moved = a @ self.gram
+        fit = -(self.target * (self.initial + moved).log_softmax(1)).sum((1, 2))
         return fit + (a * moved).sum((1, 2)) / (2 * self.strength)
 
-    def matrix(self, a: Tensor) -> Tensor:
-        """The derivative of the left side, [T, n N, n N]."""
-        p = (self.initial + self.gram @ a).softmax(-1)
-        curvature = p.diag_embed() - p[..., None] * p[..., None, :]  # [T, n, N, N]
-        blocks = self.strength * curvature[:, :, :, None] * self.gram[:, :, None, :, None]  # [T, n, N, n, N]
-        matrix = blocks.flatten(1, 2).flatten(2, 3)
-        return matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    def systems(self, a: Tensor) -> JoinedSystems:
+        """What `step` needs of the derivative at A."""
+        p = (self.initial + a @ self.gram).softmax(1).clamp(min=SMALLEST)
+        return JoinedSystems(self.strength * self.gram, 1 / p)
+
+    def step(self, systems: JoinedSystems, residual: Tensor) -> Tensor:
+        """Newton's step [T, N, n] for the residuals R.
+
+        The derivative of the condition, A_m + strength P_m (G A_m - u) = R_m with u_i = sum_m p_im (G A_m)_i, falls
+        into systems (strength G + 1 / P_m) x_m + u = G R_m of the classes, with A_m = R_m - strength x_m.
+        """
+        return residual - self.strength * systems.solve(residual @ self.gram)[0]
 
     def solve(self, steps: int) -> Tensor:
         """A by Newton's method from A = 0; each task stops by itself, whatever the others do."""
@@ -72,14 +81,14 @@ class _Condition:
             going = residual.abs().amax((1, 2)) > 1e-13 * self.strength
             if not going.any():
                 break
-            step = _solved(self.matrix(a), residual)
+            step = self.step(self.systems(a), residual)
             a = a - (going * self.length(a, step, residual))[:, None, None] * step
         return a
 
     def length(self, a: Tensor, step: Tensor, residual: Tensor) -> Tensor:
         """The share [T] of a step to take: halved until the height falls by a part of what its slope promises."""
         height = self.height(a)
-        slope = (self.gram @ residual * step).sum((1, 2)) / self.strength
+        slope = (residual @ self.gram * step).sum((1, 2)) / self.strength
         length = torch.ones_like(height)
         for _ in range(40):
             short = self.height(a - length[:, None, None] * step) > height - 1e-4 * length * slope + 1e-12
@@ -87,8 +96,3 @@ class _Condition:
                 break
             length = torch.where(short, length / 2, length)
         return length
-
-
-def _solved(matrix: Tensor, right: Tensor) -> Tensor:
-    """matrix^-1 right for right [T, n, N]."""
-    return torch.linalg.solve(matrix, right.flatten(1)[..., None])[..., 0].view_as(right)

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..errors import UserError
 from .adapt import Head
 from .closed_form import gram_matrix, head_of
+from .joined_systems import JoinedSystems
 
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -74,7 +75,7 @@ class _Duals(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """With U the step for the right side dL/dA, dL/dK = -(U A^T + A U^T) / 2."""
         matrix, a, slack, multiplier = ctx.saved_tensors
-        step, _ = _Newton(matrix, multiplier.clamp(min=SMALLEST) / slack.clamp(min=SMALLEST)).solve(
+        step, _ = JoinedSystems(matrix, multiplier.clamp(min=SMALLEST) / slack.clamp(min=SMALLEST)).solve(
             gradient.transpose(1, 2)
         )
         product = step.transpose(1, 2) @ a
@@ -101,24 +102,6 @@ class _Point:
         """The longest step, [T, 1, 1], that keeps slacks and multipliers from falling below 0."""
         shrink = torch.maximum(-step.slack / self.slack, -step.multiplier / self.multiplier)
         return 1 / shrink.amax((1, 2), keepdim=True).clamp(min=1e-30)
-
-
-class _Newton:
-    """Newton's equations for M [T, n, n] and D = Z / S [T, N, n]."""
-
-    def __init__(self, matrix: Tensor, ratio: Tensor) -> None:
-        factor, _ = torch.linalg.cholesky_ex(matrix[:, None] + torch.diag_embed(ratio))
-        self.inverse = torch.cholesky_inverse(factor)  # [T, N, n, n]
-        self.joint, _ = torch.linalg.cholesky_ex(self.inverse.sum(1))
-
-    def solve(self, right: Tensor) -> tuple[Tensor, Tensor]:
-        """dA and dnu with (M + diag D_m) dA_m + dnu = right_m and sum_m dA_m = 0."""
-        raw = self._apply(right)
-        shared = torch.cholesky_solve(raw.sum(1)[..., None], self.joint)[..., 0][:, None]
-        return raw - self._apply(shared.expand_as(right)), shared
-
-    def _apply(self, rows: Tensor) -> Tensor:
-        return (self.inverse @ rows[..., None])[..., 0]
 
 
 def _solve_compiled(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solution:
@@ -156,7 +139,7 @@ def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solutio
 
 def _start(matrix: Tensor, target: Tensor, bound: float) -> _Point:
     """qpth's initial point: where S + Z = 0, then both shifted to be 1 or more if one of them is below 0."""
-    a, shared = _Newton(matrix, torch.ones_like(target)).solve((1 + bound) * target)
+    a, shared = JoinedSystems(matrix, torch.ones_like(target)).solve((1 + bound) * target)
     slack = bound * target - a
 
     def positive(x: Tensor) -> Tensor:
@@ -169,7 +152,7 @@ def _start(matrix: Tensor, target: Tensor, bound: float) -> _Point:
 def _step(matrix: Tensor, point: _Point, uneven: Tensor, short: Tensor, gap: Tensor) -> _Point:
     """The next point; `uneven` and `short` are what the conditions of the gradient and of the slacks miss."""
     ratio = point.multiplier / point.slack
-    newton = _Newton(matrix, ratio)
+    newton = JoinedSystems(matrix, ratio)
 
     def direction(product: Tensor) -> _Point:
         """The step after which S Z is smaller by `product`, to first order."""
