@@ -197,11 +197,11 @@ def find_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
         raise UserError(f"DATASET.SIZE is {size}, but {key} {name} holds features; leave it 0.")
     folder = split_dir(root, named.name, size, split)
     if not prepared([folder]):
-        if named.features and name.lower().startswith(FEATURES):
+        if named.features and name.lower().startswith(FEATURES) and named.path is None:
             export = f"{command('evaluate')} ... --save-features {root} --splits {split}"
             raise UserError(f"{key} is {name!r}, of which {root} holds no {split}: write it with `{export}`.")
         if not named.drawn:
-            arguments = f"{name if named.folder else f'{named.name} --from PATH'}{'' if native else f' --size {size}'}"
+            arguments = f"{name if named.path else f'{named.name} --from PATH'}{'' if native else f' --size {size}'}"
             originals = f", from originals of {size} px or more" if size > named.native_size > 0 and not native else ""
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "

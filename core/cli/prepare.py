@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
 
-from ..data.datasets import DATASETS, is_prepared
+from ..data.datasets import DATASETS, FEATURES, FOLDER, is_prepared
 from ..data.store import SPLITS, Split, prepared, read_split, split_dir
 from ..prepare.collect import Options
 from ..prepare.layouts import DEPTH
@@ -31,6 +31,8 @@ EPILOG = """examples:
     {command} folder:~/photos --depth 2
   the same with a split of your own: JSON {"train": [classes], ...}, or CSV lines filename,label,split
     {command} folder:~/photos --from split.json
+  a file of features of your own, .npz or HDF5: arrays features and labels, and if you like classes and splits
+    {command} features:~/mine.npz
   ImageNet low-shot from features of all its training and validation images
     {command} ImageNet-LowShot --from features_train.h5 features_val.h5 --class-ids sorted
   whether what is on disk is still what was written
@@ -41,7 +43,7 @@ EPILOG = """examples:
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = command_parser("prepare", __doc__, EPILOG)
-    names = f"one of: {', '.join(DATASETS)} (in any case), or folder:PATH"
+    names = f"one of: {', '.join(DATASETS)} (in any case), or folder:PATH, or features:FILE"
     parser.add_argument("name", nargs="?", metavar="NAME", help=names)
     parser.add_argument(
         "--from", dest="sources", type=Path, nargs="+", default=[], metavar="PATH", help="the files you have"
@@ -77,17 +79,17 @@ def print_list(root: Path) -> None:
         print(f"{dataset.name:24}{classes:>13}{known.images():>9}{size:>7}  {done:8}  {known.where}")
         for file in DRIVE.get(dataset.name, ()):
             print(f"{'':24}download by hand, then --from {file.describe()}")
-    for folder in sorted(root.glob("folder-*/*px")):
+    for folder in sorted([*root.glob("folder-*/*px"), *root.glob("features-*/features")]):
         if prepared([folder / split for split in SPLITS]):
             print_folder_set(folder)
 
 
 def print_folder_set(folder: Path) -> None:
-    """One line for a prepared set of the user's own images, in the columns of the list, with its name in YAMLs."""
+    """One line for a prepared set of the user's own, in the columns of the list, with its name in YAMLs."""
     splits = [read_split(folder / split) for split in SPLITS]
     classes, images = "/".join(str(len(s.classes)) for s in splits), sum(len(s.names) for s in splits)
-    size = f"{splits[0].size} px"
-    print(f"{folder.parent.name:24}{classes:>13}{images:>9}{size:>7}  {'yes':8}  folder:{splits[0].manifest['source']}")
+    kind, size = (FEATURES, "vector") if splits[0].features else (FOLDER, f"{splits[0].size} px")
+    print(f"{folder.parent.name:24}{classes:>13}{images:>9}{size:>7}  {'yes':8}  {kind}{splits[0].manifest['source']}")
 
 
 def print_splits(root: Path, splits: list[Split]) -> None:

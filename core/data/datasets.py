@@ -19,6 +19,7 @@ from .store import SPLITS, prepared, split_dir
 
 FOLDER = "folder:"
 FEATURES = "features:"
+FEATURE_FILES = (".npz", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Dataset:
     classes: Callable[[], dict[str, list[str]]] = dict  # published classes of each split; {} = none are published
     splits: tuple[str, ...] = SPLITS  # that are stored
     drawn: bool = False  # FiveWay draws it where it is missing
-    folder: Path | None = None  # the folder of class folders that it is, in place of a benchmark
+    path: Path | None = None  # the user's folder of class folders or file of features, in place of a benchmark
     features_as: str = ""  # the data set that reads features of its images; "" = features: before its own name
 
     @property
@@ -65,13 +66,16 @@ DATASETS = {
 def dataset(name: str, key: str = "DATASET.NAME") -> Dataset:
     """Look a data set up by its name in any case, or by `folder:PATH`, any folder of class folders.
 
-    `features:NAME` are the features that a network gave of a data set's images.
+    `features:FILE` is a file of features, .npz or HDF5; `features:NAME` are those that a network gave of a data set's
+    images.
 
     Raises:
         UserError: where there is none of that name.
     """
     if name.lower().startswith(FOLDER):
-        return _folder(name[len(FOLDER) :], key)
+        return _own(FOLDER, name[len(FOLDER) :], 84, key)
+    if is_feature_file(name):
+        return _own(FEATURES, name[len(FEATURES) :], 0, key)
     if name.lower().startswith(FEATURES):
         return replace(dataset(name[len(FEATURES) :], key), native_size=0, drawn=False)
     by_lower_name = {known.lower(): known for known in DATASETS}
@@ -82,13 +86,19 @@ def dataset(name: str, key: str = "DATASET.NAME") -> Dataset:
     return DATASETS[by_lower_name[name.lower()]]
 
 
-def _folder(text: str, key: str) -> Dataset:
-    """The data set of a folder, stored under the folder's name and a hash of its path."""
+def is_feature_file(name: str) -> bool:
+    """Whether a name of a data set is `features:FILE`."""
+    return name.lower().startswith(FEATURES) and name.lower().endswith(FEATURE_FILES)
+
+
+def _own(kind: str, text: str, native_size: int, key: str) -> Dataset:
+    """The data set of a path of the user's, stored under the path's last part and a hash of all of it."""
     if not text:
-        raise UserError(f"{key} is '{FOLDER}' without a path; write {FOLDER}PATH.")
+        raise UserError(f"{key} is '{kind}' without a path; write {kind}PATH.")
     path = Path(expanduser(text)).resolve()
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in path.name) or "root"
-    return Dataset(f"folder-{stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}", 84, folder=path)
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    return Dataset(f"{kind.removesuffix(':')}-{stem}-{digest}", native_size, path=path)
 
 
 def split_folders(root: str | Path, dataset: Dataset, size: int = 0) -> list[Path]:

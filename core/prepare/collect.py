@@ -67,26 +67,13 @@ class Published:
 
 def collect_folder(folder: Path, options: Options) -> Collected:
     """Any folder of images; its class split comes from split folders, a CSV or JSON file, or the classes' hashes."""
-    lists = [path for path in options.sources if path.suffix.lower() == ".json"]
-    csvs = [path for path in options.sources if path not in lists]
+    csvs = [path for path in options.sources if path.suffix.lower() != ".json"]
     image_set = find_images([folder, *csvs], options.depth)
     if not (csvs or options.depth):
         _refuse_nested(image_set, folder)
-    if lists:
-        split_of, how = _listed_split(lists[0], image_set, folder), f"class lists of {lists[0].name}"
-    elif image_set.split_of:
-        split_of, how = image_set.split_of, "CSV files" if csvs else "folders train, val and test"
-        _refuse_missing_split(split_of, folder)
-    else:
-        seed = options.seed or 0
-        split_of = split_by_hash(list(image_set.images), seed)
-        how = f"order of the classes by hash, seed {seed}: 20 % test, 16 % val, the rest train"
-    small = [name for name in split_of if len(image_set.images[name]) < LEAST_IMAGES]
-    if small:
-        raise UserError(
-            f"class {small[0]!r} of {folder} has a single image, and {len(small) - 1} other classes have too; "
-            f"a class needs {LEAST_IMAGES} or more: add images or remove the class."
-        )
+    counts = {name: len(images) for name, images in image_set.images.items()}
+    given_by = "CSV files" if csvs else "folders train, val and test"
+    split_of, how = split_classes(folder, counts, image_set.split_of, given_by, options)
     decoding = Decoding(options.size)
     contents = file_contents(image_set.images, split_of, str(folder), decoding, options.workers)
     return Collected(contents, {"split_by": how, "preparation": decoding.describe(), "depth": options.depth or 1})
@@ -103,21 +90,48 @@ def _refuse_nested(image_set: ImageSet, folder: Path) -> None:
             )
 
 
-def _listed_split(file: Path, image_set: ImageSet, folder: Path) -> dict[str, str]:
-    """The split of each class that a JSON file names, all of which the folder must hold."""
-    split_of = read_class_lists(file)
-    unknown = sorted(split_of.keys() - image_set.images.keys())
-    if unknown:
-        raise UserError(f"{file} names class {unknown[0]!r}, which {folder} does not hold; correct one of them.")
-    return split_of
+def split_classes(
+    source: Path, counts: Mapping[str, int], given: Mapping[str, str], given_by: str, options: Options
+) -> tuple[dict[str, str], str]:
+    """The split of each class, and how it came: from the user's JSON file, the source itself, or the classes' hashes.
+
+    Args:
+        source: where the classes come from.
+        counts: images of each class.
+        given: the split of each class as the source says it; {} where it does not.
+        given_by: what in the source says it.
+        options: the user's JSON file, if any, and the seed of the hashes.
+    """
+    lists = [path for path in options.sources if path.suffix.lower() == ".json"]
+    if lists:
+        split_of, how = read_class_lists(lists[0]), f"class lists of {lists[0].name}"
+        unknown = sorted(split_of.keys() - counts.keys())
+        if unknown:
+            raise UserError(
+                f"{lists[0]} names class {unknown[0]!r}, which {source} does not hold; correct one of them."
+            )
+    elif given:
+        split_of, how = dict(given), given_by
+        _refuse_missing_split(split_of, source)
+    else:
+        seed = options.seed or 0
+        split_of = split_by_hash(list(counts), seed, source)
+        how = f"order of the classes by hash, seed {seed}: 20 % test, 16 % val, the rest train"
+    small = [name for name in split_of if counts[name] < LEAST_IMAGES]
+    if small:
+        raise UserError(
+            f"class {small[0]!r} of {source} has a single image, and {len(small) - 1} other classes have too; "
+            f"a class needs {LEAST_IMAGES} or more: add images or remove the class."
+        )
+    return split_of, how
 
 
-def _refuse_missing_split(split_of: dict[str, str], folder: Path) -> None:
+def _refuse_missing_split(split_of: dict[str, str], source: Path) -> None:
     missing = [split for split in SPLITS if split not in split_of.values()]
     if missing:
         raise UserError(
-            f"{folder} has classes for {' and '.join(sorted(set(split_of.values())))} but none for "
-            f"{' and '.join(missing)}; add them, or put all class folders into one folder to have them split."
+            f"{source} has classes for {' and '.join(sorted(set(split_of.values())))} but none for "
+            f"{' and '.join(missing)}; add them, or name no splits at all to have the classes split."
         )
 
 

@@ -1,9 +1,10 @@
 """Read files of computed features: HDF5 files as the code of Gidaris and Komodakis (CVPR 2018) writes them, and .npz.
 
     all_features | features | vector    [N, D] float16, float32 or float64
-    all_labels   | labels   | label     [N] whole numbers
+    all_labels   | labels   | label     [N] whole numbers, or names of classes
     count                               how many rows are filled, if not all are (optional)
     classes      | class                names of the classes that the labels index (optional)
+    splits       | split                train, val or test of each class or of each row (optional)
 
 A file is copied block by block to a raw one on disk, from which any rows are then read: the features are never in
 memory together, and compressed files are decompressed once.
@@ -27,7 +28,7 @@ from ..files import DAMAGE, writing
 
 ROWS = 4096  # copied at once
 FEATURES, LABELS = ("all_features", "features", "vector"), ("all_labels", "labels", "label")
-CLASSES = ("classes", "class")
+CLASSES, SPLIT = ("classes", "class"), ("splits", "split")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 NPZ = b"PK\x03\x04"
 
@@ -42,6 +43,7 @@ class RowFile:
     dtype: np.dtype
     labels: np.ndarray  # [N] int64
     classes: list[str]  # names that the labels index; [] = the file has none
+    splits: list[str] = field(default_factory=list)  # of each class or each row, as the file words it; [] = none
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Rows `ids` [n] as [n, ...]; consecutive rows are read at once."""
@@ -77,9 +79,9 @@ def read_features(file: Path, scratch: Path) -> RowFile:
         with file.open("rb") as opened:
             magic = opened.read(8)
     except OSError as error:
-        raise UserError(f"--from is '{file}', which cannot be read ({error.strerror}); check the path.") from error
+        raise UserError(f"'{file}' cannot be read ({error.strerror}); check the path.") from error
     if not magic.startswith((HDF5, NPZ)):
-        raise UserError(f"--from is '{file}', which is neither HDF5 nor .npz; give a file of features.")
+        raise UserError(f"'{file}' is neither HDF5 nor .npz; give a file of features.")
     reader = _Hdf5 if magic.startswith(HDF5) else _Npz
     try:
         with reader(file) as source:
@@ -95,11 +97,15 @@ class _Hdf5:
         try:
             import h5py
         except ImportError as error:
-            raise UserError(
-                f"--from is '{file}', which is HDF5, and h5py is not installed: run `pip install h5py`."
-            ) from error
+            raise UserError(f"'{file}' is HDF5, and h5py is not installed: run `pip install h5py`.") from error
         self._file, self._dataset = h5py.File(file, "r"), h5py.Dataset
-        self._elsewhere = (h5py.ExternalLink, h5py.SoftLink)
+        self._elsewhere, self._text = (h5py.ExternalLink, h5py.SoftLink), h5py.check_string_dtype
+
+    def _is_text(self, dtype: np.dtype) -> bool:
+        """Whether values are text; references to other objects are refused."""
+        if dtype.hasobject and self._text(dtype) is None:
+            raise ValueError("it holds references")
+        return dtype.kind in "OS"
 
     def __enter__(self) -> _Hdf5:
         return self
@@ -115,12 +121,14 @@ class _Hdf5:
     def array(self, name: str) -> np.ndarray:
         """A whole array, for small ones."""
         array = self._array(name)[()]
-        return np.array([x.decode() for x in array.ravel()]) if array.dtype.kind in "OS" else np.asarray(array)
+        if not self._is_text(array.dtype):
+            return np.asarray(array)
+        return np.array([x.decode() if isinstance(x, bytes) else x for x in array.ravel()], dtype=str)
 
     def shape(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array, without reading it."""
         array = self._array(name)
-        return array.shape, array.dtype
+        return array.shape, np.dtype("S1") if self._is_text(array.dtype) else array.dtype
 
     def _array(self, name: str) -> Any:
         """An array that lies in the file itself.
@@ -198,30 +206,53 @@ def _header(member: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
 
 def _copy(source: _Hdf5 | _Npz, file: Path, scratch: Path) -> RowFile:
     """Check the features of an open file and copy them."""
-    names = [next((name for name in known if name in source.names), "") for known in (FEATURES, LABELS, CLASSES)]
-    if not names[0] or not names[1]:
+    features, labelled, classes, split = (_first(source.names, known) for known in (FEATURES, LABELS, CLASSES, SPLIT))
+    if not features or not labelled:
         raise UserError(
             f"{file} holds {', '.join(sorted(source.names)[:8]) or 'nothing'}; "
             f"features are {' or '.join(FEATURES)}, and their labels {' or '.join(LABELS)}."
         )
-    (shape, dtype), (labelled, kind) = source.shape(names[0]), source.shape(names[1])
-    if len(shape) != 2 or dtype.kind != "f" or kind.kind not in "iu" or labelled != shape[:1] or not all(shape):
+    (shape, dtype), (length, kind) = source.shape(features), source.shape(labelled)
+    if len(shape) != 2 or dtype.kind != "f" or kind.kind not in "iuSU" or length != shape[:1] or not all(shape):
         raise UserError(
-            f"{file} holds {names[0]} {list(shape)} of {dtype} and {names[1]} {list(labelled)} of {kind}; "
-            "they should be [N, D] of floats and [N] of whole numbers."
+            f"{file} holds {features} {list(shape)} of {dtype} and {labelled} {list(length)} of {kind}; "
+            "they should be [N, D] of floats and [N] of whole numbers, or of names."
         )
     count = int(source.array("count").ravel()[0]) if "count" in source.names else shape[0]
     if not 0 < count <= shape[0]:
         raise UserError(f"{file} has count {count}, but {shape[0]} rows; get it again.")
-    labels = source.array(names[1])[:count].astype(np.int64)
-    classes = source.array(names[2]).astype(str).tolist() if names[2] else []
-    if labels.min() < 0 or (classes and labels.max() >= len(classes)):
-        raise UserError(f"{file} has labels from {labels.min()} to {labels.max()}, which no class has; get it again.")
+    labels, names = _labels(source, file, labelled, classes, count)
     kept = dtype.newbyteorder("=") if dtype.itemsize in (2, 4) else np.dtype(np.float32)
-    _write(source.blocks(names[0], count), scratch, file, kept)
+    _write(source.blocks(features, count), scratch, file, kept)
     if os.path.getsize(scratch) != count * shape[1] * kept.itemsize:
         raise UserError(f"{file} is cut short; get it again.")
-    return RowFile(scratch, file, shape[1:], kept, labels, classes)
+    splits = _texts(source.array(split)) if split else []
+    return RowFile(scratch, file, shape[1:], kept, labels, names, splits)
+
+
+def _first(names: list[str], known: Iterable[str]) -> str:
+    """The first of the known names that is there; "" where none is."""
+    return next((name for name in known if name in names), "")
+
+
+def _labels(source: _Hdf5 | _Npz, file: Path, labelled: str, classes: str, count: int) -> tuple[np.ndarray, list[str]]:
+    """Labels [count] int64 and the names that they index; labels that are names index these in sorted order."""
+    values = source.array(labelled)[:count]
+    if values.dtype.kind in "SU":
+        if classes:
+            raise UserError(f"{file} holds names in {labelled} and in {classes}; keep one of the two.")
+        words, numbers = np.unique(_texts(values), return_inverse=True)
+        return numbers.astype(np.int64), words.tolist()
+    labels = values.astype(np.int64)
+    names = _texts(source.array(classes)) if classes else []
+    if labels.min() < 0 or (names and labels.max() >= len(names)):
+        raise UserError(f"{file} has labels from {labels.min()} to {labels.max()}, which no class has; get it again.")
+    return labels, names
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    """An array of text as strings; bytes are UTF-8."""
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values.ravel().tolist()]
 
 
 def read_images(file: Path, scratch: Path) -> RowFile:

@@ -51,7 +51,9 @@ def _refuse_unfit_options(dataset: Dataset, options: Options) -> None:
         raise UserError(f"--size is {options.size}, but {dataset.name} holds features; leave it out.")
     if options.class_ids and not dataset.features:
         raise UserError(f"--class-ids is {options.class_ids}, but {dataset.name} holds images; leave it out.")
-    if options.depth and dataset.folder is None:
+    if options.class_ids and dataset.path is not None:
+        raise UserError(f"--class-ids is {options.class_ids}, which is for ImageNet-LowShot; leave it out.")
+    if options.depth and (dataset.path is None or dataset.features):
         raise UserError(
             f"--depth is {options.depth}, which is for folder:PATH, but NAME is {dataset.name}; leave it out."
         )
@@ -89,7 +91,8 @@ def check_prepared(root: Path, dataset: Dataset, size: int = 0) -> list[Split]:
 def _pack(root: Path, source: Source, folders: dict[str, Path], options: Options) -> None:
     """Unpack and read the source's files, and write the splits that are missing."""
     options = replace(options, sources=_paths(root, source, options))
-    sums = {path.name: sha256(path) for path in options.sources if os.path.isfile(path)}
+    files = (*options.sources, source.dataset.path)
+    sums = {path.name: sha256(path) for path in files if path is not None and os.path.isfile(path)}
     with writing(root):
         hidden = HiddenFolder(root / source.dataset.name, "scratch")
     with hidden:
@@ -112,7 +115,7 @@ def _paths(root: Path, source: Source, options: Options) -> tuple[Path, ...]:
     missing = [path for path in options.sources if not os.path.exists(path)]
     if missing:
         raise UserError(f"--from is '{missing[0]}', which does not exist; check the path.")
-    if options.sources or source.dataset.folder is not None:
+    if options.sources or source.dataset.path is not None:
         return options.sources
     if not source.remotes:
         raise UserError(f"--from is missing: {source.dataset.name} is made from files of yours; add --from PATH.")

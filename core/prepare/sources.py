@@ -8,9 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from ..data.datasets import DATASETS, Dataset, dataset
+from ..errors import UserError
+from ..paths import command
 from . import catalogue, cifar, imagenet, lowshot, remotes
 from .collect import Collected, Options, Published, collect_folder
 from .download import Remote
+from .feature_sets import collect_feature_file
 from .glyphs import IMAGES, class_names, render_glyphs
 
 CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -97,8 +100,13 @@ SOURCES = {
 
 
 def source(name: str, key: str = "NAME") -> Source:
-    """The source of a data set, looked up by its name in any case, or by `folder:PATH`."""
+    """The source of a data set, looked up by its name in any case, or by `folder:PATH` or `features:FILE`."""
     named = dataset(name, key)
-    if named.folder is not None:
-        return Source(named, partial(collect_folder, named.folder))
+    if named.path is not None:
+        return Source(named, partial(collect_feature_file if named.features else collect_folder, named.path))
+    if named.name not in SOURCES or named.features != SOURCES[named.name].dataset.features:
+        raise UserError(
+            f"{key} is {name!r}, features that `{command('evaluate')} --save-features` writes; of a file of yours "
+            "write features:FILE.npz, or .h5."
+        )
     return SOURCES[named.name]

@@ -34,11 +34,11 @@ def split_name(text: str) -> str:
     return lower if lower in SPLITS else ALIASES.get(lower, "")
 
 
-def split_by_hash(classes: list[str], seed: int) -> dict[str, str]:
+def split_by_hash(classes: list[str], seed: int, source: Path) -> dict[str, str]:
     """The split of each class, in the order of a hash of (seed, name): test takes 20 %, val 16 %, train the rest."""
     if len(classes) < LEAST_CLASSES * len(SPLITS):
         raise UserError(
-            f"the folder holds {len(classes)} classes; train, val and test need {LEAST_CLASSES} each; add classes."
+            f"{source} holds {len(classes)} classes; train, val and test need {LEAST_CLASSES} each; add classes."
         )
 
     def place(name: str) -> bytes:

@@ -1,6 +1,7 @@
 """Data sets that hold features: evaluated and trained on by YAML, with BACKBONE.NAME Features."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from core.registry import METHODS
 from tests.conftest import write_tiny_split
 from tests.workspace import PROTONET, Workspace, best, result
 
+ROOT = Path(__file__).parents[2]
 FEATURES = PROTONET | {"DATASET": {"NAME": "ImageNet-LowShot"}, "BACKBONE": {"NAME": "Features"}}
 SIMPLESHOT = {
     "METHOD": {"NAME": "SimpleShot"},
@@ -128,3 +130,37 @@ def test_features_of_two_networks_do_not_mix(stored):
     )
     assert code == 2
     assert "DATASET.SIZE is 16, but DATASET.TRAIN.NAME ImageNet-LowShot holds features; leave it 0" in err
+
+
+def test_a_file_of_features_is_trained_and_tested_on_by_its_yaml(space, images):
+    saved = space.path / "test.npz"
+    arguments = ("--cfg", images, "-d", "cpu", "--untrained", "--save-features", saved)
+    assert space.script("run_evaluator.py", *arguments)[0] == 0
+    with np.load(saved) as arrays:
+        vectors, labels = arrays["vector"], arrays["label"]
+    names = np.array([f"{word}{label}" for word in ("old", "new", "other") for label in labels])
+    np.savez(space.path / "mine.npz", features=np.concatenate([vectors, vectors + 1, vectors - 1]), labels=names)
+    mine = f"features:{space.path / 'mine.npz'}"
+    where = (f"DATASET.NAME={mine}", f"DATASET.ROOT={space.root}")
+    cfg = ROOT / "configs/OwnFeatures/SimpleShot_N5K1_Features.yaml"
+    few = ("TASK.TEST.WAY=2", "TASK.TEST.QUERY=3", "EVAL.EPISODES=20")
+    code, _, err = space.script("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", *where, *few)
+    assert code == 2
+    assert f"which is not prepared under {space.root}: run `python experiments/prepare_data.py {mine}`" in err
+    code, out, err = space.script("prepare_data.py", mine, "--root", space.root)
+    assert (code, err) == (0, "")
+    assert "classes split by order of the classes by hash, seed 0" in out
+    code, out, err = space.script("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", *where, *few)
+    assert (code, err) == (0, "")
+    assert "SimpleShot  features-mine.npz-" in out
+    learned = ROOT / "configs/OwnFeatures/ProtoNet_N5K1_Features.yaml"
+    short = (
+        "STAGE.meta.EPOCHS=1",
+        "STAGE.meta.STEPS=2",
+        "STAGE.meta.VAL.EPISODES=4",
+        "TASK.TRAIN.WAY=2",
+        "TASK.VAL.WAY=2",
+    )
+    code, out, err = space.trainer(learned, *where, *few, *short, "TASK.TRAIN.QUERY=3", "TASK.VAL.QUERY=3")
+    assert (code, err) == (0, "")
+    assert "ProtoNet  features-mine.npz-" in out

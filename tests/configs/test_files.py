@@ -9,6 +9,7 @@ import yaml
 
 from core.build.config import load_config, schemas
 from core.config.provenance import flatten
+from core.data.datasets import is_feature_file
 from tests.configs.leaves import DATASETS, ROOT, leaves, loaded
 
 NAME = re.compile(r"(?P<method>[A-Za-z0-9+-]+)(_(?P<variant>\w+?))??(_N(?P<way>\d+)K(?P<shot>\d+)_(?P<backbone>\w+))?")
@@ -38,7 +39,8 @@ def name_parts(leaf):
     """Each part of a leaf's name, and whether it fits the content."""
     cfg, name = loaded(leaf).cfg, NAME.fullmatch(Path(leaf).stem)
     words = (name["variant"] or "").lower().split("_")
-    yield "data set", Path(leaf).parent.name == cfg.DATASET.NAME
+    folder = "OwnFeatures" if is_feature_file(cfg.DATASET.NAME) else cfg.DATASET.NAME
+    yield "data set", Path(leaf).parent.name == folder
     yield "method", name["method"] == cfg.METHOD.NAME
     if name["way"]:
         task = cfg.TASK.TEST

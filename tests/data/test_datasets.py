@@ -19,7 +19,7 @@ def test_names_ignore_case():
 def test_a_folder_is_named_by_its_last_part_and_its_whole_path(tmp_path):
     named = dataset(f"FOLDER:{tmp_path}/my photos")
     assert named.name.startswith("folder-my_photos-")
-    assert named.folder == tmp_path / "my photos"
+    assert named.path == tmp_path / "my photos"
     assert named.name != dataset(f"folder:{tmp_path}/more/my photos").name
     assert dataset("folder:photos").name == dataset("folder:./photos").name
 

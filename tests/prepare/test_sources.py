@@ -32,6 +32,6 @@ def test_published_images(name, images):
 
 def test_names_ignore_case_and_a_folder_is_a_source(tmp_path):
     assert source("cifar-fs") is SOURCES["CIFAR-FS"]
-    assert source(f"folder:{tmp_path}").dataset.folder == tmp_path
+    assert source(f"folder:{tmp_path}").dataset.path == tmp_path
     with pytest.raises(UserError, match=r"NAME is 'CIFARFS', which is not one of.*did you mean CIFAR-FS"):
         source("CIFARFS")
