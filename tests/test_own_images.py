@@ -1,16 +1,14 @@
 """docs/own_images.md from its first command to its last, in a fresh clone, with photographs in two folders."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.docs.walk import clone, walk
 from tests.predict.photos import write_photo
 from tests.weights import MOBILENET, needs_mobilenet
 
@@ -18,17 +16,6 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/own_images.md"
 PHOTOS = ROOT.parent / "shared/data/photos.tar"
 CLASSES, LABELLED, NEW = 6, 5, 4
-
-
-def commands():
-    """The lines of the blocks without a language, in their order."""
-    language, lines = None, []
-    for line in DOCUMENT.read_text().splitlines():
-        if line.startswith("```"):
-            language = line[3:] if language is None else None
-        elif language == "":
-            lines.append(line)
-    return lines
 
 
 def write_photographs(folder):
@@ -58,23 +45,17 @@ def write_photographs(folder):
 @needs_mobilenet
 def test_every_command_works_in_a_fresh_clone(tmp_path):
     pytest.importorskip("onnxruntime", reason="the export needs onnx and onnxruntime")
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
-    (clone / "data/weights").mkdir(parents=True)
-    shutil.copy(MOBILENET, clone / "data/weights")  # what `make weights` fetches
-    write_photographs(clone)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    path = f"{Path(sys.executable).parent}:{inherited['PATH']}"
-    environment = inherited | {"PATH": path, "PYTHONPATH": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    folder = clone(tmp_path / "clone")
+    (folder / "data/weights").mkdir(parents=True)
+    shutil.copy(MOBILENET, folder / "data/weights")  # what `make weights` fetches
+    write_photographs(folder)
     started = time.monotonic()
-    for command in commands():
-        if command.startswith(("make ", "python -m pip ")):  # done above, and by whoever runs the tests
-            continue
-        run = subprocess.run(["bash", "-c", command], cwd=clone, env=environment, capture_output=True, text=True)
-        assert run.returncode == 0, f"{command}\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}"
+    # The first is done above, the second by whoever runs the tests; the Python is another test's.
+    document = re.sub(r"```python\n.*?```", "", DOCUMENT.read_text(), flags=re.S)
+    walk(document, folder, skipped=("make ", "python -m pip "), is_compared=False)
     print(f"all commands took {time.monotonic() - started:.0f} s")
     for file in ("answers/answers.csv", "answers/report.html", "own_answers/answers.csv", "exported/encoder.onnx"):
-        assert (clone / file).is_file()
+        assert (folder / file).is_file()
 
 
 @needs_mobilenet

@@ -25,12 +25,12 @@ def small_cifar(name="CIFAR-FS", per_class=PER_CLASS, **facts):
     return Source(DATASETS[name], partial(collect, published=published), **facts)
 
 
-def make_parts(seed=0):
-    """The three pickled dicts of CIFAR-100 in small: two training images and one test image of each class."""
+def make_parts(seed=0, copies=(2, 1)):
+    """The three pickled dicts of CIFAR-100 in small: so many training images and test images of each class."""
     rng = np.random.default_rng(seed)
     parts = {"meta": {"fine_label_names": list(CLASSES), "coarse_label_names": ["things"] * 20}}
-    for name, copies in (("train", 2), ("test", 1)):
-        labels = rng.permutation(np.repeat(np.arange(100), copies)).tolist()
+    for name, count in zip(("train", "test"), copies, strict=True):
+        labels = rng.permutation(np.repeat(np.arange(100), count)).tolist()
         parts[name] = {
             "filenames": [f"{name}_{row:04d}.png" for row in range(len(labels))],
             "batch_label": name,
