@@ -15,7 +15,8 @@ from core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 # add_a_method.md teaches to write files; a test of its own runs what it shows.
-DOCUMENTS = [ROOT / "README.md", *sorted(set(ROOT.glob("docs/*.md")) - {ROOT / "docs/add_a_method.md"})]
+DOCUMENTS = [ROOT / "README.md", *sorted({*ROOT.glob("docs/*.md"), *ROOT.glob("docs/tutorials/*.md")})]
+DOCUMENTS.remove(ROOT / "docs/add_a_method.md")
 COMMANDS = {
     "run_trainer.py": train,
     "run_evaluator.py": evaluate,
@@ -117,7 +118,7 @@ def _commands(document: Path) -> Iterator[str]:
 
 def _expanded(line: str, variables: dict[str, str]) -> str:
     """A line of a shell with the values of its variables."""
-    return re.sub(r"\$(\w+)", lambda match: variables.get(match[1], match[0]), line)
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: variables.get(match[1], match[0]), line)
 
 
 def _options(module, capsys) -> set[str]:

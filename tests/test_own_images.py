@@ -2,42 +2,18 @@
 
 import re
 import shutil
-import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.docs.made_up import write_photographs
 from tests.docs.walk import clone, walk
 from tests.predict.photos import write_photo
 from tests.weights import MOBILENET, needs_mobilenet
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/own_images.md"
-PHOTOS = ROOT.parent / "shared/data/photos.tar"
-CLASSES, LABELLED, NEW = 6, 5, 4
-
-
-def write_photographs(folder):
-    """Labelled and new photographs: of products where they are at hand, else drawn."""
-    if PHOTOS.is_file():
-        with tarfile.open(PHOTOS) as archive:
-            archive.extractall(folder, filter="data")
-        for kind in sorted((folder / "photos").iterdir())[:CLASSES]:
-            files = sorted(kind.iterdir())
-            for part, some in (("labelled", files[:LABELLED]), ("new", files[20 : 20 + NEW])):
-                (folder / part / kind.name).mkdir(parents=True)
-                for file in some:
-                    shutil.copy(file, folder / part / kind.name)
-        shutil.rmtree(folder / "photos")
-        (folder / "photos").mkdir()
-        for part in ("labelled", "new"):
-            (folder / part).rename(folder / "photos" / part)
-        return
-    for kind in range(CLASSES):
-        for number in range(LABELLED + NEW):
-            part = "labelled" if number < LABELLED else "new"
-            write_photo(folder / f"photos/{part}/kind{kind}/{number}.jpg", kind, number, quality=90)
 
 
 @pytest.mark.slow

@@ -1,8 +1,20 @@
-"""Data that the documents ask their reader for, made up."""
+"""Data that the documents ask their reader for, made up.
+
+python -m tests.docs.made_up FOLDER
+"""
+
+import shutil
+import sys
+import tarfile
+from pathlib import Path
 
 import numpy as np
 
+from tests.predict.photos import write_photo
 from tests.prepare.fake_cifar import make_parts, write_tar
+
+PHOTOS = Path(__file__).parents[3] / "shared/data/photos.tar"
+CLASSES, LABELLED, NEW = 6, 5, 4
 
 
 def write_cifar(folder):
@@ -17,3 +29,30 @@ def write_cifar(folder):
         parts[name] |= {"filenames": names, "fine_labels": labels, "data": pixels}
         parts[name]["coarse_labels"] = [label // 5 for label in labels]
     return write_tar(folder, parts, "gz")
+
+
+def write_photographs(folder):
+    """Labelled and new photographs: of products where they are at hand, else drawn."""
+    if PHOTOS.is_file():
+        with tarfile.open(PHOTOS) as archive:
+            archive.extractall(folder, filter="data")
+        for kind in sorted((folder / "photos").iterdir())[:CLASSES]:
+            files = sorted(kind.iterdir())
+            for part, some in (("labelled", files[:LABELLED]), ("new", files[20 : 20 + NEW])):
+                (folder / part / kind.name).mkdir(parents=True)
+                for file in some:
+                    shutil.copy(file, folder / part / kind.name)
+        shutil.rmtree(folder / "photos")
+        (folder / "photos").mkdir()
+        for part in ("labelled", "new"):
+            (folder / part).rename(folder / "photos" / part)
+        return
+    for kind in range(CLASSES):
+        for number in range(LABELLED + NEW):
+            part = "labelled" if number < LABELLED else "new"
+            write_photo(folder / f"photos/{part}/kind{kind}/{number}.jpg", kind, number, quality=90)
+
+
+if __name__ == "__main__":
+    write_cifar(Path(sys.argv[1]))
+    write_photographs(Path(sys.argv[1]))
