@@ -3,19 +3,23 @@
     python3 -m tests.docs.first_hour FOLDER [--short] [--venv DIR] [--without COMMAND...] [--silence SECONDS]
 
 It fails where a command fails, where a traceback is printed, and where nothing is printed for more than five seconds
-without a word before it on how long that takes. The terminal is a pseudo-terminal, so progress bars show. Data sets
-and photographs that README.md asks for are made up. Needs Python alone, as the newcomer has it.
+without a word before it on how long that takes; on a machine that does other work too, for so much longer. The
+terminal is a pseudo-terminal, so progress bars show. Data sets and photographs that README.md asks for are made up.
+Needs Python alone, as the newcomer has it.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import pty
 import re
 import shlex
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +29,8 @@ from tests.docs.walk import ROOT, blocks
 
 SHORT = "STAGE.meta.EPOCHS=1 STAGE.meta.STEPS=20 STAGE.meta.VAL.EPISODES=50 EVAL.EPISODES=100"
 PROMPT = "~$ "  # before each command that is played
-EXPLAINS = re.compile(r"\b(\d+ ?s|seconds?|minutes?|min|hours?|left|ETA)\b|\d:\d\d")
+EXPLAINS = re.compile(r"\b(seconds|minutes?|hours?|left)\b|\d:\d\d<")
+SIZE = (40, 120)  # lines and columns of the terminal
 CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
 
@@ -34,7 +39,7 @@ class Silence:
     """A pause in what a terminal shows."""
 
     command: str
-    line: str  # what was shown last
+    line: str  # what was shown last, two lines
     seconds: float
 
     @property
@@ -48,7 +53,7 @@ def script(readme: str, short: bool, venv: str, without: Sequence[str]) -> str:
     lines = []
     for number, block in enumerate(block for block in blocks(readme) if not block.language):
         if number == 1:  # the first block installs; from here on there is data to read
-            lines.append(".venv/bin/python -m tests.docs.made_up .")
+            lines.append("echo 'Data is made up here: half a minute.'; .venv/bin/python -m tests.docs.made_up .")
         for command in block.text.splitlines():
             if command.startswith(tuple(without) or ("\0",)):
                 continue
@@ -70,6 +75,7 @@ def _played(command: str, short: bool, venv: str) -> str:
 def shown(commands: str, folder: Path) -> Iterator[tuple[float, str]]:
     """Run a script at a terminal: (second, text) whenever it shows something; ends with (second, exit code)."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
     unwanted = ("PYTEST", "PYTHONPATH", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     environment |= {"TERM": "xterm", "XDG_CACHE_HOME": str(folder / ".cache")}
@@ -88,27 +94,31 @@ def shown(commands: str, folder: Path) -> Iterator[tuple[float, str]]:
     yield time.monotonic() - started, f"\nexit code {shell.wait()}\n"
 
 
-def silences(events: Sequence[tuple[float, str]], least: float) -> list[Silence]:
-    """The pauses of at least so many seconds."""
-    found, command, line, last = [], "", "", 0.0
-    for second, text in events:
-        if second - last >= least:
-            found.append(Silence(command, line, second - last))
+def silences(events: Sequence[tuple[float, str, float]], least: float) -> list[Silence]:
+    """The pauses of at least so many seconds in (second, text, load of the machine)."""
+    pauses, command, lines, last = [], "", [""], 0.0
+    for second, text, load in events:
+        if second - last >= least * max(load, 1):
+            pauses.append(Silence(command, " / ".join(lines[-2:]), second - last))
         last = second
-        for piece in re.split(r"[\r\n]+", CONTROL.sub("", text)):
-            line = piece.strip() or line
-            command = line.removeprefix(PROMPT) if line.startswith(PROMPT) else command
-    return found
+        lines += [piece.strip() for piece in re.split(r"[\r\n]+", CONTROL.sub("", text)) if piece.strip()]
+        command = next((line.removeprefix(PROMPT) for line in lines[::-1] if line.startswith(PROMPT)), command)
+    return pauses
+
+
+def machine_load() -> float:
+    """Processes that want to run, for each core, over the last minute."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
 
 
 def play(folder: Path, short: bool, venv: str, without: Sequence[str], least: float) -> list[str]:
     """What is wrong with the first hour, a sentence each; what is shown is printed as it comes."""
     events = []
     for second, text in shown(script((ROOT / "README.md").read_text(), short, venv, without), folder):
-        events.append((second, text))
+        events.append((second, text, machine_load()))
         sys.stdout.write(text)
         sys.stdout.flush()
-    everything = "".join(text for _, text in events)
+    everything = "".join(text for _, text, _ in events)
     problems = [] if events[-1][1] == "\nexit code 0\n" else [events[-1][1].strip()]
     problems += ["a traceback"] * everything.count("Traceback (most recent call last)")
     pauses = silences(events, least)
