@@ -37,11 +37,13 @@ def started_at(pid: int) -> float | None:
 
 def is_alive(pid: object, started: object) -> bool:
     """Whether the process of this machine that started then still runs; one that waits to be reaped does not."""
+    if not isinstance(pid, int):
+        return False
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (OSError, IndexError):
         return False
-    return isinstance(pid, int) and started == started_at(pid) and state != "Z"
+    return started == started_at(pid) and state != "Z"
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ ALWAYS = ("stage", "final", "dataset", "method", "backbone")  # entries of META 
 def _wrong_entry(content: dict[str, Any]) -> str:
     """The first entry of a checkpoint that is missing or of another kind; "" for none."""
     state, meta = content["method"], content["meta"]
-    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+    if not all(isinstance(key, str) and is_weight(value) for key, value in state.items()):
         return "'method'"
     for key, kind in META.items():
         if not isinstance(meta.get(key, kind()), kind):
@@ -111,6 +111,13 @@ def _wrong_entry(content: dict[str, Any]) -> str:
         if not _is_plain(meta.get(key), DEEPEST):
             return f"'meta' entry {key!r}"
     return ""
+
+
+def is_weight(value: Any) -> bool:
+    """Whether a value is a tensor of numbers that all lie in memory: not sparse, quantised, or without content."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    return not value.is_quantized and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def refuse_unnamed(meta: dict[str, Any], path: Path) -> None:

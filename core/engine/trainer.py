@@ -16,6 +16,7 @@ import torch
 
 from .. import progress as bars
 from ..errors import UserError
+from ..kinds import misfit
 from ..locks import Lock
 from ..methods.base import Method
 from ..ranks import current
@@ -92,7 +93,7 @@ class Trainer:
             return
         self._last = checkpoint.load(self._run.last)
         progress, kinds = self._last.get("progress"), {"epoch": int, "best_accuracy": float, "records": int}
-        known = isinstance(progress, dict) and all(isinstance(progress.get(k), kind) for k, kind in kinds.items())
+        known = isinstance(progress, dict) and progress.keys() == kinds.keys() and not misfit(progress, kinds)
         if not known or not isinstance(self._last.get("optimizer"), dict) or "stage" not in self._last["meta"]:
             raise UserError(
                 f"{self._run.last} is damaged: it does not say how far it is; give --tag NAME to train anew."

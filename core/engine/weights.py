@@ -68,7 +68,7 @@ def unwrapped(content: dict[str, Any]) -> dict[str, Tensor]:
     for key in WRAPPERS:
         if isinstance(content.get(key), dict):
             return unwrapped(content[key])
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in content.items() if isinstance(name, str) and checkpoint.is_weight(value)}
 
 
 def _nearest_layout(state: dict[str, Tensor], backbone: Backbone) -> tuple[str, dict[str, Tensor]]:

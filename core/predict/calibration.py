@@ -16,6 +16,12 @@ import torch
 from torch import Tensor
 
 LOW, HIGH = 0.025, 0.975  # quantiles of the interval
+LINE = {"intercept": float, "slope": float, "low": float, "high": float}
+# What `Calibration.as_dict` writes.
+CALIBRATION = {
+    **{"source": str, "way": int, "shot": int, "episodes": int, "lines": {"": LINE}, "centre": float, "spread": float},
+    **{"shift": float, "rejection": [float]},
+}
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # of photographs of known classes that may be rejected
 
 
@@ -72,7 +78,13 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """What `as_dict` gave."""
+        """What `as_dict` gave, of the kind CALIBRATION.
+
+        Raises:
+            ValueError: where it is not.
+        """
+        if not values["lines"] or len(values["rejection"]) != len(SHARES):
+            raise ValueError("a calibration has a line for each shot, and a level for each share")
         lines = {int(shot): Line(**line) for shot, line in values["lines"].items()}
         return cls(**{**values, "lines": lines})
 

@@ -25,9 +25,11 @@ from ..build.networks import make_method
 from ..engine import checkpoint
 from ..episode import DataInfo, Features
 from ..errors import UserError
-from ..files import FileContent, write_files
-from .calibration import Calibration
+from ..files import DAMAGE, FileContent, write_files
+from ..kinds import misfit, parse_json
+from .calibration import CALIBRATION, Calibration
 from .classifier import OWN, Classifier, make_head_named
+from .looks import SIDE
 from .network import PhotoNetwork
 from .supports import Supports
 from .trust import Trust
@@ -35,6 +37,15 @@ from .trust import Trust
 FORMAT = 1
 SHEET, CONFIG, TENSORS = "classifier.json", "config.yaml", "tensors.safetensors"
 SEAL = "sha256_of_this"
+TRUST = {"tau": float, "held_out": int, "correct": float, "reason": str, "calibration": (None, CALIBRATION)}
+FACTS = {"n_base": int, "image_size": int, "way": int, "shot": int, "query": int, "base_counts": [int]}
+ORIGIN = {"sha256": str, "external_data?": {"encoder": str, "weights": str, "data": str, "licence": str}}
+NETWORK = {"facts": FACTS, "mean": [float], "std": [float], "image_size": int, "origin": ORIGIN}
+SHEET_KIND = {
+    **{"head": str, "classes": [str], "supports": [str], "supports_sha256": [str], "network": NETWORK, "trust": TRUST},
+    "sha256": {CONFIG: str, TENSORS: str},
+}
+LARGEST = 100_000  # base classes, and pixels of a side: what is beyond was not written here
 
 
 def save_classifier(folder: Path, classifier: Classifier, trust: Trust) -> None:
@@ -72,10 +83,29 @@ def load_classifier(folder: Path, where: torch.device) -> tuple[Classifier, Trus
     """Read a classifier.
 
     Raises:
-        UserError: where the folder is none, is of another version, or was changed since it was written.
+        UserError: where the folder is none, is of another version, was changed since it was written, or holds what no
+            classifier can be.
     """
     sheet = _read_sheet(folder)
     tensors = _read_tensors(folder, sheet)
+    try:
+        classifier, trust = _made(folder, sheet, tensors, where)
+        classifier.logits({name: value[:1] for name, value in classifier.supports.features.items()})
+        trust.describe()
+    except DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{folder} holds a classifier that cannot classify its own supports ({reason}); answer with --support "
+            "again, which writes it anew."
+        ) from error
+    return classifier, trust
+
+
+def _made(
+    folder: Path, sheet: dict[str, Any], tensors: dict[str, Tensor], where: torch.device
+) -> tuple[Classifier, Trust]:
+    """The classifier of a sheet and its tensors; errors of `DAMAGE` where they do not fit."""
+    _compare(sheet, tensors)
     loaded = load_config(folder / CONFIG)
     facts, method_state = sheet["network"]["facts"], _part(tensors, "method")
     words = tensors.get("base_words")
@@ -144,7 +174,7 @@ def _read_sheet(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"--classifier is {folder}, which holds no {SHEET}; give the folder `classifier` of an answer.")
     try:
-        sheet = json.loads(file.read_text(encoding="utf-8"))
+        sheet = parse_json(file.read_text(encoding="utf-8"), {"": object})
         version, seal = sheet["format"], sheet.pop(SEAL)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -157,6 +187,9 @@ def _read_sheet(folder: Path) -> dict[str, Any]:
         )
     if seal != _seal(sheet):
         raise UserError(f"{file} was changed after it was written; answer with --support again, which writes it anew.")
+    place = misfit(sheet, SHEET_KIND)
+    if place:
+        raise UserError(f"{file} is not what is written there ({place}); answer with --support again.")
     return sheet
 
 
@@ -177,6 +210,35 @@ def _read_tensors(folder: Path, sheet: dict[str, Any]) -> dict[str, Tensor]:
         return load(contents[TENSORS])
     except (SafetensorError, KeyError) as error:
         raise UserError(f"{folder / TENSORS} holds no tensors; answer with --support again.") from error
+
+
+def _compare(sheet: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Compare the tensors of the supports with the sheet.
+
+    Raises:
+        ValueError: where one is missing, or of another shape, type or range.
+    """
+    n, network, labels = len(sheet["supports"]), sheet["network"], tensors["labels"]
+    facts = network["facts"]
+    supports = [*_part(tensors, "support").values()]
+    looks, places, similarities = tensors["looks"], tensors["places"], tensors["similarities"]
+    sizes = [network["image_size"], *facts["base_counts"]]
+    sizes += [facts[name] for name in FACTS if name != "base_counts"]
+    sound = {
+        "labels": labels.dtype == torch.long and labels.unique().tolist() == list(range(len(sheet["classes"]))),
+        "the order of labels": labels.shape == (n,) and bool((labels.diff() >= 0).all()),
+        "looks": looks.dtype == torch.uint8 and looks.shape == (n, SIDE * SIDE // 8),
+        "places": places.dtype == torch.float32 and places.ndim == 2 and len(places) == n,
+        "similarities": similarities.dtype == torch.float64 and similarities.shape == (sheet["trust"]["held_out"],),
+        "supports": len(supports) > 0 and all(value.dtype == torch.float32 and len(value) == n for value in supports),
+        "supports_sha256": len(sheet["supports_sha256"]) == n,
+        "classes": len(sheet["classes"]) > 1,
+        "facts": all(0 <= size <= LARGEST for size in sizes),
+        "mean and std": len(network["mean"]) == len(network["std"]) == 3 and min(network["std"]) > 0,
+    }
+    for name, is_sound in sound.items():
+        if not is_sound:
+            raise ValueError(f"{name} are not what was written")
 
 
 def _part(tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from .. import paths
 from ..build.data import Data, class_words
 from ..build.identity import code_hash
 from ..files import write_json
-from .calibration import Calibration
+from ..kinds import parse_json
+from .calibration import CALIBRATION, Calibration
 from .classifier import Classifier
 from .network import Encoded, PhotoNetwork
 from .photos import readable, support_photos
@@ -94,7 +96,7 @@ def pool_of_val(network: PhotoNetwork, data: Data, store: FeatureStore) -> Pool:
 def shipped(network: PhotoNetwork, head: str, way: int, shot: int) -> Calibration | str:
     """What comes with FiveWay for an encoder's weights, at the nearest way and shot; or why nothing does."""
     for file in sorted(SHIPPED.glob("*.json")):
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
         if content["sha256"] == network.origin["sha256"] and content["image_size"] == network.image_size:
             found = [Calibration.from_dict(values) for values in content["heads"].get(head, [])]
             if found and way > MOST_TIMES * max(each.way for each in found):
@@ -123,7 +125,8 @@ def from_pool(classifier: Classifier, pool: Pool, store: FeatureStore) -> Calibr
     key |= {"arguments": dict(classifier.network.cfg.METHOD.ARGS) if own else {}, "code": code_hash(classifier.head)}
     file = _file(store, key)
     if file is not None and file.is_file():
-        return Calibration.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        with suppress(OSError, ValueError):  # a damaged file is written anew
+            return Calibration.from_dict(parse_json(file.read_text(encoding="utf-8"), CALIBRATION))
     calibration = calibrate(classifier.head, pool, way, shot, more, classifier.base)
     if file is not None:
         write_json(file, calibration.as_dict())

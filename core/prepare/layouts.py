@@ -13,6 +13,7 @@ from .images import SUFFIXES
 from .split_files import Row, classes_of_rows, read_rows, split_name
 
 DEPTH = 4  # folders below a class folder
+HIDDEN = (".", "__MACOSX")
 
 
 @dataclass
@@ -145,14 +146,16 @@ def images_below(folder: Path, depth: int, prefix: str = "") -> dict[str, Path]:
     Hidden files and folders are left out. `prefix` begins every path.
     """
     files: dict[str, Path] = {}
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda e: e.name):
-            if entry.name.startswith((".", "__MACOSX")):
-                continue
-            if entry.is_dir():
-                files |= images_below(Path(entry.path), depth - 1, f"{prefix}{entry.name}/") if depth else {}
-            elif entry.name.lower().endswith(SUFFIXES):
-                files[prefix + entry.name] = Path(entry.path)
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry for entry in entries if not entry.name.startswith(HIDDEN)), key=lambda e: e.name)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
+    for entry in found:
+        if os.path.isdir(entry.path):  # entry.is_dir raises where links lead in a circle
+            files |= images_below(Path(entry.path), depth - 1, f"{prefix}{entry.name}/") if depth else {}
+        elif entry.name.lower().endswith(SUFFIXES):
+            files[prefix + entry.name] = Path(entry.path)
     unprintable = [name for name in files if not name.isprintable()]
     if unprintable:
         raise UserError(f"{folder} holds an image named {unprintable[0]!r}; rename it.")
@@ -219,4 +222,8 @@ def folders_in(folder: Path) -> list[Path]:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
-    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))]
+    folders = [entry for entry in entries if os.path.isdir(entry) and not entry.name.startswith(HIDDEN)]
+    unprintable = [entry.name for entry in folders if not entry.name.isprintable()]
+    if unprintable:
+        raise UserError(f"{folder} holds a folder named {unprintable[0]!r}; rename it.")
+    return folders

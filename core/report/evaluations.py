@@ -19,10 +19,20 @@ import yaml
 from ..config.read import parse
 from ..config.roles import recipe
 from ..errors import UserError
+from ..kinds import misfit, parse_json
 from .run import RunFolder
 
 # The entries of result.json that determine the episodes of an evaluation.
 EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")
+
+SHAPE = (int, str)
+DISJOINT = {"partitions": int, "n": int}
+RESULT = {
+    **{"dataset": str, "split": str, "fingerprint": str, "way": SHAPE, "shot": SHAPE, "query": SHAPE, "seed": int},
+    **{"episodes": int, "method": str, "transductive": bool, "mean": float, "training_seed?": (int, None)},
+    **{"features_of?": (str, None), "at_test?": {"": object}, "intervals?": {"disjoint?": (DISJOINT, None)}},
+    **{"external_data?": ({"weights": str}, None)},
+}
 
 
 @dataclass(frozen=True)
@@ -111,12 +121,15 @@ def read(folder: Path) -> Evaluation:
     """
     file = folder / "result.json"
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
+        result = parse_json(file.read_text(encoding="utf-8"), {"": object})
         missing = [name for name in (*EPISODES, "method", "transductive", "mean") if name not in result]
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file} is not a readable result ({error}); evaluate that run again.") from error
     if missing:
         raise UserError(f"{file} lacks {', '.join(missing)}, so its episodes are not known; evaluate that run again.")
+    place = misfit(result, RESULT)
+    if place:
+        raise UserError(f"{file} is not a readable result ({place} is of another kind); evaluate that run again.")
     return Evaluation(folder, result)
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import isdir  # that of pathlib raises where a name holds a zero byte
 from pathlib import Path
 from typing import Any
 
 from ..build.config import last_stage
 from ..files import write_files, write_json
+from ..kinds import misfit, parse_json
 from ..locks import is_alive
 from .suite import Cell
 
 LAST_LINES = 5  # of a failed cell's log
 INTERRUPTED = (129, 130, 143)  # exit codes of a command that was stopped by SIGHUP, by Ctrl-C or --cancel, by SIGTERM
+NOTES = {
+    **{"pid": (int, None), "process_started": (float, None), "started": float, "epochs_at_start": int, "exit": int},
+    **{"device": str, "results": {"": [str]}},
+}
+EPOCH = {"stage": str, "val?": float}
 Queue = Mapping[str, str]  # SLURM's: queued or running, by the name of a cell that has a job in it
 
 
@@ -29,12 +35,12 @@ class Record:
         self._job_file = folder / f"{cell.name}.job"
 
     def read(self) -> dict[str, Any]:
-        """The notes; empty before the first."""
+        """The notes; empty before the first, and without what is not as it was written."""
         try:
-            notes: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
-            return notes
+            notes: dict[str, Any] = parse_json(self._file.read_text(encoding="utf-8"), {"": object})
         except (OSError, ValueError):
             return {}
+        return {key: value for key, value in notes.items() if not misfit(value, NOTES.get(key, object))}
 
     def note(self, **notes: Any) -> None:
         """Add to the notes."""
@@ -77,7 +83,7 @@ class Record:
     def has_result(self, test: int) -> bool:
         """Whether a test of these arguments has been answered, and its folders are there."""
         folders = self.read().get("results", {}).get(_key(self._cell, test))
-        return bool(folders) and all(Path(folder).is_dir() for folder in folders)
+        return bool(folders) and all(isdir(folder) for folder in folders)
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def _metrics(cell: Cell) -> list[dict[str, Any]]:
     """The records of the epochs that are complete."""
     try:
         lines = (cell.run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return [parse_json(line, EPOCH) for line in lines]
     except (OSError, ValueError):
         return []
 

@@ -1,5 +1,6 @@
 """Odd values, damaged run folders and odd outputs: each is one sentence, and nothing is written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from core.files import write_text
 from core.prepare.feature_files import read_features
 from core.report.result import quoted
 from tests.conftest import write_tiny_split
-from tests.workspace import EXPERIMENTS, best
+from tests.workspace import EXPERIMENTS, best, result
+
+MORE = {"epoch": 1, "best_accuracy": 20.0, "records": 1, "more": 1}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,7 @@ def test_a_damaged_config_of_a_run(space, refused, damage):
 
 
 @pytest.mark.parametrize(
-    "content", [{"progress": 1}, {"progress": {"epoch": "x"}}, {"optimizer": []}, {"progress": {}}]
+    "content", [{"progress": 1}, {"progress": {"epoch": "x"}}, {"optimizer": []}, {"progress": {}}, {"progress": MORE}]
 )
 def test_a_last_checkpoint_that_says_something_else(space, refused, content):
     cfg = space.config()
@@ -161,3 +164,26 @@ def test_a_closed_output_is_no_traceback(space):
         process.stdout.close()
         assert process.stderr.read().decode() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("kind", ["sparse", "endless"])
+def test_tensors_without_content_are_no_weights(space, kind):
+    cfg = space.config()
+    file = best(space.train(cfg))
+    content = torch.load(file, weights_only=True)
+    weight = next(iter(content["method"]))
+    odd = {"sparse": torch.ones(2, 3).to_sparse(), "endless": torch.zeros(1).expand(1 << 40)}
+    torch.save(content | {"method": content["method"] | {weight: odd[kind]}}, file)
+    code, _, said = space.evaluator(cfg, "-c", file)
+    assert code == 2
+    assert f"{file} is not a " in said  # checkpoint of FiveWay, or readable checkpoint
+
+
+@pytest.mark.parametrize("entry", [{"way": []}, {"at_test": 3}, {"episodes": "many"}, {"method": None}])
+def test_a_result_of_other_kinds_is_not_compared(space, entry):
+    cfg = space.config()
+    folder = space.evaluate(cfg, best(space.train(cfg)))
+    write_text(folder / "result.json", json.dumps(result(folder) | entry))
+    code, _, said = space.script("run_compare.py", folder.parents[2], folder)
+    assert code == 2
+    assert f"{folder / 'result.json'} is not a readable result ({next(iter(entry))} is of another kind)" in said

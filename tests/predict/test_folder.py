@@ -1,13 +1,15 @@
 """A classifier comes back from its folder as it was, and a folder that was changed is refused."""
 
+import hashlib
 import json
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from core.errors import UserError
 from core.predict.classifier import make_classifier
-from core.predict.folder import CONFIG, SHEET, TENSORS, load_classifier, save_classifier
+from core.predict.folder import CONFIG, SEAL, SHEET, TENSORS, load_classifier, save_classifier
 from core.predict.trust import measure_trust
 from tests.predict.photos import drawn, network, supports_of
 
@@ -80,3 +82,40 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path, name):
     assert f"{name} is not the file that classifier.json was written with" in refused(tmp_path)
     (tmp_path / name).unlink()
     assert "cannot be read" in refused(tmp_path)
+
+
+def sealed(folder, change):
+    """Change classifier.json, and seal it anew."""
+    sheet = json.loads((folder / SHEET).read_text())
+    sheet.pop(SEAL)
+    change(sheet)
+    content = json.dumps(sheet, sort_keys=True).encode()
+    (folder / SHEET).write_text(json.dumps(sheet | {SEAL: hashlib.sha256(content).hexdigest()}))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda sheet: sheet.pop("head"), "is not what is written there (head)"),
+        (lambda sheet: sheet["network"]["mean"].append("x"), "is not what is written there (network.mean.3)"),
+        (lambda sheet: sheet["network"]["origin"].clear(), "is not what is written there (network.origin.sha256)"),
+        (lambda sheet: sheet["network"]["facts"].update(n_base=10**9), "(facts are not what was written)"),
+        (lambda sheet: sheet["supports"].pop(), "are not what was written"),
+        (lambda sheet: sheet["trust"].update(more=1), "cannot classify its own supports"),
+    ],
+)
+def test_a_sealed_sheet_that_no_classifier_can_have_is_refused(tmp_path, change, says):
+    saved(tmp_path)
+    sealed(tmp_path, change)
+    assert says in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["looks", "places", "labels", "similarities", "support.vector"])
+def test_tensors_that_do_not_fit_the_supports_are_refused(tmp_path, name):
+    saved(tmp_path)
+    tensors = load((tmp_path / TENSORS).read_bytes())
+    tensors[name] = tensors[name][:1].clone().half()
+    content = save(tensors)
+    (tmp_path / TENSORS).write_bytes(content)
+    sealed(tmp_path, lambda sheet: sheet["sha256"].update({TENSORS: hashlib.sha256(content).hexdigest()}))
+    assert "are not what was written); answer with --support again" in refused(tmp_path)

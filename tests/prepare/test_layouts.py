@@ -1,5 +1,7 @@
 """Classes and images in the folders that people have."""
 
+import os
+
 import pytest
 
 from core.data.store import SPLITS
@@ -115,3 +117,23 @@ def test_sources_without_images(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             find_images([tmp_path / source])
+
+
+def test_links_that_lead_in_a_circle_are_no_images(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.png").touch()
+    circle = tmp_path / "photos" / "a" / "circle"
+    circle.symlink_to(circle)
+    (tmp_path / "photos" / "b" / "up").symlink_to(tmp_path / "photos", target_is_directory=True)
+    classes = find_images([tmp_path / "photos"]).images
+    assert list(classes["a"]) == ["1.png"]
+    assert "1.png" in classes["b"]
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a\x1b[31m", "a\u202eb".encode()])
+def test_class_folders_that_cannot_be_printed_are_named(tmp_path, name):
+    (tmp_path / "a").mkdir()
+    os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+    with pytest.raises(UserError, match="holds a folder named"):
+        find_images([tmp_path])

@@ -127,6 +127,20 @@ def test_the_status_says_how_far_a_cell_is_and_cancel_stops_it(suite, space):
     assert progress(cell).state in ("failed", "incomplete")
 
 
+@pytest.mark.parametrize("notes", ["[]", "{", '{"pid": "\\ud800", "results": 3, "started": "x"}', "[" * 10_000])
+def test_odd_notes_of_a_cell_are_as_none(suite, space, notes):
+    file = suite(RUNS=[str(space.path / "Proto.yaml")])
+    (cell,) = read_suite(file)
+    Record(cell).note(exit=1)
+    (notes_file,) = (space.base / "suites").glob("*.json")
+    notes_file.write_text(notes)
+    cell.run.path.mkdir()
+    (cell.run.path / "metrics.jsonl").write_text("[1]\n")
+    assert progress(cell).state == "incomplete"
+    Record(cell).note(exit=1)
+    assert Record(cell).read() == {"exit": 1}
+
+
 def test_a_table_needs_results(suite, space):
     sentence = space.script("run_suite.py", suite(), "--table", "markdown")[2]
     assert "no cell is done; run the suite first" in sentence

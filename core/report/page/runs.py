@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...kinds import parse_json
 from .charts import Line, lines
 from .render import Section
 
@@ -73,11 +73,9 @@ def _records(file: Path) -> list[dict[str, Any]]:
     records = []
     for line in _text(file).splitlines():
         try:
-            record = json.loads(line)
-        except ValueError:
+            records.append(parse_json(line, {"stage": str}))
+        except ValueError:  # a line that was cut short
             continue
-        if isinstance(record, dict) and "stage" in record:
-            records.append(record)
     return records
 
 
@@ -87,7 +85,7 @@ def _environment(run: Path, result: Mapping[str, Any]) -> dict[str, dict[str, st
     here = {name.replace("_", " "): str(result[name]) for name in names if result.get(name) is not None}
     here |= {f"{name} (changed at test)": str(value) for name, value in (result.get("at_test") or {}).items()}
     try:
-        trained = json.loads(_text(run / "env.json"))
+        trained = parse_json(_text(run / "env.json"), {"": object})
     except ValueError:
         trained = {}
     there = {
