@@ -8,6 +8,8 @@ A bad outcome is: another result than the undisturbed run's, a traceback, a file
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import math
 import random
 import sys
@@ -15,8 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos.attacks import ATTACKS, Skipped
-from tests.fuzz.targets import write_tiny
+from tests.chaos.attacks import ATTACKS
+from tests.chaos.runs import Skipped, warm_up
+from tests.fuzz.bench import write_tiny
 
 
 def attack(name: str, root: Path, count: int, seed: int, until: float = math.inf) -> tuple[int, list[str]]:
@@ -52,6 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "data"
         write_tiny(root)
+        with contextlib.redirect_stdout(io.StringIO()):
+            warm_up(Path(folder) / "warm", root)
         for name, (_, count) in ATTACKS.items():
             if args.only and args.only not in name:
                 continue

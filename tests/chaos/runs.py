@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
+import socket
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,13 +21,19 @@ from core.locks import is_alive, started_at
 from core.report.run import RunFolder
 from tests.workspace import META, PROTONET, TWO_STAGES, same_run
 
-LONG = {"meta": META | {"EPOCHS": 5, "STEPS": 4, "VAL": {"EPISODES": 10}}}
+LONG = {"meta": META | {"EPOCHS": 5, "STEPS": 4, "TASKS": 2, "VAL": {"EPISODES": 6}}}
 METHODS = {
     "ProtoNet": PROTONET | {"STAGE": LONG},
     "NegMargin, then ProtoNet": TWO_STAGES | {"STAGE": TWO_STAGES["STAGE"] | LONG},
-    "MatchingNet": PROTONET | {"METHOD": {"NAME": "MatchingNet"}, "STAGE": LONG},
     "RelationNet": PROTONET | {"METHOD": {"NAME": "RelationNet"}, "STAGE": LONG},
+    "MAML": PROTONET
+    | {"METHOD": {"NAME": "MAML", "ARGS": {"steps": 1, "test_steps": 1}}, "STAGE": LONG}
+    | {"BACKBONE": {"NAME": "Conv4", "ARGS": {"width": 8, "norm": "batch"}}},
 }
+
+
+class Skipped(Exception):
+    """An attack that this machine does not allow, and why."""
 
 
 def write_config(folder: Path, root: Path, tree: dict, name: str = "Run.yaml") -> Path:
@@ -98,6 +105,21 @@ def trainer(cfg: Path, base: Path, output: Path, tamper: Callable[[], object] | 
     return Child(act, output)
 
 
+def trainers(cfg: Path, base: Path, output: Path, ranks: int, **options) -> list[Child]:
+    """The processes of one run, started as torchrun starts them."""
+    if ranks == 1:
+        return [trainer(cfg, base, output, **options)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(ranks)}
+
+    def named(number: int) -> Callable[[], object]:
+        return lambda: os.environ.update(where | {"RANK": str(number), "LOCAL_RANK": str(number)})
+
+    outputs = [output.with_name(f"{output.name}-{number}") for number in range(ranks)]
+    return [trainer(cfg, base, outputs[number], named(number), **options) for number in range(ranks)]
+
+
 def kill_at_call(owner: object, name: str, call: int, after: bool) -> Callable[[], None]:
     """Something for `tamper`: the process kills itself in the given call of a function, before or after its work."""
 
@@ -118,11 +140,16 @@ def kill_at_call(owner: object, name: str, call: int, after: bool) -> Callable[[
     return tamper
 
 
-def finished(cfg: Path, base: Path, output: Path) -> Path:
-    """Resume a run to its end; returns its folder."""
-    child = trainer(cfg, base, output, resume=True)
-    code = child.wait()
-    assert code == 0, f"exit {code}: {child.said()[-2000:]}"
+def warm_up(folder: Path, root: Path) -> None:
+    """Train and evaluate in this process, so that those that are forked from it find all modules loaded."""
+    torch.set_num_threads(1)
+    folder.mkdir()
+    cfg = write_config(folder, root, PROTONET | {"STAGE": {"meta": META | {"EPOCHS": 1, "STEPS": 1}}})
+    train(str(cfg), [], device_name="cpu", base=str(folder / "runs"))
+
+
+def run_in(base: Path) -> Path:
+    """The one run below a folder, complete, and with nothing left of what killed processes wrote."""
     (folder,) = [path.parent for path in base.glob("*/config.yaml")]
     assert RunFolder(folder).state() == "done"
     hidden = [path for path in base.rglob(".*") if path.is_file()]
@@ -130,14 +157,31 @@ def finished(cfg: Path, base: Path, output: Path) -> Path:
     return folder
 
 
+def finished(cfg: Path, base: Path, output: Path, ranks: int = 1) -> Path:
+    """Resume a run to its end; returns its folder."""
+    children = trainers(cfg, base, output, ranks, resume=True)
+    codes = [child.wait() for child in children]
+    assert codes == [0] * ranks, f"exit {codes}: {[child.said()[-2000:] for child in children]}"
+    return run_in(base)
+
+
+_whole: dict[tuple[str, Path, int], tuple[Path, float]] = {}  # undisturbed runs, and how long they took
+
+
+def whole(method: str, root: Path, ranks: int = 1) -> tuple[Path, float]:
+    """The undisturbed run of a method, made once, and the seconds that it took."""
+    key = (method, root, ranks)
+    if key not in _whole:
+        folder = Path(tempfile.mkdtemp(prefix="whole-", dir=root.parent))
+        cfg, began = write_config(folder, root, METHODS[method]), time.monotonic()
+        run = finished(cfg, folder / "runs", folder / "out", ranks)
+        _whole[key] = run, time.monotonic() - began
+    return _whole[key]
+
+
 def equal(one: Path, other: Path) -> None:
     """Assert that two runs hold the same checkpoints and curves."""
     assert same_run(one, other), f"{one} differs from {other}"
-
-
-def moments(rng: random.Random, count: int, seconds: float) -> Sequence[float]:
-    """Random moments of a run that takes so long."""
-    return [rng.uniform(0.02, seconds) for _ in range(count)]
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.chaos.attacks import ATTACKS, Skipped
+from tests.chaos.attacks import ATTACKS
 from tests.chaos.run import attack
-from tests.fuzz.targets import write_tiny
+from tests.chaos.runs import Skipped, warm_up
+from tests.fuzz.bench import write_tiny
 
 SAMPLE = (
     "SIGKILL in training, ProtoNet",
@@ -18,6 +19,7 @@ SAMPLE = (
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("chaos") / "data"
     write_tiny(root)
+    warm_up(root.parent / "warm", root)
     return root
 
 

@@ -5,26 +5,27 @@ import pytest
 from tests.fuzz.run import feed
 from tests.fuzz.targets import Targets
 
-INPUTS = {
-    "configs": 60,
-    "overrides": 60,
-    "YAML text": 140,
-    "suites": 40,
-    "split files": 300,
-    "stores": 120,
-    "checkpoints": 150,
-    "odd checkpoints": 60,
-    "caches": 50,
-    "word vectors": 220,
-    "pickles": 320,
-    "pickled images": 260,
-    "HDF5": 100,
-    "npz": 130,
-    "images": 220,
-    "archives": 180,
-    "results compared": 20,
-    "classifiers": 40,
-}
+SLOW = {"runs that go on", "last.pth of other contents", "photographs", "stored features of photographs"}
+SLOW |= {"records of suites", "results compared", "classifiers of other tensors", "checkpoints of other contents"}
+SLOW |= {"configs", "checkpoints of other tensors", "weights of other projects", "folders of images"}
+NAMES = (
+    *("configs", "configs, nested", "overrides", "YAML text", "suites", "suites, nested", "records of suites"),
+    *("split files", "class lists", "stores", "manifests", "word vectors", "pickles", "pickles of other objects"),
+    *(
+        "pickles as programs",
+        "pickles of lists of images",
+        "HDF5",
+        "HDF5 of other arrays",
+        "npz",
+        "npz of other arrays",
+    ),
+    *("images", "images of other kinds", "archives", "members of archives", "folders of images", "checkpoints"),
+    *("checkpoints of other contents", "checkpoints of other tensors", "runs that go on", "last.pth of other contents"),
+    *("caches", "weights of encoders", "weights of other projects", "results compared", "results of other contents"),
+    *("classifiers", "classifiers of other contents", "classifiers of other tensors", "photographs"),
+    "stored features of photographs",
+)
+INPUTS = {name: 12 if name in SLOW else 75 for name in NAMES}
 
 
 @pytest.fixture(scope="module")
