@@ -50,6 +50,7 @@ docs: $(VENV)/.docs        ## write docs/methods.md anew and build the site, doc
 
 results: $(VENV)/.run      ## write the tables of docs/results.md, results/*.csv and docs/images anew, from results/
 	$(BIN)/python docs/make_results.py
+	$(BIN)/python docs/make_evaluation_pictures.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

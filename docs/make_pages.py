@@ -7,6 +7,7 @@ from pathlib import Path
 import make_methods
 from make_configuration import manual
 from make_method_pages import method_pages
+from make_notebook_page import notebook_page
 
 from core.build.config import load_config
 
@@ -28,9 +29,13 @@ def write_pages(folder: Path) -> None:
         for link, here in LINKS.items():
             text = text.replace(link, here)
         pages[folder / name.lower()] = text
+    notebook = make_methods.ROOT / "docs/first_steps.ipynb"
+    pages[folder / "first_steps.md"], pictures = notebook_page(notebook)
     for path in {*folder.glob("**/*.md")} - pages.keys():
         path.unlink()
     for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+    for name, picture in pictures.items():
+        (folder / name).write_bytes(picture)

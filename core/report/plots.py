@@ -76,7 +76,7 @@ def plot_points(figure: Path, panels: Mapping[str, Sequence[Point]], x: str, y: 
         axes.set(title=title, xlabel=x, ylabel=y)
         axes.margins(x=0.25)
         axes.grid(alpha=0.3)
-    _write_svg(figure, canvas, note)
+    write_svg(figure, canvas, note)
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ def plot_differences(figure: Path, panels: Mapping[str, Sequence[Difference]], x
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set(title=title, xlabel=x, yticks=range(0, -len(rows), -1), yticklabels=[row.label for row in rows])
         axes.grid(alpha=0.3, axis="x")
-    _write_svg(figure, canvas, note)
+    write_svg(figure, canvas, note)
 
 
-def _write_svg(figure: Path, canvas: Figure, note: str) -> None:
+def write_svg(figure: Path, canvas: Figure, note: str) -> None:
     """Write a figure without the date, so that the same drawing gives the same file."""
     with rc_context({"svg.hashsalt": figure.name}):
         write_file(

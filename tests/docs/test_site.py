@@ -18,7 +18,9 @@ from core.registry import METHODS
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LEAF = "Glyphs/ProtoNet_N5K1_C4.yaml"
-GENERATED = {"generated/methods/index", "generated/configuration", "generated/contributing", "generated/changelog"}
+GENERATED = {
+    f"generated/{name}" for name in ("first_steps", "methods/index", "configuration", "contributing", "changelog")
+}
 
 
 @pytest.fixture(scope="module")
