@@ -45,7 +45,7 @@ audit: $(VENV)/.dev        ## every YAML loads, builds, runs a step; every publi
 	$(BIN)/python -m pytest $(PARALLEL) tests/configs
 
 docs: $(VENV)/.docs        ## write docs/methods.md anew and build the site, docs/_build/html; a warning is an error
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
+	$(BIN)/sphinx-build --quiet --write-all --fail-on-warning --keep-going --nitpicky docs docs/_build/html
 	@echo "The site is docs/_build/html/index.html."
 
 results: $(VENV)/.run      ## write the tables of docs/results.md, results/*.csv and docs/images anew, from results/
