@@ -104,12 +104,20 @@ def join() -> Ranks:
     """Join the processes that torchrun started, if it started this one; its environment variables say so.
 
     Over NCCL where each has a GPU, else over gloo.
+
+    Raises:
+        UserError: where one of them dies before all have met.
     """
     global _current
     if _current.alone and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ:
-        distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=LONGEST_WAIT
-        )
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        try:
+            distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+        except RuntimeError as error:
+            raise UserError(
+                f"process {os.environ.get('RANK')} of {os.environ['WORLD_SIZE']} did not meet the other processes of "
+                f"this run ({str(error).splitlines()[0]}); look for their messages, then start all again."
+            ) from error
         _current = Ranks(distributed.get_rank(), distributed.get_world_size())
         atexit.register(distributed.destroy_process_group)
     return _current

@@ -27,7 +27,6 @@ ELSEWHERE = {
     "ops/local_descriptors_compiled.py": "tests/ops/test_local_descriptors.py compares it with PyTorch",
     "predict/standalone.py": "tests/predict/test_export.py runs it where the export has put it",
     "protocols/joint_regression.py": "tests/protocols/test_lowshot.py asks it",
-    "ranks.py": "tests/engine/test_synced_norm.py and tests/commands/test_processes.py start several processes",
     "report/run.py": "tests/commands/test_resume.py",
     "suites/local.py": "tests/suites run cells through it",
     "suites/processes.py": "tests/suites run cells through it",
