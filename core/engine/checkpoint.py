@@ -114,10 +114,10 @@ def _wrong_entry(content: dict[str, Any]) -> str:
 
 
 def is_weight(value: Any) -> bool:
-    """Whether a value is a tensor of numbers that all lie in memory: not sparse, quantised, or without content."""
+    """Whether a value is a tensor of numbers that all lie in memory: not sparse, complex, quantised, or empty."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
         return False
-    return not value.is_quantized and value.nbytes <= value.untyped_storage().nbytes()
+    return not (value.is_quantized or value.is_complex()) and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def refuse_unnamed(meta: dict[str, Any], path: Path) -> None:

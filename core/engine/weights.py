@@ -39,9 +39,11 @@ def take_weights(backbone: Backbone, path: Path) -> str:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, but a state dict is needed; save that.")
     if isinstance(content.get("method"), dict) and "meta" in content:
-        ours = content["method"].items()
+        ours = content["method"]
+        if not all(isinstance(name, str) and checkpoint.is_weight(value) for name, value in ours.items()):
+            raise UserError(f"{path} is not a checkpoint of FiveWay: its 'method' holds what are no weights.")
         return load_matching(
-            backbone, {n.removeprefix("backbone."): v for n, v in ours if n.startswith("backbone.")}, str(path)
+            backbone, {n.removeprefix("backbone."): v for n, v in ours.items() if n.startswith("backbone.")}, str(path)
         )
     return _take_foreign(backbone, unwrapped(content), path)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -352,3 +353,14 @@ class Runs:
 
     def __reduce__(self):
         return (type(self.path).touch, (self.path,))
+
+
+@pytest.mark.parametrize("odd", [None, torch.ones(2).to_sparse(), torch.ones(8, 3, 3, 3).to(torch.complex64)])
+def test_our_checkpoint_without_weights_is_refused(odd, tmp_path):
+    backbone = Conv4(32, "native", width=8)
+    state = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    content = {"method": state | {next(iter(state)): odd}, "meta": {}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's remarks on sparse tensors
+        told = refusal(backbone, content, tmp_path / "ours.pth")
+    assert "its 'method' holds what are no weights" in told

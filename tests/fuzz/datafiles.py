@@ -201,11 +201,13 @@ class DataFiles:
         """An .npz file whose check sums are right, and whose arrays are others, or have damaged headers."""
         arrays, of_images, harm = value
         buffer = io.BytesIO()
+        images = {"images": np.zeros((3, 4, 4, 3), np.uint8)}
+        made = self.features | images | {name: np.zeros(shape, dtype) for name, (dtype, shape) in arrays.items()}
         with zipfile.ZipFile(buffer, "w") as file:
-            for number, (name, (dtype, shape)) in enumerate(arrays.items()):
+            for number, (name, array) in enumerate(made.items()):
                 content = io.BytesIO()
-                np.lib.format.write_array(content, np.zeros(shape, dtype), allow_pickle=True)
-                file.writestr(f"{name}.npy", damaged(content.getvalue(), harm if number % 2 else []))
+                np.lib.format.write_array(content, array, allow_pickle=True)
+                file.writestr(f"{name}.npy", damaged(content.getvalue(), harm if number == len(arrays) else []))
         path = self.bench.file("x.npz", buffer.getvalue())
         (read_images if of_images else read_features)(path, self.bench.work / "scratch")
 

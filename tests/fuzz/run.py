@@ -9,11 +9,12 @@ Bad outcomes are: another exception than the one that becomes a sentence, a cras
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import io
 import logging
+import multiprocessing
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +23,10 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.fuzz.targets import Targets
 
 SECONDS, MEMORY = 10.0, 2 << 30
 # Shares of all inputs: what is slow gets fewer.
@@ -30,7 +34,7 @@ SLOW = {"runs that go on", "last.pth of other contents", "photographs", "stored 
 SHARES = dict.fromkeys(SLOW, 0.2) | {"records of suites": 0.4, "folders of images": 0.4}
 
 
-def feed(targets, name: str, inputs: int, number: int) -> tuple[Counter, str]:
+def feed(targets: Targets, name: str, inputs: int, number: int) -> tuple[Counter, str]:
     """Feed one target; returns the outcomes, and the defect that was found, "" for none."""
     outcomes: Counter = Counter()
     strategy, _ = targets.all[name]
@@ -65,16 +69,26 @@ def feed(targets, name: str, inputs: int, number: int) -> tuple[Counter, str]:
     return outcomes, ""
 
 
-def child(name: str, inputs: int, number: int) -> None:
-    """What the process of a target does."""
-    logging.getLogger("fiveway").addHandler(logging.NullHandler())
-    logging.getLogger("fiveway").propagate = False
-    from tests.fuzz.targets import Targets
+def in_a_process(targets: Targets, name: str, inputs: int, number: int) -> tuple[dict[str, int], str]:
+    """As `feed`, in a process forked from this one, so that a crash is a defect too."""
+    here, there = multiprocessing.Pipe(duplex=False)
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes, defect = feed(Targets(Path(folder)), name, inputs, number)
-    print(json.dumps({"outcomes": outcomes, "defect": defect}))
+    def act() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 1)
+            os.dup2(nothing.fileno(), 2)
+        there.send(feed(targets, name, inputs, number))
+
+    child = multiprocessing.get_context("fork").Process(target=act)
+    child.start()
+    there.close()
+    try:
+        outcomes, defect = here.recv()
+    except EOFError:
+        outcomes, defect = {}, ""
+    child.join()
+    return outcomes, defect or (f"the process ended with {child.exitcode}" if child.exitcode else "")
 
 
 def main() -> None:
@@ -82,43 +96,27 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--inputs", type=int, default=50_000, help="of all targets together")
     cli.add_argument("--seed", type=int, default=0)
-    cli.add_argument("--only", nargs="+", help="targets")
-    cli.add_argument("--child", help=argparse.SUPPRESS)
+    cli.add_argument("--only", nargs="+", help="targets, which get as many inputs as among all")
     args = cli.parse_args()
-    if args.child:
-        child(args.child, args.inputs, args.seed)
-        return
-    from tests.fuzz.targets import Targets
-
+    torch.set_num_threads(1)
+    logging.getLogger("fiveway").addHandler(logging.NullHandler())
+    logging.getLogger("fiveway").propagate = False
     with tempfile.TemporaryDirectory() as folder:
-        names = args.only or list(Targets(Path(folder)).all)
-    total = sum(SHARES.get(name, 1.0) for name in names)
-    failed, began, tried = [], time.monotonic(), 0
-    print(f"{'attack':20} {'tried':>7} {'answered':>9} {'refused':>8} {'bad':>4} {'seconds':>8}")
-    for name in names:
-        inputs, start = int(args.inputs * SHARES.get(name, 1.0) / total) + 1, time.monotonic()
-        words = [
-            sys.executable,
-            "-m",
-            "tests.fuzz.run",
-            "--child",
-            name,
-            "--inputs",
-            str(inputs),
-            "--seed",
-            str(args.seed),
-        ]
-        done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
-        outcomes = found.get("outcomes", {})
-        defect = found.get("defect", f"the process ended with {done.returncode}\n{done.stderr[-3000:]}")
-        tried += outcomes.get("tried", 0)
-        counts = [outcomes.get(word, 0) for word in ("tried", "answered", "refused")]
-        print(f"{name:20} {counts[0]:7} {counts[1]:9} {counts[2]:8} {bool(defect):4} {time.monotonic() - start:8.0f}")
-        if defect:
-            failed.append(name)
-            print(defect)
-        sys.stdout.flush()
+        with contextlib.redirect_stdout(io.StringIO()):
+            targets = Targets(Path(folder))
+        total = sum(SHARES.get(name, 1.0) for name in targets.all)
+        failed, began, tried = [], time.monotonic(), 0
+        print(f"{'attack':32} {'tried':>7} {'answered':>9} {'refused':>8} {'bad':>4} {'seconds':>8}", flush=True)
+        for name in args.only or targets.all:
+            inputs, start = int(args.inputs * SHARES.get(name, 1.0) / total) + 1, time.monotonic()
+            outcomes, defect = in_a_process(targets, name, inputs, args.seed)
+            tried += outcomes.get("tried", 0)
+            counts = [outcomes.get(word, 0) for word in ("tried", "answered", "refused")]
+            seconds = time.monotonic() - start
+            print(f"{name:32} {counts[0]:7} {counts[1]:9} {counts[2]:8} {bool(defect):4} {seconds:8.0f}", flush=True)
+            if defect:
+                failed.append(name)
+                print(defect, flush=True)
     print(f"{tried} inputs in {time.monotonic() - began:.0f} s, seed {args.seed}: {len(failed)} bad")
     sys.exit(bool(failed))
 

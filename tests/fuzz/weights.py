@@ -129,8 +129,9 @@ class Weights:
     def other_weights(self, value: Any) -> None:
         """A whole file of other weights than those of the backbone."""
         steps, key, more = value
-        state = odd_state(self.backbone.state_dict(), steps)
-        take_weights(copy.deepcopy(self.backbone), self.bench.file("x.pth", _saved({key: state, "more": more})))
+        state = {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
+        content = {key: odd_state(state, steps), "meta": more}
+        take_weights(copy.deepcopy(self.backbone), self.bench.file("x.pth", _saved(content)))
 
 
 def _saved(content: Any) -> bytes:
