@@ -60,6 +60,17 @@ def test_the_frozen_network_gives_the_same_answers_without_a_run(space, backbone
     assert f"frozen  {line}" in out
 
 
+def test_a_frozen_network_is_tuned_on_each_task(space, backbone):
+    method = {"NAME": "PMF", "ARGS": {"steps": 2, "rates": [0.0, 0.001]}}
+    cfg = space.config({**FROZEN, "BACKBONE": backbone, "METHOD": method})
+    run = space.train(cfg, "EVAL.EPISODES=2", "TASK.TEST.SHOT=2", evaluate_after=True)
+    (folder,) = run.glob("eval/*/*")
+    assert (result(folder)["method"], result(folder)["transductive"]) == ("PMF", False)
+    encoder, _ = make_encoder(NAME, backbone["WEIGHTS"])
+    stored = torch.load(best(run), weights_only=True)["method"]
+    assert torch.equal(stored["backbone.network.conv1.0.weight"], encoder.network.conv1[0].weight)
+
+
 def test_what_must_learn_cannot_do_without_a_stage(untrainable, space, backbone):
     cfg = space.config({**FROZEN, "BACKBONE": backbone, "METHOD": {"NAME": "FEAT"}})
     assert "STAGES is empty, but FEAT has parameters that must be learned" in untrainable(cfg)

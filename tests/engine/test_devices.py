@@ -28,6 +28,7 @@ WAITS = {
     "ops/svm.py": True,  # every task is solved
     "ops/proximal_head.py": False,  # a task is unsolved
     "ops/logistic.py": False,  # a task is unsolved
+    "methods/pmf.py": True,  # the learning rate that a task chose, once a task
 }
 ENDLESS = 200  # questions after which a loop would not end
 

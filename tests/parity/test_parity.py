@@ -21,6 +21,7 @@ BY_LOOPS = {
     "AlphaTIM": "alpha_tim",
     "PT-MAP": "ptmap",
     "iLPC": "ilpc",
+    "PMF": "pmf",
 }
 DEVIATIONS = RECORDED.pop("ResNet12T, initial deviations")
 
