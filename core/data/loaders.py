@@ -53,7 +53,9 @@ class Pixels:
         given = (statistics.mean, statistics.std) if statistics else (split.manifest["mean"], split.manifest["std"])
         mean, std = (torch.tensor(values, device=device) for values in given)
         std = std.clamp(min=0.01)  # a channel that never varies stays finite
-        self._scale, self._shift = 1 / std, -mean / std
+        # One number for each value of a line of pixels: longer stretches of arithmetic.
+        line = (self._images.shape[2], 3)
+        self._scale, self._shift = ((values.expand(line).contiguous()) for values in (1 / std, -mean / std))
 
     def __len__(self) -> int:
         return len(self._images if self._rows is None else self._rows)
@@ -63,16 +65,20 @@ class Pixels:
 
         `seed` [n] are the seeds of the images' augmentation.
         """
-        pixels = self.raw(ids)
         if self._are_features:
-            return pixels
+            return self.raw(ids)
+        pixels = self._chosen(ids)
         for transform in transforms:
-            pixels = transform(pixels, seed)
-        return (pixels * self._scale + self._shift).permute(0, 3, 1, 2)
+            pixels = transform(pixels if transform.moves else _shares(pixels), seed)
+        return self._normalised(_shares(pixels)).permute(0, 3, 1, 2)
 
     def crops(self, ids: Tensor, seed: Tensor, views: Views, train: bool) -> Tensor:
         """Normalised crops of `ids` [n] under their seeds [n], as [n, V, 3, H, W]."""
-        return (views(self.raw(ids), seed, train) * self._scale + self._shift).permute(0, 1, 4, 2, 3)
+        return self._normalised(views(self.raw(ids), seed, train)).permute(0, 1, 4, 2, 3)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """Pixels [..., H, W, 3] with the mean and the deviation of the statistics taken off."""
+        return (pixels * self._scale).add_(self._shift)
 
     def _refuse_cut(self) -> None:
         """Refuse a file that was cut short or removed since it was opened: reading its map would kill the process."""
@@ -87,10 +93,19 @@ class Pixels:
 
     def raw(self, ids: Tensor) -> Tensor:
         """Pixels in 0..1, [n, H, W, 3], or features [n, D]."""
+        chosen = self._chosen(ids)
+        return chosen.float() if self._are_features else _shares(chosen)
+
+    def _chosen(self, ids: Tensor) -> Tensor:
+        """Images of `ids` [n] as they are stored: bytes, or features."""
         self._refuse_cut()
         rows = ids if self._rows is None else self._rows[ids.cpu()]
-        chosen = self._images[rows.to(self._images.device)].to(self.device).float()
-        return chosen if self._are_features else chosen / 255
+        return self._images[rows.to(self._images.device)].to(self.device)
+
+
+def _shares(pixels: Tensor) -> Tensor:
+    """Bytes as numbers in 0..1; what is such a number already stays."""
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
 
 
 @dataclass(frozen=True)
@@ -158,6 +173,9 @@ class TaskBuilder:
         )
 
 
+DRAWN_STEPS = 32  # whose episodes are drawn at once, at little more cost than those of one
+
+
 class EpisodeStream:
     """Training episodes: step s holds episodes s*T .. s*T + T - 1, and queries of other base classes if it has any.
 
@@ -177,6 +195,8 @@ class EpisodeStream:
         self._pixels, self._sampler, self._builder = pixels, sampler, builder
         self._tasks, self._augmentation, self._base_queries = tasks, augmentation, base_queries
         self._part = ranks.part(tasks)
+        self._block = -1
+        self._drawn: Episodes | None = None
 
     def share(self, step: int) -> float:
         """The part of a step's tasks that is in this process."""
@@ -184,7 +204,7 @@ class EpisodeStream:
 
     def at(self, step: int, progress: float) -> Task:
         """The task of a step, in pixels."""
-        drawn = self._sampler.draw(torch.tensor(self._part) + step * self._tasks)
+        drawn = self._episodes(step)
         rows = [drawn.support, drawn.query]
         if self._base_queries:
             base_rows, base_y = self._base_queries.draw(drawn.seed, drawn.classes)
@@ -196,6 +216,15 @@ class EpisodeStream:
         support, query, *base = divide(inputs, [part.shape[1] for part in rows])
         task = self._builder.build(drawn, support, query, progress)
         return replace(task, base_query=base[0], base_query_y=base_y.to(self._pixels.device)) if base else task
+
+    def _episodes(self, step: int) -> Episodes:
+        """The episodes of a step in this process, drawn with those of its neighbours and kept."""
+        block, position = divmod(step, DRAWN_STEPS)
+        if self._drawn is None or block != self._block:
+            steps = torch.arange(DRAWN_STEPS) + block * DRAWN_STEPS
+            self._block = block
+            self._drawn = self._sampler.draw((steps[:, None] * self._tasks + torch.tensor(self._part)).flatten())
+        return self._drawn.part(position * len(self._part), (position + 1) * len(self._part))
 
 
 class ShotRange:
