@@ -90,6 +90,7 @@ class ResizedCrop:
 class Centre:
     """Resize by 1 / `share`, bilinearly, and cut the centre of the old size out: Resize(92), CenterCrop(84)."""
 
+    moves: ClassVar[bool] = False
     share: float
 
     def __call__(self, pixels: Tensor, seed: Tensor | None = None) -> Tensor:
