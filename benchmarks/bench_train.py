@@ -34,8 +34,8 @@ from core.build.data import Data
 from core.build.training import build_trainer
 from core.engine import device
 from core.engine.precision import encoder
+from core.engine.stage_run import Stage
 from core.engine.steps import Epoch
-from core.engine.trainer import Stage
 from core.episode import Batch
 from core.report.run import RunFolder
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +57,12 @@ class Task:
         """T, the number of episodes."""
         return self.support_y.shape[0]
 
+    @property
+    def images(self) -> int:
+        """The number of images, those of all episodes."""
+        sides = [self.support, self.query] + ([self.base_query] if self.base_query else [])
+        return sum(next(iter(side.values())).shape[:2].numel() for side in sides)
+
     def encoded(self, encode: Encoder) -> Task:
         """The same task with features instead of pixels; the backbone encodes all its images in one call."""
         parts = [self.support, self.query] + ([self.base_query] if self.base_query else [])
@@ -62,6 +70,15 @@ class Task:
         sizes = [next(iter(part.values())).shape[1] for part in parts]
         support, query, *base_query = divide(features, sizes)
         return replace(self, support=support, query=query, base_query=base_query[0] if base_query else None)
+
+    def parts(self, count: int) -> list[tuple[Task, float]]:
+        """At most `count` tasks of fewer episodes, each with its share of the episodes."""
+        fields = ["support", "support_y", "query", "query_y", "class_ids", "seed"]
+        fields += [name for name in ("semantics", "base_query", "base_query_y") if getattr(self, name) is not None]
+        return [
+            (replace(self, **{name: _rows(getattr(self, name), part) for name in fields}), share)
+            for part, share in _shares(self.tasks, count)
+        ]
 
     def all_queries(self) -> Task:
         """The same task with its base queries after its queries, [T, Q + Q_b, ...]; their `query_y` is -1."""
@@ -92,9 +109,32 @@ class Batch:
     progress: float = 1.0
     semantics: Tensor | None = None  # [n_base, D] word vectors of the base classes, if the method needs them
 
+    @property
+    def images(self) -> int:
+        """The number of images."""
+        return len(self.labels)
+
     def encoded(self, encode: Encoder) -> Batch:
         """The same batch with features instead of pixels."""
         return replace(self, inputs=encode(self.inputs))
+
+    def parts(self, count: int) -> list[tuple[Batch, float]]:
+        """At most `count` batches of fewer images, each with its share of the images."""
+        return [
+            (replace(self, inputs=_rows(self.inputs, part), labels=self.labels[part]), share)
+            for part, share in _shares(len(self.labels), count)
+        ]
+
+
+def _shares(n: int, count: int) -> list[tuple[slice, float]]:
+    """0 .. n - 1 in at most `count` parts that differ by one at most, each with its share of n."""
+    ends = [n * part // count for part in range(count + 1)]
+    return [(slice(first, last), (last - first) / n) for first, last in pairwise(ends) if first < last]
+
+
+def _rows(value: Any, rows: slice) -> Any:
+    """Some rows of a tensor or of features."""
+    return {name: tensor[rows] for name, tensor in value.items()} if isinstance(value, dict) else value[rows]
 
 
 @dataclass(frozen=True)

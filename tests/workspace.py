@@ -137,7 +137,9 @@ def state(run):
 def metrics(run):
     """Records of metrics.jsonl, without what depends on the clock."""
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in record.items() if key != "steps_per_second"} for record in records]
+    return [
+        {key: value for key, value in record.items() if key not in ("steps_per_second", "cost")} for record in records
+    ]
 
 
 def same(one, other):

@@ -141,7 +141,10 @@ def _counts(key: str, value: Any) -> bool:
     A later key that is not set leaves a hash as it was before there was such a key.
     """
     names_content = key.startswith("DATASET.") or key.endswith((".INIT", "BACKBONE.WEIGHTS"))
-    return not names_content and bool(value or not key.endswith((".FREEZE", "TASK.TRAIN.IMAGES")))
+    return not names_content and not any(key.endswith(later) and value == unset for later, unset in LATER.items())
+
+
+LATER = {".FREEZE": "", "TASK.TRAIN.IMAGES": 0, ".EMA": 0, ".ACCUMULATE": 1}  # and their values where they are not set
 
 
 def _external(method: Method) -> list[str]:

@@ -19,7 +19,8 @@ from ..engine.frozen import FrozenNetwork
 from ..engine.heads import used_by_forward
 from ..engine.optim import Recipe
 from ..engine.precision import chosen, refuse_unused
-from ..engine.trainer import Stage, Trainer
+from ..engine.stage_run import Stage
+from ..engine.trainer import Trainer
 from ..engine.weights import take_weights
 from ..errors import UserError
 from ..methods.base import Method
@@ -159,6 +160,18 @@ def _instead(backbone: Config) -> str:
     return "leave FREEZE empty, or set STAGES to [] and train nothing"
 
 
+def _refuse_too_many_parts(data: Data, stage: str) -> None:
+    """Refuse to compute a step in more parts than it has episodes or images."""
+    node = data.cfg.STAGE[stage]
+    for stream, key in (("episodes", "TASKS"), ("batches", "BATCH")):
+        here = node[key] // current().count
+        if node.STREAM in (stream, "both") and here < node.ACCUMULATE:
+            raise UserError(
+                f"STAGE.{stage}.ACCUMULATE is {node.ACCUMULATE}, but a step has {here} of STAGE.{stage}.{key}"
+                f"{'' if current().alone else ' in each process'}; set it to {here} or less."
+            )
+
+
 def _stage(data: Data, name: str, method: Method, run: RunFolder, about: About, shared: Path | None) -> Stage:
     cfg, node, test = data.cfg, data.cfg.STAGE[name], data.cfg.TASK.TEST
     if node.FREEZE:
@@ -171,6 +184,7 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, about: About, 
     precision = chosen(node.PRECISION, data.device)
     refuse_unused(precision, method, f"STAGE.{name}.PRECISION")
     streams = build_streams(data, name, method)
+    _refuse_too_many_parts(data, name)
     steps = node.STEPS or len(streams[-1])
     return Stage(
         name=name,
@@ -183,6 +197,8 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, about: About, 
         val_episodes=node.VAL.EPISODES,
         val_every=node.VAL.EVERY,
         select=node.SELECT,
+        average=node.EMA,
+        accumulate=node.ACCUMULATE,
         precision=precision,
         frozen_backbone=node.FREEZE == "backbone",
         frozen_bn=node.BN == "frozen",

@@ -154,6 +154,10 @@ STAGE_KEYS: dict[str, Any] = {
     "STEPS": key(100, "trains", least=0),  # steps of an epoch; 0 = one pass over the base images, for batches only
     "TASKS": key(1, "trains", least=1),  # episodes side by side in a step
     "BATCH": key(64, "trains", least=1),  # images of a batch
+    # Parts of a step whose gradients are computed one after another, for less memory; batch norm sees a part at a time.
+    "ACCUMULATE": key(1, "trains", least=1),
+    # Decay of a moving average of the weights, which is validated and kept in their place; 0 = none.
+    "EMA": key(0.0, "trains", least=0),
     # Augmentation of training images, in order, e.g. [crop, flip]; crop = crop-4, at 84 pixels crop-8.
     "AUGMENT": key([], "trains"),
     "BN": key("joint", "trains", choices=("joint", "frozen")),  # batch norm: statistics of the step, or frozen ones

@@ -42,9 +42,9 @@ class EpochLosses:
             self._rows.setdefault(columns, []).append(row)
 
     def state(self) -> dict[str, Any]:
-        """All that was added, for a checkpoint in the middle of an epoch."""
-        rows = [(columns, torch.cat(rows)) for columns, rows in self._rows.items()]
-        return {"correct": self._correct, "answers": self._answers, "rows": rows}
+        """All that was added in all processes, for a checkpoint in the middle of an epoch."""
+        correct, answers = self._ranks.add(self._correct.clone()), sum(self._ranks.gather(self._answers))
+        return {"correct": correct, "answers": answers, "rows": [*self._tables().items()]}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
@@ -59,12 +59,14 @@ class EpochLosses:
 
     def scalars(self) -> dict[str, float]:
         """Every measurement over all its calls in the epoch."""
-        tables = {columns: torch.cat(rows).cpu() for columns, rows in self._rows.items()}
-        everyone = self._ranks.gather(tables)
         return {
             name: float(REDUCED[over](column))
-            for columns in tables
-            for (name, over), column in zip(
-                columns, torch.cat([part[columns] for part in everyone]).unbind(1), strict=True
-            )
+            for columns, table in self._tables().items()
+            for (name, over), column in zip(columns, table.unbind(1), strict=True)
         }
+
+    def _tables(self) -> dict[tuple[tuple[str, str], ...], Tensor]:
+        """The rows of all processes, one table for each kind."""
+        tables = {columns: torch.cat(rows).cpu() for columns, rows in self._rows.items()}
+        everyone = self._ranks.gather(tables)
+        return {columns: torch.cat([part[columns] for part in everyone if columns in part]) for columns in tables}

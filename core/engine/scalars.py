@@ -45,14 +45,16 @@ class Scalars:
         for summary in hparams(plain, {f"{tree['STAGES'][-1]}/val": 0.0}):
             board.summary(summary)
 
-    def add(self, record: dict[str, Any], epochs: int, pace: str = "") -> None:
+    def add(self, record: dict[str, Any], cost: dict[str, float], epochs: int, pace: str = "") -> None:
         """Write a record with `stage`, `epoch` and `step`; each of its further numbers becomes a point of a curve.
 
-        The log also says of how many `epochs` it is one, and its `pace`: how long it took and how much is left.
+        So do those of its `cost`, which the log leaves out. The log also says of how many `epochs` it is one, and its
+        `pace`: how long it took and how much is left.
         """
-        self._run.add_metrics(record)
+        self._run.add_metrics(record | {"cost": cost})
         named = {"stage", "epoch", "step"}
-        for name, value in record.items():
+        costs = {f"cost/{name}": value for name, value in cost.items()}
+        for name, value in (record | costs).items():
             if name not in named and self._board is not None:
                 self._board.scalar(f"{record['stage']}/{name}", value, self._steps_before + record["step"])
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in named)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..episode import Batch, Task
+from ..episode import Batch, Encoder, Task
 from ..errors import UserError
 from ..methods.base import Method
 from ..objectives.loss import Loss
 from ..ops import random
 from ..ranks import current
 from ..stopping import undisturbed
+from .average import Average
 from .epoch_losses import EpochLosses
 from .gradients import sum_gradients
 from .optim import Recipe
 from .precision import encoder, multiplying
 from .stage_clock import StageClock
+from .stopwatch import Stopwatch
 
 
 class Stream(Protocol):
@@ -46,6 +48,7 @@ class Schooling:
     recipe: Recipe
     epochs: int
     steps: int  # of an epoch
+    accumulate: int  # parts of a step, whose gradients are computed one after another
     precision: str  # fp32 | tf32 | bf16
     frozen_backbone: bool
     frozen_bn: bool
@@ -65,24 +68,30 @@ class Epoch:
         """Epoch `number`, from 0; `state` is that of an epoch which was stopped."""
         self.number, self.step = number, 0
         self.losses, self._total = EpochLosses(device), torch.zeros((), device=device)
+        self.watch, self.images = Stopwatch(device), 0  # of the steps taken here
         self._values: list[Tensor] = []  # of the steps taken here, to name the one that went wrong
         self.is_between_steps = True
         if state is not None:
-            self.step, self._total = state["step"], state["total"].to(device)
-            self.losses.load(state["losses"])
+            self.step = state["step"]
+            if current().first:  # its sums are those of all processes
+                self._total = state["total"].to(device)
+                self.losses.load(state["losses"])
 
     def state(self) -> dict[str, Any]:
-        """What last.pth keeps of it."""
-        return {"step": self.step, "total": self._total, "losses": self.losses.state()}
+        """What last.pth keeps of it, for all processes together."""
+        return {"step": self.step, "total": current().add(self._total.clone()), "losses": self.losses.state()}
 
     def take(
         self,
         stage: Schooling,
         optimizer: torch.optim.Optimizer,
         clock: StageClock,
+        average: Average,
         after_step: Callable[[], None] = lambda: None,
     ) -> float:
         """Take the steps that are left, with a call after each; returns the mean loss of all.
+
+        The average of the weights follows each step.
 
         Raises:
             UserError: where a loss is not finite.
@@ -92,6 +101,7 @@ class Epoch:
         while self.step < stage.steps:
             with self._whole_step(), multiplying(stage.precision):
                 self._take_one(stage, optimizer, self.number * stage.steps + self.step)
+                average.follow()
             clock.step()
             after_step()
         mean = float(current().add(self._total.clone())) / stage.steps
@@ -113,6 +123,26 @@ class Epoch:
             self.step += 1
             self.is_between_steps = True
 
+    def record(self, stage: Schooling, optimizer: torch.optim.Optimizer, loss: float, seconds: float) -> dict[str, Any]:
+        """What metrics.jsonl says of the epoch, whose steps taken here took so many seconds; `loss` is its mean."""
+        done = (self.number + 1) * stage.steps
+        return {
+            "stage": stage.name,
+            "epoch": self.number + 1,
+            "step": done,
+            "loss": loss,
+            **self.losses.train_accuracy(),
+            "lr": optimizer.param_groups[0]["lr"],
+            "steps_per_second": len(self._values) / seconds,
+            **self.losses.scalars(),
+            **stage.method.scalars(stage.progress(done - 1)),
+        }
+
+    def cost(self, seconds: float) -> dict[str, float]:
+        """What the steps taken here cost this process: images a second, seconds of each part, most memory in use."""
+        parts = {f"{part}_seconds": spent for part, spent in self.watch.seconds().items()}
+        return {"images_per_second": self.images / seconds, **parts, "memory_mb": self.watch.memory_mb()}
+
     def _take_one(self, stage: Schooling, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Take step number `step` of the stage."""
         # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
@@ -121,44 +151,55 @@ class Epoch:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         encode = encoder(stage.method, stage.precision, self._total.device)
-        items = [(stream.at(step, stage.progress(step)), stream.share(step)) for stream in stage.streams]
         before = self._total.clone()
-        for update in [items] if stage.updates == "joint" else [[item] for item in reversed(items)]:
-            parts = [(stage.method.loss(item.encoded(encode)), share) for item, share in update]
-            self._total += _update(stage.method, optimizer, stage.recipe, parts)
-            for loss, _ in parts:
-                self.losses.add(loss)
+        for streams in [stage.streams] if stage.updates == "joint" else [[s] for s in reversed(stage.streams)]:
+            with self.watch.part("data"):
+                items = [(stream.at(step, stage.progress(step)), stream.share(step)) for stream in streams]
+            self.images += sum(item.images for item, _ in items)
+            losses = self._losses(stage, encode, items)
+            self._total += _update(stage.method, optimizer, stage.recipe, losses, self.watch)
         self._values.append(self._total - before)
 
-
-def every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
-    """A function to be called often, which calls another one when so much time has passed since it last did."""
-    due = time.monotonic() + seconds
-
-    def maybe() -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            call()
-            due = time.monotonic() + seconds
-
-    return maybe
+    def _losses(
+        self, stage: Schooling, encode: Encoder, items: Sequence[tuple[Task | Batch, float]]
+    ) -> Iterator[list[tuple[Loss, float]]]:
+        """The losses of a step, part by part, each with its share in the loss of all processes."""
+        shares = [[(part, share * of) for part, of in item.parts(stage.accumulate)] for item, share in items]
+        for parts in zip_longest(*shares):
+            with self.watch.part("forward"):
+                losses = [(stage.method.loss(part.encoded(encode)), share) for part, share in filter(None, parts)]
+            for loss, _ in losses:
+                self.losses.add(loss)
+            yield losses
 
 
 def _update(
-    method: Method, optimizer: torch.optim.Optimizer, recipe: Recipe, parts: Sequence[tuple[Loss, float]]
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    passes: Iterable[Sequence[tuple[Loss, float]]],
+    watch: Stopwatch,
 ) -> Tensor:
     """Update the parameters by the sum of some losses, unless it has no gradient; returns this process's part of it.
 
-    `parts` are losses of what this process sees, each with its share in the loss of all processes.
+    Each pass has losses of what this process sees, with their shares in the loss of all processes; its gradients are
+    computed before the next pass begins.
     """
-    loss = torch.stack([part.value * share for part, share in parts]).sum()
-    if loss.requires_grad:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        sum_gradients(method.parameters(), current())
-        recipe.clip_gradients(method.parameters())
-        optimizer.step()
-    return loss.detach()
+    total, learned = torch.zeros(()), False
+    optimizer.zero_grad(set_to_none=True)
+    for losses in passes:
+        loss = torch.stack([loss.value * share for loss, share in losses]).sum()
+        if loss.requires_grad:
+            with watch.part("backward"):
+                loss.backward()
+            learned = True
+        total = loss.detach() + total.to(loss.device)
+    if learned:
+        with watch.part("update"):
+            sum_gradients(method.parameters(), current())
+            recipe.clip_gradients(method.parameters())
+            optimizer.step()
+    return total
 
 
 def _train_mode(method: Method, frozen_backbone: bool, frozen_bn: bool, dropout: bool) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +18,10 @@ from ..locks import Lock
 from ..methods.base import Method
 from ..ranks import current
 from ..report.run import RunFolder
-from ..report.stats import Interval
-from ..stopping import undisturbed, why
 from . import checkpoint
-from .evaluator import Evaluator
-from .finite import NotFinite, refuse_state
-from .scalars import Scalars
-from .stage_clock import StageClock
-from .steps import Epoch, Schooling, every
-from .synced_norm import sync_norms
+from .stage_run import Stage, StageRun
 
 log = logging.getLogger("fiveway")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage(Schooling):
-    """One stage, ready to run; its method is freshly initialised."""
-
-    evaluator: Evaluator  # on the val split
-    val_episodes: int
-    val_every: int  # epochs
-    select: str  # val: the best epoch on the val split; last: the last one
-    best: Path  # where the selected checkpoint goes
-    shared: Path | None  # where other configs look for it once the stage is complete
-    meta: dict[str, Any]  # what a checkpoint says about itself
-    init: str = ""  # line about weights taken from a file
-
-
-@dataclass
-class _Progress:
-    """How far a stage has come; kept in last.pth."""
-
-    epoch: int = 0
-    best_accuracy: float = -1.0
-    records: int = 0  # lines of metrics.jsonl
 
 
 class Trainer:
@@ -165,130 +132,19 @@ class Trainer:
     def _train(
         self, stage: Stage, previous: Method | None, unfinished: dict[str, Any] | None, records: int, resumable: bool
     ) -> int:
-        """Run one stage from its start, or from the epoch at which `unfinished`, the content of last.pth, was saved.
+        """Run one stage from its start, or from where `unfinished`, the content of last.pth, was saved.
 
         `records` counts the lines of metrics.jsonl that earlier stages wrote; returns how many there are afterwards.
         A stage that is not `resumable` leaves last.pth alone: that of a later stage would be lost.
         """
-        method = stage.method
         if previous is not None:
-            log.info("stage %s starts from %s", stage.name, method.start_from(previous))
+            log.info("stage %s starts from %s", stage.name, stage.method.start_from(previous))
         if stage.init:
             log.info("stage %s: %s", stage.name, stage.init)
-        method.to(self._device)
-        if not self._ranks.alone:
-            sync_norms(method)
-        optimizer = stage.recipe.optimizer(method.param_groups(stage.recipe.lr))
-        progress = _Progress(records=records)
-        if unfinished is not None:
-            checkpoint.restore(method, unfinished["method"], self._run.last)
-            try:
-                optimizer.load_state_dict(unfinished["optimizer"])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(
-                    f"{self._run.last} is damaged: its optimizer is another one ({error}); give --tag NAME "
-                    "to train anew."
-                ) from error
-            progress = _Progress(**unfinished["progress"])
-            log.info("stage %s: resuming after epoch %d of %d", stage.name, progress.epoch, stage.epochs)
-        began = (unfinished or {}).get("partial")  # of an epoch that was stopped
-        done, total = progress.epoch * stage.steps, stage.epochs * stage.steps
-        scalars = Scalars(self._run, progress.records, done, self._steps_before(stage))
-        with scalars, bars.bar(total, "steps", initial=done + (began["step"] if began else 0)) as bar:
-            clock = StageClock(stage.name, stage.epochs, stage.steps, progress.epoch, bar, self._device.type == "cpu")
-            while progress.epoch < stage.epochs:
-                epoch, before = Epoch(progress.epoch, self._device, began), asdict(progress)
-                began = None
-                savable = resumable and self._ranks.alone
-                save = partial(self._save_within, stage, optimizer, before, epoch)
-                try:
-                    saver = every(self._save_every, save) if savable else lambda: None
-                    self._epoch(stage, optimizer, progress, epoch, scalars, saver, clock)
-                except KeyboardInterrupt as stop:
-                    if savable and epoch.is_between_steps and epoch.step:
-                        save()
-                        log.info("stopped by %s after step %d of epoch %d", why(stop), epoch.step, epoch.number + 1)
-                    raise
-                if resumable:
-                    state = {"optimizer": optimizer.state_dict(), "progress": asdict(progress)}
-                    with undisturbed():
-                        self._save(self._run.last, stage, **state)
-        return progress.records
-
-    def _save_within(
-        self, stage: Stage, optimizer: torch.optim.Optimizer, before: dict[str, Any], epoch: Epoch
-    ) -> None:
-        """Write last.pth in the middle of an epoch; `before` is the progress at its start."""
-        with undisturbed():
-            state = {"optimizer": optimizer.state_dict(), "progress": before, "partial": epoch.state()}
-            self._save(self._run.last, stage, **state)
-
-    def _steps_before(self, stage: Stage) -> int:
-        """Steps of the stages before one."""
-        return sum(before.epochs * before.steps for before in self._stages[: self._stages.index(stage)])
-
-    def _epoch(
-        self,
-        stage: Stage,
-        optimizer: torch.optim.Optimizer,
-        progress: _Progress,
-        epoch: Epoch,
-        scalars: Scalars,
-        after_step: Callable[[], None],
-        clock: StageClock,
-    ) -> None:
-        """Train an epoch, validate, keep the checkpoint where it is the best, and write the record."""
-        start, first = time.perf_counter(), epoch.step
-        loss = epoch.take(stage, optimizer, clock, after_step)
-        last_step = (progress.epoch + 1) * stage.steps - 1
-        record: dict[str, Any] = {
-            "stage": stage.name,
-            "epoch": progress.epoch + 1,
-            "step": (progress.epoch + 1) * stage.steps,
-            "loss": loss,
-            **epoch.losses.train_accuracy(),
-            "lr": optimizer.param_groups[0]["lr"],
-            "steps_per_second": (stage.steps - first) / (time.perf_counter() - start),
-            **epoch.losses.scalars(),
-            **stage.method.scalars(stage.progress(last_step)),
-        }
-        progress.epoch += 1
-        last = progress.epoch == stage.epochs
-        with _diverged_at(record):
-            refuse_state(stage.method.state_dict())
-            validated = progress.epoch % stage.val_every == 0 or last
-            val = _validate(stage) if validated else None
-        if val is not None:
-            record |= {"val": val.mean, "val_ci95": val.ci95}
-            if val.mean > progress.best_accuracy:
-                progress.best_accuracy = val.mean
-                if stage.select == "val":
-                    self._save(stage.best, stage, epoch=progress.epoch, val=val.mean)
-            clock.show(loss=f"{loss:.3f}", val=f"{val.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
-        if last and stage.select == "last":
-            self._save(stage.best, stage, epoch=progress.epoch, val=record["val"])
-        progress.records += 1
-        scalars.add(record, stage.epochs, clock.epoch(progress.epoch))
-
-    def _save(self, path: Path, stage: Stage, **more: Any) -> None:
-        if self._ranks.first:
-            checkpoint.save(path, {"method": stage.method.state_dict(), "meta": stage.meta, **more})
-
-
-def _validate(stage: Stage) -> Interval:
-    """The accuracy on the val split."""
-    with bars.hidden():
-        return stage.evaluator.run(stage.method, stage.val_episodes).interval
-
-
-@contextmanager
-def _diverged_at(record: Mapping[str, Any]) -> Iterator[None]:
-    """Say after which step, and at which rate, a network diverged."""
-    try:
-        yield
-    except NotFinite as error:
-        where = f"STAGE.{record['stage']}: after step {record['step']} (epoch {record['epoch']}, rate {record['lr']:g})"
-        raise UserError(f"{where} {error}") from error
+        before = self._stages[: self._stages.index(stage)]
+        steps_before = sum(earlier.epochs * earlier.steps for earlier in before)
+        save_every = self._save_every if resumable else None
+        return StageRun(stage, self._run, self._device, unfinished, records, steps_before, save_every).train()
 
 
 @contextmanager

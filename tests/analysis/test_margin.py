@@ -11,7 +11,7 @@ from PIL import Image
 from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
-from core.engine.trainer import Trainer
+from core.engine.stage_run import StageRun
 from core.episode import Batch
 from tests.workspace import PROTONET, TWO_STAGES, best, files, result
 
@@ -74,8 +74,10 @@ def test_trains_measures_and_draws(study, space):
 def test_finished_runs_are_taken_and_unfinished_ones_resumed(study, space, monkeypatch):
     study("--margins", "0", "EVAL.EPISODES=30")
     trained = []
-    real = Trainer._epoch
-    monkeypatch.setattr(Trainer, "_epoch", lambda self, *rest: (trained.append(self._run.path.name), real(self, *rest)))
+    real = StageRun._epoch
+    monkeypatch.setattr(
+        StageRun, "_epoch", lambda self, *rest: (trained.append(self._run.path.name), real(self, *rest))
+    )
     code, _, err = study("--margins", "0", "0.1", "EVAL.EPISODES=30")
     assert (code, err) == (0, "")
     assert trained == ["Glyphs_Neg_m0.1"] * BASE["EPOCHS"]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from core import files
 from core.commands import evaluate
-from core.engine.trainer import Trainer
+from core.engine.stage_run import StageRun
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare
 from core.prepare.sources import source
@@ -76,15 +76,15 @@ def full_disk(folder: Path, root: Path, n: int, rng: random.Random) -> None:
         free, epoch = rng.randint(0, 60_000), rng.randint(0, 3)
 
         def tamper() -> None:
-            save, saved = Trainer._save, []
+            save, saved = StageRun._save, []
 
-            def fill(self, path, stage, **more):
-                save(self, path, stage, **more)
+            def fill(self, path, method, **more):
+                save(self, path, method, **more)
                 saved.append(path)
                 if len(saved) > epoch and not ballast.exists():
                     ballast.write_bytes(bytes(max(0, shutil.disk_usage(base).free - free)))
 
-            Trainer._save = fill
+            StageRun._save = fill
 
         child = trainer(cfg, base, folder / "out", tamper)
         code, said = child.wait(), child.said()

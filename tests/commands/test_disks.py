@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core.engine.events import EventFile
-from core.engine.trainer import Trainer
+from core.engine.stage_run import StageRun
 from core.report.run import RunFolder
 from tests.workspace import metrics, same_run
 
@@ -35,16 +35,16 @@ def test_a_disk_that_fills_up_is_a_sentence_and_the_run_goes_on(space, small_dis
     cfg = space.config()
     whole = space.train(cfg, tag="whole")
     run = small_disk / "run"
-    save, ballast = Trainer._save, small_disk / "ballast"
+    save, ballast = StageRun._save, small_disk / "ballast"
 
-    def fill(self, path, stage, **more):
-        save(self, path, stage, **more)
+    def fill(self, path, method, **more):
+        save(self, path, method, **more)
         if path.name == "last.pth" and not ballast.exists():
             left = shutil.disk_usage(small_disk).free
             ballast.write_bytes(bytes(max(0, left - free)))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Trainer, "_save", fill)
+        patched.setattr(StageRun, "_save", fill)
         code, out, err = space.trainer(cfg, "-p", run, "-e", "0")
     assert code == 2
     assert err.startswith(f"error: {run}")

@@ -4,11 +4,12 @@ import json
 import time
 
 import pytest
+import torch
 import yaml
 
 from tests.conftest import ROOT
 from tests.together import run_together
-from tests.workspace import PROTONET, best
+from tests.workspace import PROTONET, best, metrics
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,25 @@ def test_one_process_dies_and_the_run_goes_on(together, tmp_path):
     finish(together("run_trainer.py", "-e", "0", "--resume", steps=200))
     (run,) = last.glob("*_Proto")
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_run_goes_on_from_within_an_epoch_with_any_number_of_processes(together, tmp_path):
+    """last.pth has the sums of both processes: the epoch's accuracy counts the steps before the kill too."""
+    options = ("-e", "0", "STAGE.meta.EPOCHS=1", "SAVE_MINUTES=0")
+    finish(together("run_trainer.py", *options, "--tag", "whole", steps=150))
+    first, second = together("run_trainer.py", *options, "--tag", "killed", steps=150)
+    last = tmp_path / "checkpoint/Glyphs_Proto_killed/last.pth"
+    deadline = time.monotonic() + 90
+    while not last.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second.kill()
+    for process in (first, second):
+        process.communicate(timeout=60)
+    assert 0 < torch.load(last, weights_only=True)["partial"]["step"] < 150
+    finish(together("run_trainer.py", *options, "--tag", "killed", "--resume", steps=150, processes=1))
+    whole, killed = (metrics(last.parents[1] / f"Glyphs_Proto_{tag}")[0] for tag in ("whole", "killed"))
+    assert killed["loss"] == pytest.approx(whole["loss"], rel=0.02)
+    assert killed["train_accuracy"] == pytest.approx(whole["train_accuracy"], abs=1)
 
 
 def test_tasks_that_cannot_be_shared_are_refused(together):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from core.engine.trainer import Trainer
+from core.engine.stage_run import StageRun
 from core.errors import UserError
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
@@ -76,15 +76,15 @@ def test_status_says_what_went_wrong(space, monkeypatch):
 
 def test_interrupted_between_the_files_of_an_epoch(space, uninterrupted, monkeypatch):
     """The best checkpoint and the curve are written before last.pth: both are written again, with the same values."""
-    cfg, save = space.config(CFG), Trainer._save
+    cfg, save = space.config(CFG), StageRun._save
 
-    def stop(self, path, stage, **more):
+    def stop(self, path, method, **more):
         if path.name == "last.pth" and more["progress"]["epoch"] == 3:
             raise KeyboardInterrupt
-        save(self, path, stage, **more)
+        save(self, path, method, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_save", stop)
+        patched.setattr(StageRun, "_save", stop)
         assert space.trainer(cfg)[0] == 130
     run = space.base / "Glyphs_Proto"
     assert len(metrics(run)) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -10,9 +12,14 @@ from core.backbones.resnet12 import DropBlock
 from core.build.config import load_config
 from core.build.data import Data
 from core.build.networks import build_method
+from core.build.training import build_trainer
+from core.engine.checkpoint import load
 from core.engine.optim import Recipe
+from core.engine.stage_run import StageRun
 from core.engine.steps import _train_mode, _update
+from core.engine.stopwatch import PARTS, Stopwatch
 from core.objectives.loss import Loss
+from core.report.run import RunFolder
 from tests.workspace import PROTONET
 
 
@@ -21,9 +28,11 @@ def test_each_loss_has_an_update_and_one_without_gradient_has_none():
     method = nn.ParameterList([weight])
     recipe = Recipe(name="sgd", lr=0.1, weight_decay=0.5)
     optimizer = recipe.optimizer([{"params": [weight], "lr": 0.1}])
-    assert _update(method, optimizer, recipe, [(Loss(torch.zeros(())), 1.0)]) == 0
+    watch = Stopwatch(torch.device("cpu"))
+    assert _update(method, optimizer, recipe, [[(Loss(torch.zeros(())), 1.0)]], watch) == 0
     assert weight.tolist() == [1.0, -2.0]
-    assert _update(method, optimizer, recipe, [(Loss(weight.sum()), 1.0), (Loss(torch.zeros(())), 1.0)]) == -1
+    losses = [(Loss(weight.sum()), 1.0), (Loss(torch.zeros(())), 1.0)]
+    assert _update(method, optimizer, recipe, [losses], watch) == -1
     torch.testing.assert_close(weight.detach(), torch.tensor([1 - 0.1 * 1.5, -2 - 0.1 * 0.0]))
 
 
@@ -49,3 +58,52 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_rate(space, monkey
     code, _, err = space.trainer(space.config(PROTONET), "-e", "0")
     assert code == 2
     assert err.startswith("error: STAGE.meta: the loss became nan in step 3 (epoch 1, rate 0.001); lower OPTIM.LR")
+
+
+def trained(root, folder, config, *keys):
+    """The checkpoint after two steps without running statistics, and the record of the epoch."""
+    keys = [*keys, f"DATASET.ROOT={root}", "DATASET.SIZE=16", "TASK.TEST.QUERY=3", "BACKBONE.ARGS={width: 8}"]
+    keys += ["TASK.TRAIN.WAY=5", "TASK.TRAIN.QUERY=3"]
+    keys += [f"STAGE.{'meta' if config == PROTO else 'base'}.{key}" for key in SHORT]
+    data = Data(load_config(config, keys).cfg, torch.device("cpu"))
+    run = RunFolder(folder)
+    run.path.mkdir()
+    (stage,) = build_trainer(data, run, "stem", folder)._stages
+    StageRun(stage, run, torch.device("cpu"), None, 0, 0, 1e9).train()
+    return load(run.last), json.loads((run.path / "metrics.jsonl").read_text())
+
+
+PROTO, NEG = "configs/Glyphs/ProtoNet_N5K1_C4.yaml", "configs/Glyphs/NegMargin_N5K1_C4.yaml"
+SHORT = ("EPOCHS=1", "STEPS=2", "VAL.EPISODES=2", "BN=frozen", "OPTIM.NAME=sgd", "OPTIM.LR=0.1", "OPTIM.CLIP=1.0")
+
+
+@pytest.mark.parametrize(
+    ("config", "step"), [(PROTO, ["STAGE.meta.TASKS=4"]), (NEG, ["STAGE.base.BATCH=13"])], ids=["episodes", "images"]
+)
+def test_a_step_in_parts_is_the_step_at_once(tiny_root, tmp_path, config, step):
+    """Without batch statistics, gradients of the parts sum to those of the whole, also where the parts are unequal."""
+    stage = "meta" if config == PROTO else "base"
+    whole, record = trained(tiny_root, tmp_path / "whole", config, *step)
+    parts, of_parts = trained(tiny_root, tmp_path / "parts", config, *step, f"STAGE.{stage}.ACCUMULATE=3")
+    assert of_parts["loss"] == pytest.approx(record["loss"], rel=1e-5)
+    assert of_parts["train_accuracy"] == record["train_accuracy"]
+    for name, value in whole["method"].items():
+        torch.testing.assert_close(parts["method"][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_more_parts_than_episodes_are_refused(space):
+    code, _, err = space.trainer(space.config(PROTONET | {"STAGE": {"meta": {"TASKS": 2, "ACCUMULATE": 3}}}))
+    assert code == 2
+    assert err.startswith(
+        "error: STAGE.meta.ACCUMULATE is 3, but a step has 2 of STAGE.meta.TASKS; set it to 2 or less."
+    )
+
+
+def test_the_record_says_what_the_steps_cost(tiny_root, tmp_path):
+    _, record = trained(tiny_root, tmp_path / "run", PROTO, "STAGE.meta.TASKS=2")
+    cost = record["cost"]
+    assert cost.keys() == {"images_per_second", *(f"{part}_seconds" for part in PARTS), "memory_mb"}
+    seconds = 2 / record["steps_per_second"]
+    assert sum(cost[f"{part}_seconds"] for part in PARTS) == pytest.approx(seconds, rel=0.3)
+    assert cost["images_per_second"] == pytest.approx(2 * 2 * 5 * (1 + 3) / seconds)
+    assert cost["memory_mb"] > 50

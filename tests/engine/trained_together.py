@@ -11,6 +11,7 @@ from core import ranks
 from core.build.config import load_config
 from core.build.data import Data
 from core.build.training import build_trainer
+from core.engine.average import Average
 from core.engine.stage_clock import StageClock
 from core.engine.steps import Epoch
 from core.engine.synced_norm import sync_norms
@@ -45,7 +46,7 @@ def main(cfg, folder):
     optimizer = stage.recipe.optimizer(stage.method.param_groups(stage.recipe.lr))
     epoch = Epoch(0, torch.device("cpu"))
     clock = StageClock(stage.name, 1, stage.steps, 0, bar(1, "steps"), False)
-    mean = epoch.take(stage, optimizer, clock)
+    mean = epoch.take(stage, optimizer, clock, Average(stage.method, 0.0))
     state = {"loss": mean, "train": epoch.losses.train_accuracy(), "scalars": epoch.losses.scalars()}
     state["state"] = stage.method.state_dict()
     torch.save(state, Path(folder) / f"{everyone.number}_of_{everyone.count}.pth")

@@ -19,6 +19,7 @@ from core.build.networks import build_method
 from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
+from core.engine.stage_run import StageRun
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
@@ -302,17 +303,11 @@ def test_a_killed_run_resumes_bit_for_bit(config, built, tmp_path, monkeypatch):
     whole, run = trainer("whole")
     whole.fit()
     killed, killed_run = trainer("killed")
-    epoch = Trainer._epoch
-    monkeypatch.setattr(
-        Trainer,
-        "_epoch",
-        lambda self, stage, optimizer, progress, *rest: _die_in_the_second(
-            epoch, self, stage, optimizer, progress, *rest
-        ),
-    )
+    epoch = StageRun._epoch
+    monkeypatch.setattr(StageRun, "_epoch", lambda self, *rest: _die_in_the_second(epoch, self, *rest))
     with pytest.raises(_Killed):
         killed.fit()
-    monkeypatch.setattr(Trainer, "_epoch", epoch)
+    monkeypatch.setattr(StageRun, "_epoch", epoch)
     again, _ = trainer("killed")
     again.resume()
     again.fit()
@@ -321,11 +316,11 @@ def test_a_killed_run_resumes_bit_for_bit(config, built, tmp_path, monkeypatch):
     assert all(torch.equal(value, found["method"][key]) for key, value in expected["method"].items())
 
 
-def _die_in_the_second(train_epoch, trainer, stage, optimizer, progress, epoch, *rest):
-    if progress.epoch == 1:
-        epoch.take(stage, optimizer, rest[-1])
+def _die_in_the_second(train_epoch, stage_run, epoch, scalars, clock):
+    if epoch.number == 1:
+        epoch.take(stage_run._stage, stage_run._optimizer, clock, stage_run._average)
         raise _Killed
-    return train_epoch(trainer, stage, optimizer, progress, epoch, *rest)
+    return train_epoch(stage_run, epoch, scalars, clock)
 
 
 def test_what_may_be_other_at_test_is_an_argument():

@@ -89,7 +89,7 @@ def content(file: Path):
         return {name: saved[name] for name in ("method", "optimizer", "progress", "epoch", "val") if name in saved}
     if file.name == "metrics.jsonl":
         records = [json.loads(line) for line in file.read_text().splitlines()]
-        skipped = {"steps_per_second", *ADDED.get(file.parent.name, ())}
+        skipped = {"steps_per_second", "cost", *ADDED.get(file.parent.name, ())}
         return [{key: value for key, value in r.items() if key not in skipped} for r in records]
     if file.suffix == ".json":
         saved = json.loads(file.read_text())

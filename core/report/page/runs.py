@@ -20,7 +20,7 @@ KNOWN = {
     "val_ci95",
     "lr",
     "steps_per_second",
-    "images_per_second",
+    "cost",
 }
 MOST_CURVES = 6  # of further scalars
 
