@@ -21,6 +21,7 @@ ELSEWHERE = {
     "commands.py": "tests/commands",
     "engine/gradients.py": "tests/engine/test_synced_norm.py trains in several processes",
     "engine/heads.py": "tests/protocols/test_questions.py and test_episodes.py give it heads that do not fit",
+    "engine/stage_run.py": "tests/engine/test_steps.py, test_trainer.py and commands/test_resume.py train through it",
     "engine/weight_names.py": "the patterns of tests/engine/test_weights.py",
     "episode.py": "types; every test of a method builds tasks",
     "errors.py": "one class without a body",
