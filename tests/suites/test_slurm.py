@@ -17,6 +17,7 @@ from core.suites.queue import read_queue
 from core.suites.slurm import Resources
 from core.suites.suite import read_suite
 from tests.conftest import ROOT
+from tests.suites.conftest import TWO
 
 TOOL = Path(os.environ.get("FIVEWAY_SLURM", ROOT.parent / "shared/tools/slurm_one_machine"))
 ON_SLURM = ("--launch", "slurm", "--partition", "local", "--gpus", "0", "--time", "00:30:00")
@@ -146,22 +147,32 @@ def _environment(exports):
     return {name: values[name] for name in ("SLURM_CONF", "LD_LIBRARY_PATH", "PATH")}
 
 
+@pytest.fixture
+def twelve(suite, space):
+    """A suite of four methods on one base training, three seeds each; `keys` replace others of its keys."""
+    methods = [("ProtoNet", {}), ("ProtoNet", {"scale": 0.5}), ("MatchingNet", {}), ("MetaBaseline", {})]
+    for number, (name, args) in enumerate(methods):
+        space.config(TWO | {"METHOD": {"NAME": name, "ARGS": args}}, f"Method{number}.yaml")
+    runs = [str(space.path / f"Method{number}.yaml") for number in range(len(methods))]
+    keys = {"RUNS": runs, "SEEDS": [0, 1, 2], "OVERRIDES": ["STAGE.meta.EPOCHS=150"], "TESTS": [{}]}
+    return lambda **more: suite(**keys | more)
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_suite_whose_jobs_are_killed_ends_with_the_same_table(suite, space, cluster):
-    """Two cells share a base training and two another; one is requeued, one preempted, the process of one is killed."""
-    runs = [str(space.path / name) for name in ("Two.yaml", "Scaled.yaml")]
-    keys = {"RUNS": runs, "SEEDS": [0, 1], "OVERRIDES": ["STAGE.meta.EPOCHS=500"], "TESTS": [{}]}
-    file = suite(**keys)
+@pytest.mark.timeout(1500)
+def test_a_suite_whose_jobs_are_killed_ends_with_the_same_table(twelve, space, cluster):
+    """Of twelve cells one is requeued, one preempted and the process of one killed, at random moments."""
+    file = twelve()
     assert space.script("run_suite.py", file, "--devices", "cpu", "--jobs", "2")[0] == 0
     expected = table(file, "text")
-    file = suite(BASE=str(space.path / "slurm"), **keys)
+    file = twelve(BASE=str(space.path / "slurm"))
     code, out, err = space.script("run_suite.py", file, *ON_SLURM)
     assert (code, err) == (0, "")
     cells = read_suite(file)
     jobs = {cell.name: Record(cell).job for cell in cells}
     waits = [line.split("  after ")[1] for line in out.splitlines() if "  after " in line]
-    assert waits == [jobs["Glyphs_Two"], jobs["Glyphs_Two_s1"]]
+    first_of_seed = [jobs["Glyphs_Method0" + seed] for seed in ("", "_s1", "_s2")]
+    assert sorted(waits) == sorted(first_of_seed * 3)
     space.script("run_suite.py", file, *ON_SLURM)
     assert {cell.name: Record(cell).job for cell in cells} == jobs  # the same command submits nothing twice
     requeued, preempted, killed = random.sample(cells, 3)
@@ -178,7 +189,7 @@ def test_a_suite_whose_jobs_are_killed_ends_with_the_same_table(suite, space, cl
     out = space.script("run_suite.py", file, *ON_SLURM)[1]
     assert [line.split()[1] for line in out.splitlines() if "  job " in line] == [killed.name]
     _wait_for(lambda: not read_queue(cells))
-    assert "4 cells: 4 done" in space.script("run_suite.py", file, "--status")[1]
+    assert "12 cells: 12 done" in space.script("run_suite.py", file, "--status")[1]
     assert table(file, "text") == expected
     logs = [Record(cell).log.read_text() for cell in (requeued, preempted, killed)]
     assert all("--resume" in log for log in logs)
@@ -206,7 +217,7 @@ def _hasten(cells):
     return queue
 
 
-def _wait_for(condition, seconds=240):
+def _wait_for(condition, seconds=900):
     deadline = time.time() + seconds
     while not condition():
         assert time.time() < deadline, _call("squeue")
