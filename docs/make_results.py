@@ -22,7 +22,7 @@ from core.suites.standings import Row, Run, against, baseline, standings  # noqa
 RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs/images"
 WIDTH = 128  # characters of a line of text
 BLOCK = re.compile(r"(<!-- standings: (\w+) -->\n).*?(<!-- end -->)", re.S)
-COMPARED_WITH = "ProtoNet"  # the name of a row
+COMPARED_WITH = ("ProtoNet", "SimpleShot on RFS's features")  # names of rows; the first that is there
 HEADER = ["method", "learns from", "trained at", "transductive", "external data", "ours", "± seeds", "± open", "paper"]
 HEADER += ["difference", "band", "verdict", "minutes", "machine", "commit"]
 NOTE = (
@@ -33,9 +33,9 @@ NOTE = (
     "of a shared stage included; they depend on that work and rank no method."
 )
 PAIRED = (
-    f"Paired by episode with {COMPARED_WITH} trained at as many shots as are tested; ± is the 95 % t-interval "
-    "with these images, *± open* that over disjoint tasks. Of several training seeds, the mean in each episode is "
-    "compared."
+    "Paired by episode with {name}, trained at as many shots as are tested if it draws episodes; ± is the 95 % "
+    "t-interval with these images, *± open* that over disjoint tasks. Of several training seeds, the mean in each "
+    "episode is compared."
 )
 
 
@@ -48,32 +48,43 @@ def block(suite: str) -> str:
     """The tables of a suite."""
     rows, failed = standings(RESULTS / suite)
     parts = []
-    for shot, of_shot in by_shot(rows):
-        parts.append(f"### {shot} shot{'s' if shot > 1 else ''}\n\n{as_markdown(accuracies(of_shot))}")
-        if differences(rows, of_shot):
-            parts.append(as_markdown(paired_table(rows, of_shot)))
+    for title, alike in settings(rows):
+        parts.append(f"### {title}\n\n{as_markdown(accuracies(alike))}")
+        if differences(alike):
+            parts.append(as_markdown(paired_table(alike)))
     sources = sorted({f"{row.published.source} ({row.published.status})" for row in rows if row.published})
     parts.append(fill(NOTE + (f" Papers: {'; '.join(sources)}." if sources else ""), WIDTH))
-    parts.append(fill(PAIRED, WIDTH))
+    if compared_with(rows):
+        parts.append(fill(PAIRED.format(name=compared_with(rows)), WIDTH))
     parts += [f"Failed: `{run.path.name}`, {run.about.get('reason', 'no reason')}." for run in failed]
     parts += [f"![{title}](images/{suite}_{name}.svg)" for name, title in PICTURES.items() if name in drawn(rows)]
     return "\n".join(["", "\n\n".join(parts), "", ""])
 
 
-PICTURES = {
-    "minutes": "Accuracy against training minutes",
-    "paired": f"Differences to {COMPARED_WITH} on the same episodes",
-}
+PICTURES = {"minutes": "Accuracy against training minutes", "paired": "Differences on the same episodes"}
 
 
 def drawn(rows: Sequence[Row]) -> list[str]:
     """The pictures that the rows allow."""
-    return ["minutes"] + ["paired"] * any(differences(rows, of_shot) for _, of_shot in by_shot(rows))
+    several = len({row.run.path for row in rows}) > 1
+    return ["minutes"] * several + ["paired"] * any(differences(alike) for _, alike in settings(rows))
 
 
-def by_shot(rows: Sequence[Row]) -> list[tuple[int, list[Row]]]:
-    """The rows of each number of shots."""
-    return [(shot, list(of_shot)) for shot, of_shot in groupby(rows, lambda row: row.result["shot"])]
+def settings(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows that were asked the same, by a title of the question."""
+    return [(title, list(alike)) for title, alike in groupby(rows, setting)]
+
+
+def setting(row: Row) -> str:
+    """Shots, and whether all classes have as many queries."""
+    shot = row.result["shot"]
+    return f"{shot} shot{'s' if shot > 1 else ''}" + (", unbalanced queries" if row.is_unbalanced else "")
+
+
+def compared_with(rows: Sequence[Row]) -> str:
+    """The name of the row that others are compared with; "" for none."""
+    base = baseline(rows, COMPARED_WITH)
+    return base.name if base else ""
 
 
 def accuracies(rows: Sequence[Row]) -> Table:
@@ -107,7 +118,8 @@ def texts(row: Row) -> list[str]:
 def label(row: Row) -> str:
     """The method, and how its test differs from the others'."""
     episodes = "" if row.result["episodes"] >= 5000 else f", {row.result['episodes']} episodes"
-    return row.name + "".join(f", {key} {value}" for key, value in row.result.get("at_test", {}).items()) + episodes
+    changed = {key: value for key, value in row.result.get("at_test", {}).items() if key != "TASK.TEST.QUERY_ALPHA"}
+    return row.name + "".join(f", {key} {value}" for key, value in changed.items()) + episodes
 
 
 def shots(row: Row) -> str:
@@ -120,11 +132,11 @@ def machine(run: Run) -> str:
     return f"{run.environment['threads']} of {run.environment['cpus']} cores"
 
 
-def differences(rows: Sequence[Row], of_shot: Sequence[Row]) -> list[tuple[Row, Difference, str]]:
-    """The rows of one number of shots against the one they are compared with, and the episodes won, equal and lost."""
-    base = baseline(rows, COMPARED_WITH, of_shot[0].result["shot"])
+def differences(alike: Sequence[Row]) -> list[tuple[Row, Difference, str]]:
+    """The rows of one setting against the one they are compared with, and the episodes won, equal and lost."""
+    base = baseline(alike, COMPARED_WITH)
     compared = []
-    for row in of_shot:
+    for row in alike:
         if base is None or row is base:
             continue
         pair, wide = against(row, base)
@@ -133,7 +145,7 @@ def differences(rows: Sequence[Row], of_shot: Sequence[Row]) -> list[tuple[Row, 
     return compared
 
 
-def paired_table(rows: Sequence[Row], of_shot: Sequence[Row]) -> Table:
+def paired_table(alike: Sequence[Row]) -> Table:
     """The table of differences."""
     lines = [
         [
@@ -143,9 +155,9 @@ def paired_table(rows: Sequence[Row], of_shot: Sequence[Row]) -> Table:
             "" if d.wide_ci95 is None else f"{d.wide_ci95:.2f}",
             counts,
         ]
-        for row, d, counts in differences(rows, of_shot)
+        for row, d, counts in differences(alike)
     ]
-    header = ["method", "trained at", f"difference to {COMPARED_WITH}", "± open", "win/tie/loss"]
+    header = ["method", "trained at", f"difference to {compared_with(alike)}", "± open", "win/tie/loss"]
     return Table(header, [[Cell(text) for text in line] for line in lines], names=2)
 
 
@@ -183,20 +195,20 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
     """Draw the pictures of a suite; each says from which table."""
     note = f"table sha256 {digest(table)}"
     points = {
-        f"{shot}-shot": [
+        title: [
             Point(label(r), r.minutes, r.group.episodes.mean, r.group.episodes.ci95)
-            for r in of_shot
-            if r.trained_shot in (0, shot)
+            for r in alike
+            if r.trained_shot in (0, r.result["shot"])
         ]
-        for shot, of_shot in by_shot(rows)
+        for title, alike in settings(rows)
     }
-    plot_points(IMAGES / f"{suite}_minutes.svg", points, "minutes of training, machine shared", "accuracy, %", note)
-    pairs = {f"{shot}-shot": [d for _, d, _ in differences(rows, of_shot)] for shot, of_shot in by_shot(rows)}
+    if "minutes" in drawn(rows):
+        plot_points(IMAGES / f"{suite}_minutes.svg", points, "minutes of training, machine shared", "accuracy, %", note)
+    pairs = {title: [d for _, d, _ in differences(alike)] for title, alike in settings(rows)}
     present = {title: pair for title, pair in pairs.items() if pair}
     if present:
-        plot_differences(
-            IMAGES / f"{suite}_paired.svg", present, f"points above {COMPARED_WITH} (shots of training)", note
-        )
+        name = f"points above {compared_with(rows)} (shots of training)"
+        plot_differences(IMAGES / f"{suite}_paired.svg", present, name, note)
 
 
 def digest(table: str) -> str:

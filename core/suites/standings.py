@@ -128,6 +128,11 @@ class Row:
         return _trained_shot(self.run.config)
 
     @property
+    def is_unbalanced(self) -> bool:
+        """Whether some classes of an episode have more queries than others."""
+        return not isinstance(self.result["query"], int)
+
+    @property
     def gap(self) -> float | None:
         """Ours minus the published number."""
         return self.group.episodes.mean - self.published.value if self.published else None
@@ -147,7 +152,7 @@ class Row:
 
 
 def standings(folder: Path) -> tuple[list[Row], list[Run]]:
-    """The rows of a suite's results, in the order of shots and accuracy, and the runs that failed.
+    """The rows of a suite's results, in the order of shots, balance and accuracy, and the runs that failed.
 
     Raises:
         UserError: where the folder holds no collected run.
@@ -159,7 +164,7 @@ def standings(folder: Path) -> tuple[list[Row], list[Run]]:
         for evaluation in run.evaluations():
             by_recipe.setdefault((evaluation.key, evaluation.recipe), []).append((run, evaluation))
     rows = [_row(members, makers) for members in by_recipe.values()]
-    rows.sort(key=lambda row: (row.result["way"], row.result["shot"], -row.group.episodes.mean))
+    rows.sort(key=lambda row: (row.result["way"], row.result["shot"], row.is_unbalanced, -row.group.episodes.mean))
     return rows, [run for run in runs if not run.is_done]
 
 
@@ -191,14 +196,10 @@ def against(row: Row, other: Row) -> tuple[Paired, float | None]:
     return paired(row.group.accuracy[:count], other.group.accuracy[:count]), wide.ci95 if wide else None
 
 
-def baseline(rows: Sequence[Row], name: str, shot: int) -> Row | None:
-    """The row of a name trained and tested with `shot` shots, to compare others with; None where it is not there."""
-    fitting = [
-        row
-        for row in rows
-        if row.name == name and row.trained_shot == shot and (row.result["way"], row.result["shot"]) == (5, shot)
-    ]
-    return fitting[0] if fitting else None
+def baseline(rows: Sequence[Row], names: Sequence[str]) -> Row | None:
+    """The row to compare others with, of the first of the names that has one; it is trained with the shots of its test."""
+    fitting = [row for name in names for row in rows if row.name == name]
+    return next((row for row in fitting if row.trained_shot in (0, row.result["shot"])), None)
 
 
 def _row(members: list[tuple[Run, Evaluation]], makers: Mapping[str, Run]) -> Row:

@@ -74,11 +74,13 @@ def test_a_row_is_compared_on_the_episodes_that_both_have(collected):
     collected("ProtoNet_N5K1_C4")
     folder = collected("DeepEMD_FCN_N5K1_C4", gain=4.0, episodes=25)
     rows, _ = standings(folder)
-    base = baseline(rows, "ProtoNet", 1)
+    base = baseline(rows, ["SimpleShot", "ProtoNet"])
     (other,) = [row for row in rows if row is not base]
     difference, wide = against(other, base)
     assert (difference.difference, difference.win, wide) == (pytest.approx(4.0), 25, None)
-    assert baseline(rows, "ProtoNet", 5) is None
+    assert base.name == "ProtoNet"
+    assert baseline(rows, ["SimpleShot"]) is None
+    assert not base.is_unbalanced
 
 
 def test_other_episodes_are_refused(collected):
