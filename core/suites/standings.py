@@ -197,7 +197,7 @@ def against(row: Row, other: Row) -> tuple[Paired, float | None]:
 
 
 def baseline(rows: Sequence[Row], names: Sequence[str]) -> Row | None:
-    """The row to compare others with, of the first of the names that has one; it is trained with the shots of its test."""
+    """The row to compare others with: of the first name that has one which is trained with the shots of its test."""
     fitting = [row for name in names for row in rows if row.name == name]
     return next((row for row in fitting if row.trained_shot in (0, row.result["shot"])), None)
 
