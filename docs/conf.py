@@ -18,7 +18,7 @@ html_theme = "furo"
 html_title = "FiveWay"
 html_show_sphinx = False
 html_copy_source = False
-highlight_language = "bash"  # of blocks without a language
+highlight_language = "text"  # of blocks without a language
 myst_heading_anchors = 6  # links name headings as GitHub does
 
 
