@@ -49,6 +49,7 @@ def run_command(main: Callable[[], None]) -> None:
     """Run a command. An error that the user can fix is printed as one sentence, with exit code 2."""
     try:
         with stoppable():
+            _refuse_bytes([*sys.argv[1:], os.getcwd()])
             main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -59,6 +60,17 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt as stop:
         print("interrupted", file=sys.stderr)
         sys.exit(exit_code(stop))
+
+
+def _refuse_bytes(words: list[str]) -> None:
+    """Refuse names of files that no YAML, JSON or log of a run could hold.
+
+    Raises:
+        UserError: with the first word that is not UTF-8.
+    """
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(f"{word!r} holds bytes that are not UTF-8; rename that file or folder.")
 
 
 def command_parser(name: str, description: str | None, epilog: str) -> argparse.ArgumentParser:

@@ -67,7 +67,13 @@ class SplitWriter:
     """
 
     def __init__(self, folder: Path, dataset: str, labels: np.ndarray, classes: list[str], names: list[str]) -> None:
-        """`labels` [M] are non-decreasing indices of the sorted `classes`; `names` [M] are sorted within a class."""
+        """`labels` [M] are non-decreasing indices of the sorted `classes`; `names` [M] are sorted within a class.
+
+        Raises:
+            UserError: where there are none, or the disk refuses.
+        """
+        if not names:
+            raise UserError(f"the {folder.name} split of {dataset} would hold nothing; give the files of its classes.")
         repeats = (a == b for a, b in pairwise(zip(labels.tolist(), names, strict=True)))
         if any(repeats):  # names are sorted
             raise ValueError(f"{dataset} {folder.name}: image names repeat within a class")
@@ -108,10 +114,6 @@ class SplitWriter:
 
         `vectors` [classes, D] are word vectors that come with the data set.
         """
-        if not self._names:
-            raise UserError(
-                f"the {self.folder.name} split of {self._dataset} would hold nothing; give the files of its classes."
-            )
         if self._written != len(self._names):
             raise ValueError(f"{self.folder}: {self._written} images for {len(self._names)} names")
         manifest = {

@@ -11,7 +11,9 @@ import torch
 
 from core.engine.events import EventFile
 from core.engine.stage_run import StageRun
+from core.log import start_log
 from core.report.run import RunFolder
+from tests.workspace import files as contents
 from tests.workspace import metrics, same_run
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -54,6 +56,24 @@ def test_a_disk_that_fills_up_is_a_sentence_and_the_run_goes_on(space, small_dis
     ballast.unlink()
     assert space.trainer(cfg, "-p", run, "-e", "0", "--resume")[0] == 0
     assert same_run(run, whole)
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
+def test_a_disk_that_only_reads_is_a_sentence_and_keeps_the_run(space, small_disk, option):
+    cfg, run = space.config(), small_disk / "run"
+    assert space.trainer(cfg, "-p", run, "-e", "0")[0] == 0
+    before = contents(run)
+    start_log()  # closes train.log
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    code, out, err = space.trainer(cfg, "-p", run, "-e", "0", option)
+    assert code == 2
+    assert "(Read-only file system); make room, or give another folder" in err
+    assert "Traceback" not in out + err
+    assert contents(run) == before
+    (checkpoint,) = run.glob("ebest_*.pth")
+    code, out, err = space.evaluator(cfg, "-c", checkpoint)
+    assert code == 2
+    assert "(Read-only file system)" in err
 
 
 def fail_once(monkeypatch, owner, name):

@@ -187,3 +187,12 @@ def test_a_result_of_other_kinds_is_not_compared(space, entry):
     code, _, said = space.script("run_compare.py", folder.parents[2], folder)
     assert code == 2
     assert f"{folder / 'result.json'} is not a readable result ({next(iter(entry))} is of another kind)" in said
+
+
+def test_a_name_that_is_not_utf8_is_a_sentence(space):
+    cfg = space.config()
+    folder = os.fsdecode(os.fsencode(space.path) + b"/\xff")
+    code, _, said = space.script("run_trainer.py", "--cfg", cfg, "-c", folder, "-d", "cpu")
+    assert code == 2
+    assert said.endswith("/\\udcff' holds bytes that are not UTF-8; rename that file or folder.\n")
+    assert not os.path.exists(folder)

@@ -50,6 +50,23 @@ def test_overwrite_deletes_only_what_a_run_writes(space, run):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
+def test_overwrite_through_a_link_keeps_the_link(space, run):
+    """A link to a run is that run; a link to anything else is refused as that would be."""
+    cfg = space.config(CFG)
+    space.train(cfg)
+    link, home = space.path / "link", space.path / "home"
+    link.symlink_to(run, target_is_directory=True)
+    assert space.trainer(cfg, "METHOD.ARGS.scale=0.5", "-p", link, "--overwrite", "-e", "0")[0] == 0
+    assert link.is_symlink()
+    assert "scale: 0.5" in (run / "config.yaml").read_text()
+    home.mkdir()
+    (home / "notes.txt").write_text("mine")
+    link.unlink()
+    link.symlink_to(home, target_is_directory=True)
+    assert space.trainer(cfg, "-p", link, "--overwrite", "-e", "0")[0] == 2
+    assert [path.name for path in home.iterdir()] == ["notes.txt"]
+
+
 def test_overwrite_of_an_empty_folder_starts_a_run(space, run):
     run.mkdir(parents=True)
     assert space.trainer(space.config(CFG), "--overwrite", "-e", "0")[0] == 0

@@ -108,3 +108,17 @@ def test_a_damaged_store_is_noticed(tmp_path):
     file.write_bytes(content)
     with pytest.raises(UserError, match="pixels_sha256 differ"):
         check_prepared(tmp_path / "data", small_lowshot().dataset)
+
+
+@pytest.mark.parametrize("known", [[], ["n01"], ["n01", "n07"]])
+def test_allowed_features_of_other_classes_are_a_sentence(tmp_path, known):
+    """A deviation that is allowed may leave a split without a class: nothing is written."""
+    names = known + [f"m{number:02d}" for number in range(12 - len(known))]
+    files = write_npz(
+        tmp_path / "named",
+        features(SORTED, 9) | {"classes": np.array(names)},
+        features(SORTED, 4, seed=1) | {"classes": np.array(names)},
+    )
+    with pytest.raises(UserError, match="would hold nothing; give the files of its classes"):
+        prepared(tmp_path, sources=files, class_ids="", allow_deviation=True)
+    assert not list((tmp_path / "data").rglob("*.npy"))
