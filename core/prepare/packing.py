@@ -81,17 +81,22 @@ class Decoders:
         if self._pool is None:
             # A server process forks the workers: forking this one would copy the state of its threads.
             self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("forkserver"))
-        running: deque[Future] = deque()
+        running: deque[tuple[list[Path | bytes], Future[Decoded]]] = deque()
         try:
             for files in jobs:
-                running.append(self._pool.submit(decode_all, files, decoding))
+                running.append((files, self._pool.submit(decode_all, files, decoding)))
                 if len(running) >= self.workers * AHEAD:
-                    yield running.popleft().result()
+                    yield running[0][1].result()
+                    running.popleft()
             while running:
-                yield running.popleft().result()
+                yield running[0][1].result()
+                running.popleft()
         except BrokenProcessPool as error:
+            deadly = _deadly([file for files, _ in running for file in files], decoding)
             raise UserError(
-                "a process that decodes images died, perhaps for lack of memory; prepare again with --workers 1."
+                f"{deadly} makes its decoder crash; remove the image, or get it again."
+                if deadly
+                else "a process that decodes images died, perhaps for lack of memory; prepare again with --workers 1."
             ) from error
 
     def close(self) -> None:
@@ -99,6 +104,17 @@ class Decoders:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+
+def _deadly(files: Sequence[Path | bytes], decoding: Decoding) -> str:
+    """The first file whose decoding ends its process, in a process that tries one after another; "" for none."""
+    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
+        for file in files:
+            try:
+                pool.submit(decode_all, [file], decoding).result()
+            except BrokenProcessPool:
+                return str(file) if isinstance(file, Path) else "an image"
+    return ""
 
 
 @dataclass

@@ -1,7 +1,9 @@
 """Packing: bad images, processes, duplicates, and what a disk can do."""
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from core.data.store import SPLITS
 from core.errors import UserError
 from core.prepare import lowshot, packing
 from core.prepare.collect import Options
+from core.prepare.images import Decoding
 from core.prepare.prepare import check_prepared, prepare
 from core.prepare.sources import source
 from tests.prepare.fake_features import ORDER, features, small_lowshot, write_npz
@@ -44,6 +47,24 @@ def test_processes_give_the_same_pixels(tmp_path, monkeypatch):
     one = prepared(photos, tmp_path / "one")
     two = prepared(photos, tmp_path / "two", Options(size=12, workers=2))
     assert all((a.images == b.images).all() and a.names == b.names for a, b in zip(one, two, strict=True))
+
+
+class Deadly(type(Path())):
+    """A file whose reader crashes, as a decoder with a flaw might."""
+
+    def __fspath__(self):
+        os.abort()
+
+
+def test_a_file_that_crashes_its_decoder_is_named(tmp_path):
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for file in files:
+        picture(0).save(file)
+    jobs = [[files[0]], [files[1], Deadly(files[2])], files[3:]]
+    decoders = packing.Decoders(2)
+    with pytest.raises(UserError, match=r"2\.png makes its decoder crash; remove the image, or get it again"):
+        list(decoders.run(jobs, packing.FEW, Decoding(12)))
+    decoders.close()
 
 
 @pytest.fixture
