@@ -12,7 +12,7 @@ from typing import Any
 from . import ranks
 from .build.config import differing_keys, last_stage, load_config
 from .build.data import Data
-from .build.evaluation import UNTRAINED, Network, initialised, refuse_test, restore
+from .build.evaluation import UNTRAINED, Network, initialised, measured, refuse_test
 from .build.identity import describe
 from .build.saved import load_saved
 from .build.training import build_trainer
@@ -25,7 +25,7 @@ from .engine.selection import best_checkpoint, select
 from .errors import UserError
 from .files import write_files, write_text
 from .log import log_result, start_log
-from .protocols.base import Answer, Protocol, protocol_named, refuse_options
+from .protocols.base import Answer, Protocol, protocol_named, refuse_ensemble, refuse_options
 from .report.page.files import file_sections, page_title
 from .report.page.render import page
 from .report.page.runs import run_sections
@@ -88,7 +88,7 @@ def train(
         with _ending(run):
             best = trainer.fit()
             if evaluate_after:
-                for line in _result_lines(protocol_named("episodes")(data, restore(data, best))):
+                for line in _result_lines(protocol_named("episodes")(data, measured(data, best))):
                     log_result(line)
     return run.path
 
@@ -139,6 +139,7 @@ def evaluate(
             log.info(line)
     kind = protocol_named(protocol)
     refuse_options(kind, options)
+    refuse_ensemble(kind, loaded.cfg.EVAL.ENSEMBLE)
     data = Data(loaded.cfg, where, checkpoint.load(best_checkpoint(paths[0]))["meta"] if len(paths) == 1 else None)
     several = False
     if untrained:
@@ -153,7 +154,7 @@ def evaluate(
         for line in selection.lines():
             log.info(line)
         several = len(selection.chosen) > 1
-        networks = (restore(data, path) for path in selection.chosen)
+        networks = (measured(data, path) for path in selection.chosen)
     for network in networks:
         run = f"  run {network.path.parent.name}" if network.path and several else ""
         for line in _result_lines(kind(data, network, **options), run):

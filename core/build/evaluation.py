@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from ..engine import checkpoint
 from ..engine.at_test import changed_keys, completed
 from ..engine.cache import FeatureCache
 from ..engine.encoder_weights import state_hash
+from ..engine.epoch_ensemble import EpochEnsemble
 from ..engine.evaluator import Evaluator
+from ..engine.kept_epochs import best_epochs
 from ..engine.selection import changed_arguments, refuse_different_network
 from ..errors import UserError
 from ..methods.base import Method
@@ -63,6 +66,23 @@ def restore(data: Data, path: Path, with_objective: bool = False) -> Network:
     method.backbone.external = ExternalData(**external) if external else None
     folder = path.parent / "eval" / path.stem
     return Network(method, path, folder, meta, sha256, at_test, external, other_store(wanted, meta))
+
+
+def measured(data: Data, path: Path) -> Network:
+    """The network that a configuration evaluates: that of a checkpoint, or EVAL.ENSEMBLE epochs of its run as one.
+
+    Raises:
+        UserError: where the run kept fewer epochs, or they are of another configuration's network.
+    """
+    network, count = restore(data, path), data.cfg.EVAL.ENSEMBLE
+    if count == 1:
+        return network
+    members = [restore(data, file) for file in best_epochs(path.parent, count)]
+    if network.meta != members[0].meta:
+        raise UserError(f"{members[0].path} is of another run than {path}; train again, or set EVAL.ENSEMBLE to 1.")
+    method = EpochEnsemble([member.method for member in members], data_info(data, last_stage(data.cfg)))
+    together = hashlib.sha256("".join(member.sha256 for member in members).encode())
+    return replace(network, method=method, sha256=together.hexdigest())
 
 
 def initialised(data: Data, run: Path = Path()) -> Network:

@@ -260,6 +260,23 @@ def images_leave_queries(cfg: CfgNode) -> str | None:
     return None
 
 
+def kept_networks_are_of_the_last_stage(cfg: CfgNode) -> str | None:
+    """Networks are kept of the last stage alone, no more than it validates; EVAL.ENSEMBLE takes kept ones."""
+    for name in cfg.STAGES[:-1]:
+        if cfg.STAGE[name].KEEP > 1:
+            return f"STAGE.{name}.KEEP is {cfg.STAGE[name].KEEP}, but only networks of the last stage are kept; set 1."
+    networks, key = cfg.EVAL.ENSEMBLE, f"STAGE.{cfg.STAGES[-1]}" if cfg.STAGES else ""
+    if not key:
+        return f"EVAL.ENSEMBLE is {networks}, but STAGES is empty: set it to 1." if networks > 1 else None
+    stage = cfg.STAGE[cfg.STAGES[-1]]
+    validations = math.ceil(stage.EPOCHS / max(1, stage.VAL.EVERY))
+    if stage.KEEP > 1 and validations < stage.KEEP:
+        return f"{key}.KEEP is {stage.KEEP}, but the stage validates {validations} networks; keep no more than these."
+    if networks > stage.KEEP:
+        return f"EVAL.ENSEMBLE is {networks}, but {key}.KEEP is {stage.KEEP}; keep as many, and train."
+    return None
+
+
 RULES: list[Callable[[CfgNode], str | None]] = [
     shots_of_every_class,
     shots_are_a_range,
@@ -271,6 +288,7 @@ RULES: list[Callable[[CfgNode], str | None]] = [
     query_alpha_can_be_drawn,
     prior_is_a_share,
     reference_complete,
+    kept_networks_are_of_the_last_stage,
 ]
 STAGE_RULES: list[Callable[[str, CfgNode], str | None]] = [
     steps_known,

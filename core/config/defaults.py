@@ -121,6 +121,8 @@ KEYS: dict[str, Any] = {
         "IMAGES": key(
             False, "neither"
         ),  # list the images of each episode in episodes.csv, and their names in images.csv
+        # Networks whose logits are averaged: the best epochs of a run, among those that its last stage keeps (KEEP).
+        "ENSEMBLE": key(1, "measures", least=1),
         "PRIOR": key(0.8, "measures"),  # weight of the novel classes in `prior` of --lowshot
         "CACHE": key(True, "neither"),  # keep features in DATASET.ROOT/features for the next evaluation of a checkpoint
         "PAGE": key(True, "neither"),  # write report.html beside a result
@@ -166,6 +168,8 @@ STAGE_KEYS: dict[str, Any] = {
     "DROPOUT": key(True, "trains"),  # whether the backbone's dropout and DropBlock act
     # Checkpoint kept: the best on the validation episodes, or the last.
     "SELECT": key("val", "trains", choices=("val", "last")),
+    # Networks of the last stage that are kept in epochs/ beside that one: the best on the validation episodes.
+    "KEEP": key(1, "neither", least=1),
     "INIT": key("", "trains"),  # file of pretrained weights to start from, ours or another project's; "" = none
     "OPTIM": {
         "NAME": key("adam", "trains", choices=("adam", "sgd")),  # optimiser

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from . import checkpoint
 from .average import Average
 from .evaluator import Evaluator
 from .finite import NotFinite, refuse_state
+from .kept_epochs import keep
 from .scalars import Scalars
 from .stage_clock import StageClock
 from .steps import Epoch, Schooling
@@ -40,6 +42,7 @@ class Stage(Schooling):
     val_every: int  # epochs
     select: str  # val: the best epoch on the val split; last: the last one
     average: float  # decay of the averaged weights; 0 = the weights as they are
+    keep: int  # epochs whose checkpoints are kept, the best on the val split; 1 = `best` alone
     best: Path  # where the selected checkpoint goes
     shared: Path | None  # where other configs look for it once the stage is complete
     meta: dict[str, Any]  # what a checkpoint says about itself
@@ -147,6 +150,9 @@ class StageRun:
                 progress.best_accuracy = val.mean
                 if stage.select == "val":
                     self._save(stage.best, self._average.method, epoch=progress.epoch, val=val.mean)
+            if stage.keep > 1 and self._ranks.first:
+                save = partial(self._save, method=self._average.method, epoch=progress.epoch, val=val.mean)
+                keep(self._run.path, progress.epoch, val.mean, stage.keep, save)
             clock.show(loss=f"{loss:.3f}", val=f"{val.mean:.2f}", best=f"{progress.best_accuracy:.2f}")
         if last and stage.select == "last":
             self._save(stage.best, self._average.method, epoch=progress.epoch, val=record["val"])

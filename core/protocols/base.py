@@ -61,6 +61,7 @@ class Protocol:
 
     name: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = {}
+    ensembles: ClassVar[bool] = True  # whether it can ask several networks as one (EVAL.ENSEMBLE)
 
     def __init__(self, data: Data, network: Network) -> None:
         self.data, self.network, self.cfg = data, network, data.cfg
@@ -88,6 +89,7 @@ class Protocol:
             "checkpoint_sha256": network.sha256,
             "trained_on": network.meta["dataset"],
             "at_test": changed,
+            **({"networks": self.cfg.EVAL.ENSEMBLE} if self.cfg.EVAL.ENSEMBLE > 1 else {}),
             **({"store": network.store} if network.store else {}),
             **external,
         }
@@ -127,6 +129,15 @@ def refuse_options(protocol: type[Protocol], options: Mapping[str, Any]) -> None
                 f"{_spelled(name)} is {value}, but the protocol {protocol.name} does not take it; of these options "
                 f"it takes {takes}."
             )
+
+
+def refuse_ensemble(protocol: type[Protocol], networks: int) -> None:
+    """Refuse to ask EVAL.ENSEMBLE networks what a protocol asks one."""
+    if networks > 1 and not protocol.ensembles:
+        raise UserError(
+            f"EVAL.ENSEMBLE is {networks}, but the protocol {protocol.name} reads the features of one network; set it "
+            "to 1."
+        )
 
 
 def _spelled(option: str) -> str:

@@ -38,6 +38,7 @@ class ExportedFeatures(Protocol):
         splits: of the data set, e.g. train, val and test; ImageNet has train-queries, val-queries and test-queries too.
     """
 
+    ensembles = False
     options = {
         "save_features": SAVE_FEATURES,
         "splits": Option("whose features --save-features writes to a data folder", "SPLIT", many=True),

@@ -55,6 +55,7 @@ class LowShot(Protocol):
         UserError: where the data set has no such groups.
     """
 
+    ensembles = False
     options = {
         "group": Option("of ImageNet low-shot: val or test", "GROUP"),
         "shots": Option("images of each novel class (default: 1 2 5 10 20)", "K", int, many=True),

@@ -81,6 +81,11 @@ class TestedNetwork:
         for question in questions:
             sampler = self.sampler(question.shape)
             if question.method not in self._heads:
+                if self.data.cfg.EVAL.ENSEMBLE > 1:
+                    raise UserError(
+                        f"--methods names {question.method}, which would see the features of one network, but "
+                        f"EVAL.ENSEMBLE is {self.data.cfg.EVAL.ENSEMBLE}; set it to 1, or leave {question.method} out."
+                    )
                 head = build_head(self.data, question.method).eval()
                 episode = sampler.draw(torch.arange(1))
                 refuse_unfit(

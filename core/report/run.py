@@ -23,7 +23,18 @@ from ..files import remove_abandoned_files, write_json, write_text, writing
 from ..locks import Holder, Lock, is_held, this_process
 
 # What a run writes into its folder; config.yaml goes last when it is deleted, so that the folder stays a run's.
-WRITTEN = ("eval", "tb", "*.pth", "metrics.jsonl", "train.log", "env.json", "status.json", "diff.txt", "config.yaml")
+WRITTEN = (
+    "eval",
+    "tb",
+    "epochs",
+    "*.pth",
+    "metrics.jsonl",
+    "train.log",
+    "env.json",
+    "status.json",
+    "diff.txt",
+    "config.yaml",
+)
 MARKS = ("diff.txt", "env.json", "status.json", "metrics.jsonl", "last.pth")  # two of them make a folder a run's
 
 

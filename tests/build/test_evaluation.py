@@ -5,10 +5,10 @@ import torch
 
 from core.build.config import load_config
 from core.build.data import Data
-from core.build.evaluation import Network, build_evaluator, feature_cache, objective_pictures, restore
+from core.build.evaluation import Network, build_evaluator, feature_cache, measured, objective_pictures, restore
 from core.build.networks import build_method
 from core.errors import UserError
-from tests.workspace import best
+from tests.workspace import PROTONET, Workspace, best
 
 
 def data(root, config, *overrides):
@@ -73,3 +73,46 @@ def test_objectives_without_words_show_nothing(trained, tiny_root):
     built = data(tiny_root, trained[0])
     assert objective_pictures(built, restore(built, best(trained[1]))) == ([], [])
     assert objective_pictures(built, Network(build_method(built))) == ([], [])
+
+
+KEEPING = PROTONET | {
+    "STAGE": {"meta": {"EPOCHS": 3, "STEPS": 4, "KEEP": 3, "VAL": {"EPISODES": 20}}},
+    "EVAL": {"EPISODES": 40, "ENSEMBLE": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory, tiny_root):
+    space = Workspace(tmp_path_factory.mktemp("keeping"), tiny_root, None, None)
+    cfg = space.config(KEEPING)
+    return cfg, space.train(cfg)
+
+
+def test_an_ensemble_is_of_the_best_epochs(keeping, tiny_root):
+    cfg, run = keeping
+    built = data(tiny_root, cfg)
+    network = measured(built, best(run))
+    files = sorted((run / "epochs").iterdir(), key=lambda file: -torch.load(file, weights_only=True)["val"])
+    alone = [restore(built, file).method.eval() for file in files]
+    evaluator = build_evaluator(built, "test")
+    source = evaluator.source(network.method)
+    task = evaluator.task(source, evaluator.sampler.draw(torch.arange(4)))
+    logits = [
+        method(evaluator.task(evaluator.source(method), evaluator.sampler.draw(torch.arange(4)))) for method in alone
+    ]
+    torch.testing.assert_close(source.method(task), torch.stack(logits).mean(0), rtol=1e-4, atol=1e-4)
+    assert network.sha256 != restore(built, best(run)).sha256
+    single = measured(data(tiny_root, cfg, "EVAL.ENSEMBLE=1"), best(run))
+    assert (type(single.method), single.at_test) == (type(alone[0]), {"EVAL.ENSEMBLE": 1})
+
+
+def test_epochs_of_another_run_are_refused(keeping, trained, tiny_root):
+    cfg, run = keeping
+    with pytest.raises(UserError, match=r"EVAL.ENSEMBLE is 3, but .* holds 0 networks"):
+        measured(data(tiny_root, cfg), best(trained[1]))
+    other = torch.load(best(run), weights_only=True)
+    other["meta"]["seed"] = 5
+    torch.save(other, run / "ebest_other.pth")
+    with pytest.raises(UserError, match="is of another run than"):
+        measured(data(tiny_root, cfg), run / "ebest_other.pth")
+    (run / "ebest_other.pth").unlink()

@@ -208,3 +208,18 @@ def test_fewer_epochs_and_a_run_without_resume_are_refused_as_before(space):
     for epochs, resume in ((1, True), (4, False)):
         with pytest.raises(UserError, match=r"differs in STAGE\.meta\.EPOCHS"):
             space.train(cfg, f"STAGE.meta.EPOCHS={epochs}", resume=resume)
+
+
+def test_kept_epochs_resume_too(space, monkeypatch):
+    """The epochs that are kept, and the ensemble of them, are those of the run that was not interrupted."""
+    keeping = {"meta": CFG["STAGE"]["meta"] | {"KEEP": 2}}
+    cfg = space.config(CFG | {"STAGE": keeping, "EVAL": {"EPISODES": 20, "ENSEMBLE": 2}})
+    whole = space.train(cfg, tag="whole", evaluate_after=True)
+    interrupt_in(monkeypatch, "meta", 3)
+    assert space.trainer(cfg)[0] == 130
+    assert space.trainer(cfg, "--resume")[0] == 0
+    run = space.base / "Glyphs_Proto"
+    assert len(list((whole / "epochs").iterdir())) == 2
+    assert [f.name for f in sorted(run.glob("epochs/*"))] == [f.name for f in sorted(whole.glob("epochs/*"))]
+    assert same_run(run, whole)
+    assert episodes(run) == episodes(whole)

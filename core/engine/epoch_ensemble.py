@@ -1,0 +1,81 @@
+"""Several trained networks of one method as one: their logits averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..episode import DataInfo, Features, Task
+from ..methods.base import Method
+
+ALIKE = (
+    "name",
+    "needs",
+    "transductive",
+    "class_symmetric",
+    "order_free",
+    "frozen_backbone",
+    "cosine_logits",
+    "base_from_means",
+    "loss_over_base",
+)
+
+
+class EpochEnsemble(Method):
+    """The mean of what members say, whichever method they are of. Each encodes images and classifies by itself.
+
+    The first member's features bear their own names; those of member k are called vector.k and so on.
+    """
+
+    def __init__(self, members: Sequence[Method], info: DataInfo) -> None:
+        super().__init__(members[0].backbone, info)
+        self.members = nn.ModuleList(members)
+        for declaration in ALIKE:
+            setattr(self, declaration, getattr(members[0], declaration))
+
+    def encode(self, pixels: Features) -> Features:
+        """The features of all members."""
+        features: Features = {}
+        for number, member in enumerate(cast(list[Method], self.members)):
+            features |= {name + _suffix(number): value for name, value in member.encode(pixels).items()}
+        return features
+
+    def forward(self, task: Task) -> Tensor:
+        """Logits [T, Q, N]."""
+        return self._mean(task, lambda member, seen: member(seen))
+
+    def base_logits(self, task: Task) -> Tensor:
+        """Logits [T, Q, n_base] of the base classes."""
+        return self._mean(task, lambda member, seen: member.base_logits(seen))
+
+    def _mean(self, task: Task, classify: Callable[[Method, Task], Tensor]) -> Tensor:
+        logits = [classify(member, _seen(task, number)) for number, member in enumerate(self.members)]  # type: ignore[arg-type]
+        return torch.stack(logits).mean(0)
+
+
+def _suffix(number: int) -> str:
+    return f".{number}" if number else ""
+
+
+def _seen(task: Task, number: int) -> Task:
+    """The task with the features of one member, under their plain names."""
+    suffix = _suffix(number)
+
+    def own(features: Features) -> Features:
+        return {
+            name.removesuffix(suffix): value
+            for name, value in features.items()
+            if ("." in name) == bool(suffix) and name.endswith(suffix)
+        }
+
+    return replace(
+        task,
+        support=own(task.support),
+        query=own(task.query),
+        base=own(task.base) if task.base else None,
+        base_query=own(task.base_query) if task.base_query else None,
+    )

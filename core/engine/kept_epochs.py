@@ -1,0 +1,72 @@
+"""The best epochs of a run on the val split, each a checkpoint of its own in the folder `epochs` of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import UserError
+from . import checkpoint
+
+FOLDER = "epochs"
+
+
+def keep(folder: Path, epoch: int, accuracy: float, most: int, save: Callable[[Path], None]) -> None:
+    """Save this epoch's network where it is among the best so far, and delete one that no longer is.
+
+    Of equal ones the earlier is kept. The files alone say what was kept, so that a resumed run needs to know no more;
+    what an interrupted one kept of this epoch or a later one is not counted.
+
+    Args:
+        folder: of the run.
+        epoch: counted from 1.
+        accuracy: on the val split.
+        most: how many are kept.
+        save: writes the checkpoint to a file.
+    """
+    this = _file(folder, epoch)
+    before = [file for file in _files(folder) if file.name < this.name]
+    better = [file for file in before if _accuracy(file) >= accuracy]
+    if len(better) >= most:
+        return
+    this.parent.mkdir(exist_ok=True)
+    save(this)
+    for file in _ranked([*before, this])[most:]:
+        file.unlink()
+
+
+def best_epochs(folder: Path, count: int) -> list[Path]:
+    """The files of so many epochs that a run kept, the best first.
+
+    Raises:
+        UserError: where the run kept fewer.
+    """
+    files = _files(folder)
+    if len(files) < count:
+        raise UserError(
+            f"EVAL.ENSEMBLE is {count}, but {folder} holds {len(files)} networks in {FOLDER}/; train with KEEP {count} "
+            "in the last stage, or set EVAL.ENSEMBLE to 1."
+        )
+    return _ranked(files)[:count]
+
+
+def _files(folder: Path) -> list[Path]:
+    """In the order of their epochs."""
+    return sorted((folder / FOLDER).glob("epoch*.pth"))
+
+
+def _ranked(files: list[Path]) -> list[Path]:
+    """The best first, of equal ones the earlier."""
+    return sorted(files, key=lambda file: (-_accuracy(file), file.name))
+
+
+def _accuracy(file: Path) -> float:
+    """On the val split, as a checkpoint says it."""
+    accuracy = checkpoint.load(file).get("val")
+    if not isinstance(accuracy, float):
+        raise UserError(f"{file} is no checkpoint of an epoch: it does not say its accuracy on the val split.")
+    return accuracy
+
+
+def _file(folder: Path, epoch: int) -> Path:
+    return folder / FOLDER / f"epoch{epoch:06d}.pth"
