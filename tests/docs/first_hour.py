@@ -29,7 +29,7 @@ from tests.docs.walk import ROOT, blocks
 
 SHORT = "STAGE.meta.EPOCHS=1 STAGE.meta.STEPS=20 STAGE.meta.VAL.EPISODES=50 EVAL.EPISODES=100"
 PROMPT = "~$ "  # before each command that is played
-EXPLAINS = re.compile(r"\b(seconds|minutes?|hours?|left)\b|\d:\d\d<")
+EXPLAINS = re.compile(r"\b(seconds|minutes?|hours?|left)\b|\d:\d\d<|\d%")
 SIZE = (40, 120)  # lines and columns of the terminal
 CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
@@ -44,7 +44,7 @@ class Silence:
 
     @property
     def is_explained(self) -> bool:
-        """Whether the line says how long something takes."""
+        """Whether the line says how long something takes, or how much of it is done."""
         return bool(EXPLAINS.search(self.line))
 
 

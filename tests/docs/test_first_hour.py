@@ -58,6 +58,7 @@ def test_a_silence_is_explained_by_the_line_before_it():
     ]
     assert not Silence("", "wait", 6).is_explained
     assert Silence("", "epoch 1 of 2, about 19 s left", 6).is_explained
+    assert Silence("", "epoch 1/2:  4%|█ | 3/80 [00:02<01:10,  1.09 steps/s]", 6).is_explained
 
 
 def test_a_failing_command_ends_it_and_is_seen(tmp_path):
