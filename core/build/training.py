@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..config import Config
 from ..data import augment
+from ..data.ahead import Ahead
 from ..data.base_queries import BaseQueries
 from ..data.episodes import EpisodeSampler
 from ..data.loaders import Augmentation, BatchStream, EpisodeStream, ShotRange, TaskBuilder
@@ -99,7 +100,7 @@ def _shared_files(data: Data, methods: dict[str, Method], pretrained: Path) -> d
     return files | {cfg.STAGES[-1]: None}
 
 
-def build_streams(data: Data, stage: str, method: Method) -> list[Stream]:
+def build_streams(data: Data, stage: str, method: Method) -> Sequence[Stream | Ahead]:
     """What a step of a stage learns from; a batch stream comes last."""
     node = data.cfg.STAGE[stage]
     kinds = ["episodes", "batches"] if node.STREAM == "both" else [node.STREAM]
@@ -120,7 +121,7 @@ def build_streams(data: Data, stage: str, method: Method) -> list[Stream]:
         ranks.refuse_uneven(node.BATCH, f"STAGE.{stage}.BATCH")
         ranks.refuse_fewer(last_batch, f"STAGE.{stage}.BATCH leaves a last batch that")
         streams.append(BatchStream(data.pixels("train"), data.split("train"), node.BATCH, augmentation, words, ranks))
-    return streams
+    return [Ahead(stream) for stream in streams] if data.pixels("train").is_remote else streams
 
 
 def _episodes(data: Data, stage: str, words: Tensor | None, augmentation: Augmentation) -> EpisodeStream | ShotRange:

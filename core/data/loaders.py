@@ -60,6 +60,11 @@ class Pixels:
     def __len__(self) -> int:
         return len(self._images if self._rows is None else self._rows)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the images stay on the host, for a GPU that they do not fit."""
+        return self._images.device.type != self.device.type
+
     def gather(self, ids: Tensor, seed: Tensor | None = None, transforms: Sequence[Transform] = ()) -> Tensor:
         """Normalised images of `ids` [n], as [n, 3, H, W] in channels-last layout; features as they are, [n, D].
 
@@ -100,7 +105,8 @@ class Pixels:
         """Images of `ids` [n] as they are stored: bytes, or features."""
         self._refuse_cut()
         rows = ids if self._rows is None else self._rows[ids.cpu()]
-        return self._images[rows.to(self._images.device)].to(self.device)
+        chosen = self._images[rows.to(self._images.device)]
+        return chosen.pin_memory().to(self.device, non_blocking=True) if self.is_remote else chosen
 
 
 def _shares(pixels: Tensor) -> Tensor:
