@@ -104,6 +104,7 @@ def test_the_record_says_what_the_steps_cost(tiny_root, tmp_path):
     cost = record["cost"]
     assert cost.keys() == {"images_per_second", *(f"{part}_seconds" for part in PARTS), "memory_mb"}
     seconds = 2 / record["steps_per_second"]
-    assert sum(cost[f"{part}_seconds"] for part in PARTS) == pytest.approx(seconds, rel=0.3)
+    assert all(cost[f"{part}_seconds"] > 0 for part in PARTS)
+    assert sum(cost[f"{part}_seconds"] for part in PARTS) <= seconds
     assert cost["images_per_second"] == pytest.approx(2 * 2 * 5 * (1 + 3) / seconds)
     assert cost["memory_mb"] > 50
