@@ -7,11 +7,14 @@ import io
 import tokenize
 from collections.abc import Iterator
 
-from make_method_pages import markdown, table_head
+from make_method_pages import DIFFERENCES, SECTIONS, argument_table, docstring, markdown, table_head
 from make_methods import ROOT, lines, row
 
+from core.build.config import schemas
 from core.config.defaults import find_key
 from core.config.keys import Key
+from core.config.schema import Classes
+from core.registry import BACKBONES, OBJECTIVES, Registry
 
 SOURCE = ROOT / "core/config/defaults.py"
 COLUMNS = ("key", "default", "values", "a change", "meaning")
@@ -20,7 +23,7 @@ HEAD = """# Configuration
 Written from `core/config/defaults.py`. A YAML below `configs/` sets some of these keys, the command line sets any of
 them (`EVAL.EPISODES=600`), and `--print-config diff` shows where each value comes from. Types are those of the
 defaults, and unknown keys are refused. `METHOD.ARGS`, `BACKBONE.ARGS` and `OBJECTIVE.ARGS` hold the arguments of the
-class that `NAME` names: for methods, see [their pages](methods/index.md).
+class that `NAME` names: for methods, see [their pages](methods/index.md), for the others [below](#objectives).
 
 *A change* says what another value does to a result:
 
@@ -46,7 +49,18 @@ def manual() -> str:
                 key_row(name, entry, comment)
             )
     parts = [f"## {group}\n\n{table_head(COLUMNS)}{lines(rows)}" for group, rows in groups.items()]
+    parts.append(classes("Objectives", OBJECTIVES, schemas().objectives))
+    parts.append(classes("Backbones", BACKBONES, schemas().backbones))
     return HEAD + "\n".join(parts)
+
+
+def classes(title: str, registry: Registry, known: Classes) -> str:
+    """What each class of a registry is, and its ARGS; pretrained encoders have a page of their own."""
+    parts = [f"## {title}\n"]
+    for name in registry:
+        text = markdown(SECTIONS.sub("", DIFFERENCES.sub("", docstring(registry[name]))))
+        parts.append(f"### {name}\n\n{text}\n\n{argument_table(registry[name], known[name])}")
+    return "\n".join(parts)
 
 
 def key_row(name: str, entry: Key, comment: str) -> str:

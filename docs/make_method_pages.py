@@ -12,7 +12,7 @@ from make_methods import ROOT, differences, lines, number_row, overview, paper, 
 from core.build.config import schemas
 from core.config import Config
 from core.methods.base import Method
-from core.registry import METHODS
+from core.registry import METHODS, Arguments
 
 SECTIONS = re.compile(r"^(?:Args|Raises):\n(?:    .*(?:\n|\Z)|\n(?=    ))+", re.M)
 DIFFERENCES = re.compile(r"^Differs from .*?(?=\n\n|\Z)", re.M | re.S)
@@ -63,23 +63,26 @@ def head(method: type[Method], configs: Mapping[str, Config]) -> str:
 
 
 def arguments(method: type[Method]) -> str:
-    """The table of METHOD.ARGS; an argument of a parent is explained by the parent."""
-    known = schemas().methods[method.name]
-    if not known.defaults:
-        return "## METHOD.ARGS\n\nNone.\n"
-    meanings = argument_meanings(method)
+    """The table of METHOD.ARGS."""
+    table = argument_table(method, schemas().methods[method.name])
+    return f"## METHOD.ARGS\n\n{table or 'None.'}\n"
+
+
+def argument_table(cls: type, known: Arguments) -> str:
+    """The arguments of a registered class; one of a parent is explained by the parent. Empty where there are none."""
+    meanings = argument_meanings(cls)
     rows = []
     for name, default in known.defaults.items():
         words = ", ".join(f"`{word}`" for word in known.choices.get(name, ()) if word)
         rows.append(row(f"`{name}`", f"`{default!r}`", words, markdown(meanings.get(name, ""))))
-    return "## METHOD.ARGS\n\n| argument | default | words | meaning |\n|---|---|---|---|\n" + lines(rows)
+    return table_head(["argument", "default", "words", "meaning"]) + lines(rows) if rows else ""
 
 
-def argument_meanings(method: type[Method]) -> dict[str, str]:
+def argument_meanings(cls: type) -> dict[str, str]:
     """{argument: text} from the `Args` of a class and its parents, the nearest first."""
     meanings: dict[str, str] = {}
-    for cls in reversed([cls for cls in method.__mro__ if issubclass(cls, Method)]):
-        for section in SECTIONS.findall(inspect.cleandoc(cls.__doc__ or "")):
+    for ancestor in reversed([ancestor for ancestor in cls.__mro__ if ancestor.__module__.startswith("core.")]):
+        for section in SECTIONS.findall(docstring(ancestor)):
             for names, text in ARGUMENT.findall(section):
                 meanings |= {name: " ".join(text.split()) for name in names.split(", ")}
     return meanings

@@ -10,7 +10,12 @@ from .blocks import Backbone, ConvBN, Norm, size_after_pools
 
 
 class FourLayer(Backbone):
-    """A sequence of layers that starts from Xavier's initial weights."""
+    """A sequence of layers that starts from Xavier's initial weights.
+
+    Args:
+        width: channels of every layer.
+        norm: see `ConvBN`.
+    """
 
     def __init__(self, vector: str, layers: list[nn.Module], width: int, map_size: int) -> None:
         super().__init__(vector)

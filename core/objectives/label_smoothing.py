@@ -16,6 +16,9 @@ class LabelSmoothing(Objective):
     """Cross-entropy to a target of 1 - smoothing at the right class, and equal shares of it at the N - 1 others.
 
     This is MetaOptNet's form. PyTorch's spreads `label_smoothing` over all N classes, so it is N / (N - 1) times this.
+
+    Args:
+        smoothing: share of the target that the wrong classes get, 0 to below 0.5.
     """
 
     def __init__(self, *, smoothing: float = 0.1) -> None:

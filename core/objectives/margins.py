@@ -59,6 +59,9 @@ class NaiveMargin(MarginLoss):
 
     The paper does not give its margin. Equal to taking it from the target's logit, hence to CosFace on cosines, where
     this margin is CosFace's times the scale.
+
+    Args:
+        margin: added to the logit of each wrong class.
     """
 
     def __init__(self, *, margin: float = 0.5) -> None:

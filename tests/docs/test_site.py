@@ -13,7 +13,7 @@ from make_method_pages import argument_meanings, markdown, method_pages, slug
 from core.build.config import load_config, schemas
 from core.config.defaults import KEYS, STAGE_KEYS
 from core.config.provenance import flatten
-from core.registry import METHODS
+from core.registry import BACKBONES, METHODS, OBJECTIVES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -58,15 +58,25 @@ def test_every_method_has_a_page(pages):
         assert f"# {name}\n" in pages[f"{slug(name)}.md"]
 
 
-def test_every_argument_is_explained(pages):
+@pytest.mark.parametrize("kind", ["methods", "objectives", "backbones"])
+def test_every_argument_is_explained(kind):
     """A page shows what the class or a parent says of each argument."""
+    registry = {"methods": METHODS, "objectives": OBJECTIVES, "backbones": BACKBONES}[kind]
+    known = getattr(schemas(), kind)
     unexplained = [
         f"{name}.{argument}"
-        for name, known in schemas().methods.items()
-        for argument in known.defaults
-        if not argument_meanings(METHODS[name]).get(argument)
+        for name in registry
+        for argument in known[name].defaults
+        if not argument_meanings(registry[name]).get(argument)
     ]
     assert not unexplained
+
+
+def test_objectives_and_backbones_are_in_the_manual():
+    text = manual()
+    assert "### negmargin\n\nCross-entropy with scale \\* margin taken" in text
+    assert "| `smoothing` | `0.1` |  | share of the target that the wrong classes get" in text
+    assert "### ResNet12\n" in text
 
 
 def test_a_page_has_paper_equation_yamls_and_numbers(pages):
