@@ -27,16 +27,21 @@ class TransductiveHead(SimpleShot):
             UserError: where a task has one query, which has no others to learn from.
         """
         support, query = self.vectors(task)
-        if query.shape[1] < 2:
-            raise UserError(
-                f"{self.name} classifies the queries of a task together, but this one has 1; set TASK.TEST.QUERIES to "
-                "2 or more, or choose an inductive method."
-            )
+        refuse_one_query(self.name, query)
         return self.classify(support, query, task)
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:
         """Logits [T, Q, N] from transformed supports [T, n_s, d] and queries [T, Q, d]."""
         raise NotImplementedError
+
+
+def refuse_one_query(name: str, query: Tensor) -> None:
+    """Raise a UserError where a task has one query, which has no others to learn from; `query` is [T, Q, d]."""
+    if query.shape[1] < 2:
+        raise UserError(
+            f"{name} classifies the queries of a task together, but this one has 1; set TASK.TEST.QUERIES to 2 or "
+            "more, or choose an inductive method."
+        )
 
 
 class ByShot:

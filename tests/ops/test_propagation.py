@@ -4,7 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from core.ops.propagation import propagation
+from core.ops.distances import squared_euclidean
+from core.ops.propagation import gaussian_weights, propagation
 from tests.methods.small import drawn
 
 UNIT = F.normalize(drawn(3, 10, 4), dim=-1)
@@ -38,3 +39,19 @@ def test_without_spread_labels_stay_where_they_are():
 def test_a_vector_without_neighbours_keeps_its_label():
     far = torch.eye(4, dtype=torch.float64)[None] * 2 - 1  # all cosines of others are -1
     torch.testing.assert_close(propagation(far, 2, 3.0, 0.8)[0], torch.eye(4, dtype=torch.float64))
+
+
+def test_gaussian_weights_are_in_units_of_the_spread_of_the_task():
+    squares = squared_euclidean(*2 * [drawn(2, 5, 3)])
+    squares.diagonal(dim1=1, dim2=2).zero_()
+    weights = gaussian_weights(squares)
+    torch.testing.assert_close(gaussian_weights(7 * squares), weights)
+    for t in range(2):
+        others = squares[t][~torch.eye(5, dtype=torch.bool)]
+        expected = (-squares[t] / others.std()).exp().fill_diagonal_(0)
+        torch.testing.assert_close(weights[t], expected)
+
+
+def test_vectors_that_are_equally_far_apart_have_finite_weights():
+    weights = gaussian_weights((1 - torch.eye(4, dtype=torch.float64))[None])
+    assert weights.isfinite().all()

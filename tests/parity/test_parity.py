@@ -21,6 +21,7 @@ BY_LOOPS = {
     "AlphaTIM": "alpha_tim",
     "PT-MAP": "ptmap",
     "iLPC": "ilpc",
+    "EPNet": "epnet",
     "PMF": "pmf",
 }
 DEVIATIONS = RECORDED.pop("ResNet12T, initial deviations")
