@@ -47,6 +47,7 @@ def fit_logistic(
     bound = torch.linalg.cholesky(bound)
     rows = z.new_zeros(len(z), way, inputs.shape[2])
     loss = _Loss(inputs, target, penalty, inverse_penalty)
+    value = loss(rows)
     for _ in range(steps):
         probability = (inputs @ rows.transpose(1, 2)).softmax(-1)
         gradient = inverse_penalty * (probability - target).transpose(1, 2) @ inputs + penalty * rows
@@ -54,7 +55,7 @@ def fit_logistic(
         if not going.any():
             break
         step = _Curvature(probability, inputs, penalty, inverse_penalty, bound).solve(gradient)
-        rows = loss.lowered(rows, going[:, None, None] * step)
+        rows, value = loss.lowered(rows, value, going[:, None, None] * step)
     coefficients = torch.linalg.solve_triangular(root.transpose(1, 2), rows[..., :-1].transpose(1, 2), upper=True)
     weight = coefficients.transpose(1, 2) @ z
     return Head(weight.to(support.dtype), 1.0, cosine=False, bias=rows[..., -1].to(support.dtype))
@@ -74,19 +75,19 @@ class _Loss:
         entropy = -(self.target * (self.inputs @ rows.transpose(1, 2)).log_softmax(-1)).sum((1, 2))
         return self.inverse_penalty * entropy + (self.penalty * rows * rows).sum((1, 2)) / 2
 
-    def lowered(self, rows: Tensor, step: Tensor) -> Tensor:
-        """rows - step, where a step is halved as long as it makes its task's loss larger.
+    def lowered(self, rows: Tensor, value: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """rows - step with its losses [T], where a step is halved as long as it makes its task's loss larger.
 
-        Rounding decides the last digits, so a loss may grow by these.
+        `value` [T] are the losses of `rows`. Rounding decides the last digits, so a loss may grow by these.
         """
-        before = self(rows)
-        most = before + ROUNDING * before.abs()
+        most = value + ROUNDING * value.abs()
         for _ in range(HALVINGS):
-            worse = ~(self(rows - step) <= most)
+            lower = self(rows - step)
+            worse = ~(lower <= most)
             if not worse.any():
                 break
             step = torch.where(worse[:, None, None], step / 2, step)
-        return rows - step
+        return rows - step, lower
 
 
 @dataclass(frozen=True)

@@ -90,3 +90,20 @@ def test_what_is_shipped_is_taken_at_the_nearest_way_and_shot(encoder, tmp_path,
     assert shipped(encoder, "RFS", 10, 3) == "the reference that comes with FiveWay has up to 6 classes"
     other = replace(encoder, image_size=84)
     assert "no reference comes with FiveWay" in shipped(other, "RFS", 3, 3)
+
+
+def test_a_method_that_adapts_the_network_has_none_and_says_why(folder):
+    encoder = network("PMF")
+    classifier = make_classifier(encoder, supports_of(encoder, [2, 2, 2]))
+    reason = "PMF adapts the network to every task, which is too slow for reference episodes"
+    assert reference_for(classifier, str(folder), None, encoder.store(None)) == reason
+    assert reference_for(classifier, None, None, encoder.store(None)) == reason
+
+
+def test_what_comes_along_speaks_for_the_heads_of_frozen_encoders():
+    content = json.loads((references.SHIPPED / "mobilenet_v2_groceries.json").read_text())
+    assert content["heads"].keys() == {"RFS", "SimpleShot", "Ridge", "TipAdapter"}
+    for name, tables in content["heads"].items():
+        ways = {way: {t["shot"] for t in tables if t["way"] == way} for way in {t["way"] for t in tables}}
+        assert {2, 3, 4, 6, 8} <= ways.keys(), name
+        assert all(shots == {1, 2, 3, 5, 10} for way, shots in ways.items() if way <= 8), name
