@@ -88,6 +88,14 @@ def test_card_10_at_one_position_loss_and_gradient_are_the_cosine_classifiers():
         torch.testing.assert_close(found, expected)
 
 
+def test_card_10_the_dense_score_is_the_product_with_the_mean_unit_position():
+    """mean_r cos(f_r, w) = w / |w| * mean_r f_r / |f_r|: no loop over the positions."""
+    method, task = dc(test="dense", scale=4.0).eval(), task_of(WIDTH, SIDE, SIDE, name="map")
+    classes = task.support["map"].unflatten(1, (task.way, -1)).mean((2, 4, 5))
+    positions = F.normalize(task.query["map"], dim=2).mean((3, 4))
+    torch.testing.assert_close(method(task), 4.0 * positions @ F.normalize(classes, dim=2).transpose(1, 2))
+
+
 def test_dense_and_pooled_differ():
     given = batch()
     assert (dc().loss(given).value - dc(training="pooled").loss(given).value).abs() > 1e-3

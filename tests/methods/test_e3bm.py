@@ -1,5 +1,7 @@
 """Card 8, E3BM: learned rates and weights over the learners of all steps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -84,6 +86,13 @@ def test_card_8_the_answer_is_linear_in_the_weights():
             return method(task)
 
     torch.testing.assert_close(answer(first + second), answer(first) + answer(second), rtol=0, atol=1e-11)
+
+
+def test_card_8_permuting_the_classes_permutes_the_logits():
+    method, task, order = e3bm(), task_of(WIDTH), torch.tensor([2, 0, 1])
+    rows = torch.arange(6).view(3, 2)[order].flatten()
+    renamed = replace(task, support={"vector": task.support["vector"][:, rows]}, class_ids=task.class_ids[:, order])
+    torch.testing.assert_close(method(renamed), method(task)[:, :, order])
 
 
 def test_weights_start_at_the_last_learner_or_alike():

@@ -17,7 +17,7 @@ INFO = DataInfo(n_base=5, image_size=16)
 GRID = [["inverse_penalty", 0.1, 1.0, 10.0]]
 
 
-def test_a_grid_of_one_point_is_the_method():
+def test_card_17_a_grid_of_one_point_is_the_method():
     task = task_of(6)
     ensemble = Ensemble(conv4(), INFO, of="RFS", grid=[["inverse_penalty", 3.0]])
     expected = RFS(conv4(), INFO, inverse_penalty=3.0)(task).log_softmax(-1)

@@ -16,7 +16,7 @@ def cosines(task):
 
 
 @shapes()
-def test_a_large_beta_is_the_nearest_support_and_a_small_one_the_mean_cosine(counts):
+def test_card_17_a_large_beta_is_the_nearest_support_and_a_small_one_the_mean_cosine(counts):
     task = task_of(6, counts=counts, tasks=1 if counts else 2)
     of_classes = cosines(task).split(counts or [2, 2, 2], dim=2)
     nearest = torch.stack([c.amax(2) for c in of_classes], 2)

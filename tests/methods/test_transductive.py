@@ -14,7 +14,7 @@ from tests.methods.small import UNEQUAL, conv4, drawn, task_of
 from core.build.config import schemas  # isort: skip
 
 INFO = DataInfo(n_base=6, image_size=16)
-HEADS = [name for name in sorted(schemas().methods) if issubclass(METHODS[name], TransductiveHead)]
+HEADS = [name for name in sorted(schemas().methods) if issubclass(METHODS[name], TransductiveHead)] + ["EPNet"]
 each_head = pytest.mark.parametrize("name", HEADS)
 
 
