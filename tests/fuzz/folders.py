@@ -35,7 +35,8 @@ class Folders:
         members = st.lists(
             st.tuples(st.sampled_from(WORDS), st.sampled_from(TYPES), st.sampled_from(WORDS)), max_size=5
         )
-        planted = st.lists(st.tuples(names, names, st.sampled_from(PLANTED)), max_size=5)
+        holders = st.one_of(st.sampled_from([f"class{number}" for number in range(6)]), names)
+        planted = st.lists(st.tuples(holders, names, st.sampled_from(PLANTED)), max_size=5)
         self.targets: dict[str, tuple[Any, Any]] = {
             "archives": (st.tuples(st.sampled_from(ARCHIVES), edits), self.archive),
             "members of archives": (st.tuples(st.sampled_from(["zip", "tar"]), members), self.members),
