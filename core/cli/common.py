@@ -49,7 +49,7 @@ def run_command(main: Callable[[], None]) -> None:
     """Run a command. An error that the user can fix is printed as one sentence, with exit code 2."""
     try:
         with stoppable():
-            _refuse_bytes([*sys.argv[1:], os.getcwd()])
+            _refuse_bytes(sys.argv[1:])
             main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
