@@ -8,12 +8,14 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import yaml
+from tqdm import tqdm
 
 from core.cli.common import run_command
 from core.commands import train
@@ -63,6 +65,7 @@ class Child:
             os.dup2(file, 2)
             sys.stdout = sys.stderr = os.fdopen(os.dup(file), "w", buffering=1)
             torch.set_num_threads(1)
+            tqdm.set_lock(threading.RLock())  # the one from before the fork stays locked where its holder is killed
             run_command(lambda: act() and None)
             code = 0
         except SystemExit as stop:
