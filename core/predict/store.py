@@ -1,6 +1,7 @@
 """Features of photographs on disk, by the content of the photograph and the identity of the encoder.
 
-<folder>/<key of the encoder>/<name>.safetensors    tensors [n, ...], and the SHA-256 of each of the n photographs
+<folder>/<key of the encoder>/<name>.safetensors    tensors [n, ...], the SHA-256 of each of the n photographs, and a
+                                                    check sum: a file that the disk has changed is forgotten
 
 A file is written once and never changed, so processes can share a folder. The oldest files go first where all of them
 together exceed a limit.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,7 @@ class FeatureStore:
             return
         name = hashlib.sha256("".join(photos).encode()).hexdigest()[:32]
         tensors = {key: value.contiguous().cpu() for key, value in features.items()}
-        content = save(tensors, {"photos": json.dumps(photos)})
+        content = save(tensors, {"photos": json.dumps(photos), "sum": check_sum(photos, tensors)})
         with suppress(UserError):
             write_file(self.folder / f"{name}.safetensors", lambda file: file.write(content))
             self._make_room()
@@ -62,10 +64,11 @@ class FeatureStore:
         """Take in a file; one that cannot be read is removed."""
         try:
             with safe_open(file, "pt") as opened:
-                photos = json.loads(opened.metadata()["photos"])
+                about = opened.metadata()
+                photos = json.loads(about["photos"])
                 features = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no dict
-            if any(len(value) != len(photos) for value in features.values()):
-                raise ValueError("as many rows as photographs")
+            if about["sum"] != check_sum(photos, features) or any(len(v) != len(photos) for v in features.values()):
+                raise ValueError("not what was written")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             file.unlink(missing_ok=True)
             return
@@ -81,6 +84,15 @@ class FeatureStore:
                 return
             file.unlink(missing_ok=True)
             total -= size
+
+
+def check_sum(photos: list[str], features: Features) -> str:
+    """CRC-32 of photographs and of their features [n, ...], in hexadecimal digits."""
+    total = zlib.crc32(json.dumps(photos).encode())
+    for name, value in sorted(features.items()):
+        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
+        total = zlib.crc32(value.contiguous().view(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 def _row(features: Features, i: int) -> Features:

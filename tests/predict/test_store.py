@@ -59,3 +59,14 @@ def test_a_disk_that_refuses_costs_the_cache_alone(tmp_path):
 def test_the_default_is_the_users_cache(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert str(default_folder()) == "/somewhere/fiveway"
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    store = FeatureStore(tmp_path, {})
+    store.add(["x"], row(1))
+    (file,) = store.folder.iterdir()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert FeatureStore(tmp_path, {}).get("x") is None
+    assert not file.exists()
