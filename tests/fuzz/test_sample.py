@@ -25,7 +25,7 @@ NAMES = (
     *("classifiers", "classifiers of other contents", "classifiers of other tensors", "photographs"),
     "stored features of photographs",
 )
-INPUTS = {name: 12 if name in SLOW else 75 for name in NAMES}
+INPUTS = {name: 8 if name in SLOW else 70 for name in NAMES}
 
 
 @pytest.fixture(scope="module")
