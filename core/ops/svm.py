@@ -28,6 +28,9 @@ Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 PASSES = 40
 SOLVED, ENOUGH = 1e-12, 1e-6  # residuals: of a solved problem, and the largest that rounding may leave
 STALLED = 3  # passes without a smaller residual after which a problem is as solved as rounding lets it be
+# Where a pass did not lower the residual, the next step aims at this share of the gap and is not corrected: Mehrotra's
+# may go round in circles (Cartis, 2009).
+CAREFUL = 0.3
 SMALLEST = 1e-8  # of slacks and multipliers in the gradient, as in qpth
 
 
@@ -108,7 +111,7 @@ def _solve_compiled(matrix: Tensor, target: Tensor, bound: float, passes: int) -
     """The same steps on a CPU."""
     from .svm_compiled import solve  # imports numba
 
-    return solve(matrix, target, bound, passes, PASSES, SOLVED, STALLED)
+    return solve(matrix, target, bound, passes, PASSES, SOLVED, STALLED, CAREFUL)
 
 
 def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solution:
@@ -133,7 +136,7 @@ def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solutio
             going = going & (least > SOLVED) & (stalls < STALLED)
             if not going.any():
                 break
-        point = _step(matrix, point, uneven, short, gap)
+        point = _step(matrix, point, uneven, short, gap, torch.zeros_like(stalls) if passes else stalls)
     return best.a, best.slack, best.multiplier, least.flatten()
 
 
@@ -149,8 +152,11 @@ def _start(matrix: Tensor, target: Tensor, bound: float) -> _Point:
     return _Point(a, positive(slack), positive(-slack), shared)
 
 
-def _step(matrix: Tensor, point: _Point, uneven: Tensor, short: Tensor, gap: Tensor) -> _Point:
-    """The next point; `uneven` and `short` are what the conditions of the gradient and of the slacks miss."""
+def _step(matrix: Tensor, point: _Point, uneven: Tensor, short: Tensor, gap: Tensor, stalls: Tensor) -> _Point:
+    """The next point; `uneven` and `short` are what the conditions of the gradient and of the slacks miss.
+
+    A task that stalls takes a careful step.
+    """
     ratio = point.multiplier / point.slack
     newton = JoinedSystems(matrix, ratio)
 
@@ -164,7 +170,8 @@ def _step(matrix: Tensor, point: _Point, uneven: Tensor, short: Tensor, gap: Ten
     predicted = direction(product)
     ahead = point.moved(predicted, point.reach(predicted).clamp(max=1))
     centre = ((ahead.slack * ahead.multiplier).mean((1, 2), keepdim=True) / gap) ** 3 * gap
-    step = direction(product - centre + predicted.slack * predicted.multiplier)
+    corrected = product - centre + predicted.slack * predicted.multiplier
+    step = direction(torch.where(stalls > 0, product - CAREFUL * gap, corrected))
     return point.moved(step, (0.999 * point.reach(step)).clamp(max=1))
 
 

@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def solve(
-    matrix: Tensor, target: Tensor, bound: float, passes: int, most: int, solved: float, stalled: int
+    matrix: Tensor, target: Tensor, bound: float, passes: int, most: int, solved: float, stalled: int, share: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A^T, slacks and multipliers, each [T, N, n], and residuals [T], of problems M [T, n, n] and Y^T [T, N, n].
 
@@ -42,6 +42,7 @@ def solve(
         most: passes at most, where `passes` is 0.
         solved: the residual of a solved problem.
         stalled: passes without a smaller residual after which a problem stops.
+        share: of the gap, at which a step aims after a pass that did not lower the residual.
     """
     tasks, ways, supports = target.shape
     lanes = [_in_lanes(part) for part in (matrix, target)]
@@ -51,7 +52,7 @@ def solve(
 
     def work(part: slice) -> None:
         given, taken = [x[part] for x in lanes], [x[part] for x in (*found, residual)]
-        _solve_groups(*given, float(bound), passes or most, not passes, solved, stalled, *taken)
+        _solve_groups(*given, float(bound), passes or most, not passes, solved, stalled, share, *taken)
 
     with _packed():
         in_parts(work, groups, 1)
@@ -81,7 +82,7 @@ def _in_lanes(x: Tensor) -> np.ndarray:
 
 
 @numba.njit(**OPTIONS)
-def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, a, slack, multiplier, residual):
+def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, share, a, slack, multiplier, residual):
     """Every group of eight tasks; `stops` says whether a task ends once it is solved."""
     for group in range(len(matrices)):
         _solve_group(
@@ -92,6 +93,7 @@ def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, a, sla
             stops,
             solved,
             stalled,
+            share,
             a[group],
             slack[group],
             multiplier[group],
@@ -100,7 +102,7 @@ def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, a, sla
 
 
 @numba.njit(**OPTIONS)
-def _solve_group(m, y, bound, most, stops, solved, stalled, best_a, best_slack, best_multiplier, least):
+def _solve_group(m, y, bound, most, stops, solved, stalled, share, best_a, best_slack, best_multiplier, least):
     """The best point of each lane among `most` is kept in `best_*`, its residual in `least`."""
     ways, n, _ = y.shape
     inverse, work, free = np.empty((ways, n, n, LANES)), np.empty((2, n, n, LANES)), np.empty((9, ways, n, LANES))
@@ -114,6 +116,7 @@ def _solve_group(m, y, bound, most, stops, solved, stalled, best_a, best_slack, 
         np.empty(LANES),
     )
     nu, stalls, going, better = np.empty((2, n, LANES)), np.zeros(LANES), np.ones(LANES), np.ones(LANES)
+    careful = np.zeros(LANES)  # the share of the gap at which a careful step aims; 0 for Mehrotra's
     _start(m, y, bound, a, s, z, nu[:1], inverse, work, free[5])
     _keep(better, a, best_a)
     _keep(better, s, best_slack)
@@ -130,12 +133,13 @@ def _solve_group(m, y, bound, most, stops, solved, stalled, best_a, best_slack, 
             if stops and (not least[w] > solved or stalls[w] >= stalled):
                 going[w] = 0
             busy += going[w]
+            careful[w] = share if stops and stalls[w] > 0 else 0.0
         _keep(better, a, best_a)
         _keep(better, s, best_slack)
         _keep(better, z, best_multiplier)
         if busy == 0:
             break
-        _advance(m, a, s, z, nu, uneven, short, gap, inverse, work, free[5:])
+        _advance(m, a, s, z, nu, uneven, short, gap, careful, inverse, work, free[5:])
 
 
 @numba.njit(**OPTIONS)
@@ -158,7 +162,7 @@ def _start(m, y, bound, a, s, z, nu, inverse, work, right):
 
 
 @numba.njit(**OPTIONS)
-def _advance(m, a, s, z, nu, uneven, short, gap, inverse, work, free):
+def _advance(m, a, s, z, nu, uneven, short, gap, careful, inverse, work, free):
     """Mehrotra's step: `svm._step`, in place; `nu[1:]` and `free` are scratch."""
     ways, n, _ = a.shape
     ratio, right, da, dsz, centre, reach = free[0], free[1], free[2], free[3], np.zeros(LANES), np.empty(LANES)
@@ -181,10 +185,11 @@ def _advance(m, a, s, z, nu, uneven, short, gap, inverse, work, free):
             for i in range(n):
                 for w in range(LANES):
                     dz[c, i, w] = ratio[c, i, w] * da[c, i, w] - dsz[c, i, w]
-                    dsz[c, i, w] = (-da[c, i, w] - short[c, i, w]) * dz[c, i, w]
+                    corrected = (-da[c, i, w] - short[c, i, w]) * dz[c, i, w]
+                    dsz[c, i, w] = 0.0 if careful[w] > 0 else corrected
         _reach(s, da, short, z, dz, reach)
         if not corrects:
-            _centre(s, da, short, z, dz, reach, gap, centre)
+            _centre(s, da, short, z, dz, reach, gap, careful, centre)
     for w in range(LANES):
         reach[w] = min(1.0, 0.999 * reach[w])
     for i in range(n):
@@ -334,8 +339,8 @@ def _reach(s, da, short, z, dz, reach):
 
 
 @numba.njit(**OPTIONS)
-def _centre(s, da, short, z, dz, reach, gap, centre):
-    """The target product after the predictor's step, (gap ahead / gap)^3 gap."""
+def _centre(s, da, short, z, dz, reach, gap, careful, centre):
+    """The target product after the predictor's step, (gap ahead / gap)^3 gap, or a careful step's share of the gap."""
     for c in range(len(s)):
         for i in range(s.shape[1]):
             for w in range(LANES):
@@ -343,4 +348,5 @@ def _centre(s, da, short, z, dz, reach, gap, centre):
                 ahead = s[c, i, w] - length * (da[c, i, w] + short[c, i, w])
                 centre[w] += ahead * (z[c, i, w] + length * dz[c, i, w])
     for w in range(LANES):
-        centre[w] = (centre[w] / (len(s) * s.shape[1]) / gap[w]) ** 3 * gap[w]
+        ahead = centre[w] / (len(s) * s.shape[1])
+        centre[w] = careful[w] * gap[w] if careful[w] > 0 else (ahead / gap[w]) ** 3 * gap[w]

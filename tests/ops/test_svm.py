@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from scipy.optimize import minimize
 
 from core.errors import UserError
+from core.ops import svm
 from core.ops.svm import fit_svm, svm_duals
 from tests.methods.small import drawn
 from tests.parity.closed_form_equations import dense_svm
@@ -51,6 +52,23 @@ def test_the_duals_are_those_of_an_independent_solver(way, shot, width, bound):
     found = svm_duals(gram, y, bound)
     for t in range(2):
         np.testing.assert_allclose(found[t], by_scipy(gram[t].numpy(), y[t].numpy(), bound), rtol=0, atol=1e-6)
+
+
+def test_steps_that_go_round_in_circles_are_left():
+    """Five supports of a Conv4 in training, on which Mehrotra's steps repeat every four and never end."""
+    upper = [542.4237060546875, 496.4446105957031, 410.0006103515625, 192.14834594726562, 134.86526489257812]
+    upper += [501.499755859375, 366.59521484375, 180.64268493652344, 153.067626953125]
+    upper += [380.1449279785156, 217.22879028320312, 157.65048217773438]
+    upper += [243.2966766357422, 170.22622680664062, 218.74334716796875]
+    gram = torch.zeros(5, 5, dtype=torch.float64)
+    gram[tuple(torch.triu_indices(5, 5))] = torch.tensor(upper, dtype=torch.float64)
+    gram = gram + gram.triu(1).T
+    y = torch.eye(5, dtype=torch.float64)
+    found = svm_duals(gram[None], y[None], 0.1)
+    np.testing.assert_allclose(found[0], by_scipy(gram.numpy(), y.numpy(), 0.1), rtol=0, atol=1e-6)
+    matrix = (gram + torch.eye(5))[None]
+    by_torch = svm._solve(matrix, y[None], 0.1, 0)
+    torch.testing.assert_close(by_torch[0], found.transpose(1, 2), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
