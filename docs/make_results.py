@@ -56,7 +56,7 @@ def block(suite: str) -> str:
     parts.append(fill(NOTE + (f" Papers: {'; '.join(sources)}." if sources else ""), WIDTH))
     if compared_with(rows):
         parts.append(fill(PAIRED.format(name=compared_with(rows)), WIDTH))
-    parts += [f"Failed: `{run.path.name}`, {run.about.get('reason', 'no reason')}." for run in failed]
+    parts += [f"Failed: `{run.path.name}`, {run.about.get('reason', 'no reason').rstrip('.')}." for run in failed]
     parts += [f"![{title}](images/{suite}_{name}.svg)" for name, title in PICTURES.items() if name in drawn(rows)]
     return "\n".join(["", "\n\n".join(parts), "", ""])
 

@@ -203,6 +203,7 @@ def baseline(rows: Sequence[Row], names: Sequence[str]) -> Row | None:
 
 
 def _row(members: list[tuple[Run, Evaluation]], makers: Mapping[str, Run]) -> Row:
+    members = sorted(members, key=lambda member: member[0].config["SEED"])
     minutes = float(np.mean([_minutes(run, makers) for run, _ in members]))
     run, evaluation = members[0]
     group = grouped([e for _, e in members])[0]
@@ -223,8 +224,11 @@ def _trained_shot(config: Mapping[str, Any]) -> int:
 
 
 def _words(cfg: str) -> list[str]:
-    """Words of a YAML's name before its task: CIFAR-FS/AM3_TRAML_N5K1_C4.yaml gives AM3 and TRAML."""
-    return re.split(r"_N\d+K\d+_", Path(cfg).stem)[0].split("_")
+    """Words of a YAML's name before its task: CIFAR-FS/AM3_TRAML_N5K1_C4.yaml gives AM3 and TRAML.
+
+    `short` says how long a recipe trains, not what it is.
+    """
+    return [word for word in re.split(r"_N\d+K\d+_", Path(cfg).stem)[0].split("_") if word != "short"]
 
 
 def _published(run: Run, evaluation: Evaluation) -> Published | None:
