@@ -122,6 +122,12 @@ def label(row: Row) -> str:
     return row.name + "".join(f", {key} {value}" for key, value in changed.items()) + episodes
 
 
+def short_label(row: Row) -> str:
+    """A row's name in a picture: the head of others' features by itself, and the shots of training episodes if any."""
+    trained = f" ({row.trained_shot})" if row.trained_shot else ""
+    return label(row).replace(" on RFS's features", "*") + trained
+
+
 def shots(row: Row) -> str:
     """Shots of the training episodes."""
     return str(row.trained_shot or "any")
@@ -141,7 +147,7 @@ def differences(alike: Sequence[Row]) -> list[tuple[Row, Difference, str]]:
             continue
         pair, wide = against(row, base)
         counts = f"{pair.win}/{pair.tie}/{pair.loss}"
-        compared.append((row, Difference(f"{label(row)} ({shots(row)})", pair.difference, pair.ci95, wide), counts))
+        compared.append((row, Difference(short_label(row), pair.difference, pair.ci95, wide), counts))
     return compared
 
 
@@ -207,7 +213,7 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
     pairs = {title: [d for _, d, _ in differences(alike)] for title, alike in settings(rows)}
     present = {title: pair for title, pair in pairs.items() if pair}
     if present:
-        name = f"points above {compared_with(rows)} (shots of training)"
+        name = f"points above {compared_with(rows)}; (shots of training episodes), * on RFS's features"
         plot_differences(IMAGES / f"{suite}_paired.svg", present, name, note)
 
 

@@ -97,19 +97,24 @@ def plot_differences(figure: Path, panels: Mapping[str, Sequence[Difference]], x
     Args:
         figure: SVG file to write.
         panels: the differences by title.
-        x: label of the horizontal axes.
+        x: label of the horizontal axes; panels stand two side by side.
         note: kept in the file's description.
     """
-    lines = max(map(len, panels.values()))
-    canvas = Figure(figsize=(5.2 * len(panels), 1.2 + 0.3 * lines), layout="constrained")
-    for (title, rows), axes in zip(panels.items(), canvas.subplots(1, len(panels), squeeze=False).flat, strict=True):
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    height_of_a_line = 1.2 + 0.3 * max(map(len, panels.values()))
+    canvas = Figure(figsize=(5.2 * columns, height_of_a_line * lines), layout="constrained")
+    canvas.supxlabel(x, fontsize="medium")
+    for (title, rows), axes in zip(panels.items(), canvas.subplots(lines, columns, squeeze=False).flat, strict=False):
         for height, row in enumerate(rows):
             axes.errorbar(row.value, -height, xerr=row.ci95, marker="o", color="C0", elinewidth=3)
             if row.wide_ci95 is not None:
                 axes.errorbar(row.value, -height, xerr=row.wide_ci95, color="C0", elinewidth=1, capsize=3)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set(title=title, xlabel=x, yticks=range(0, -len(rows), -1), yticklabels=[row.label for row in rows])
+        axes.set(title=title, yticks=range(0, -len(rows), -1), yticklabels=[row.label for row in rows])
         axes.grid(alpha=0.3, axis="x")
+    for axes in canvas.axes[len(panels) :]:
+        axes.remove()
     write_svg(figure, canvas, note)
 
 
