@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numba
 import numpy as np
@@ -19,14 +18,7 @@ from numba import config
 from torch import Tensor
 
 from .emd.solvers import in_parts
-
-LANES = 8
-OPTIONS: dict[str, Any] = {
-    "fastmath": {"nsz", "arcp", "contract"},
-    "error_model": "numpy",
-    "cache": True,
-    "nogil": True,
-}
+from .lanes import LANES, OPTIONS, factor, newton, row_dot
 
 
 def solve(
@@ -150,8 +142,8 @@ def _start(m, y, bound, a, s, z, nu, inverse, work, right):
             for w in range(LANES):
                 right[c, i, w] = (1 + bound) * y[c, i, w]
                 z[c, i, w] = 1
-    _factor(m, z, inverse, work)
-    _newton(inverse, work, right, a, nu)
+    factor(m, z, inverse, work)
+    newton(inverse, work, right, a, nu)
     for c in range(len(y)):
         for i in range(y.shape[1]):
             for w in range(LANES):
@@ -172,7 +164,7 @@ def _advance(m, a, s, z, nu, uneven, short, gap, careful, inverse, work, free):
             for w in range(LANES):
                 ratio[c, i, w] = z[c, i, w] / s[c, i, w]
                 dsz[c, i, w] = 0
-    _factor(m, ratio, inverse, work)
+    factor(m, ratio, inverse, work)
     for corrects in range(2):
         for c in range(ways):
             for i in range(n):
@@ -180,7 +172,7 @@ def _advance(m, a, s, z, nu, uneven, short, gap, careful, inverse, work, free):
                     product = s[c, i, w] * z[c, i, w] - centre[w] + dsz[c, i, w]
                     dsz[c, i, w] = product / s[c, i, w] - ratio[c, i, w] * short[c, i, w]
                     right[c, i, w] = dsz[c, i, w] - uneven[c, i, w]
-        _newton(inverse, work, right, da, nu[1:])
+        newton(inverse, work, right, da, nu[1:])
         for c in range(ways):
             for i in range(n):
                 for w in range(LANES):
@@ -210,7 +202,7 @@ def _measure(m, y, bound, a, s, z, nu, uneven, short, gap, residual):
         gap[w] = 0
     for c in range(ways):
         for i in range(n):
-            _dot(m, i, a, c, 0, n, dot)
+            row_dot(m, i, a, c, 0, n, dot)
             for w in range(LANES):
                 uneven[c, i, w] = dot[w] - y[c, i, w] + z[c, i, w] + nu[0, i, w]
                 short[c, i, w] = a[c, i, w] + s[c, i, w] - bound * y[c, i, w]
@@ -220,86 +212,6 @@ def _measure(m, y, bound, a, s, z, nu, uneven, short, gap, residual):
     for w in range(LANES):
         residual[w] = np.sqrt(first[w]) + np.sqrt(second[w]) + gap[w]
         gap[w] /= ways * n
-
-
-@numba.njit(**OPTIONS)
-def _factor(m, ratio, inverse, work):
-    """The inverses of M + diag(ratio) for each class, and in work[0] that of their sum."""
-    ways, n, _ = ratio.shape
-    joint, scratch = work[0], work[1]
-    for c in range(ways):
-        own = inverse[c]
-        for i in range(n):
-            for j in range(n):
-                for w in range(LANES):
-                    own[i, j, w] = m[i, j, w] + (ratio[c, i, w] if i == j else 0.0)
-        _invert(own, scratch)
-        for i in range(n):
-            for j in range(n):
-                for w in range(LANES):
-                    joint[i, j, w] = own[i, j, w] + (joint[i, j, w] if c else 0.0)
-    _invert(joint, scratch)
-
-
-@numba.njit(**OPTIONS)
-def _newton(inverse, work, right, da, dnu):
-    """dA and dnu with (M + diag D_m) dA_m + dnu = right_m and sum_m dA_m = 0."""
-    ways, n, _ = right.shape
-    total, dot = np.zeros((1, n, LANES)), np.empty(LANES)
-    for c in range(ways):
-        for i in range(n):
-            _dot(inverse[c], i, right, c, 0, n, dot)
-            for w in range(LANES):
-                da[c, i, w] = dot[w]
-                total[0, i, w] += dot[w]
-    for i in range(n):
-        _dot(work[0], i, total, 0, 0, n, dnu[0, i])
-    for c in range(ways):
-        for i in range(n):
-            _dot(inverse[c], i, dnu, 0, 0, n, dot)
-            for w in range(LANES):
-                da[c, i, w] -= dot[w]
-
-
-@numba.njit(**OPTIONS)
-def _invert(h, x):
-    """The inverses of positive definite h [n, n, 8], in place; x is scratch, and takes L^-T of h = L L^T."""
-    n, dot = len(h), np.empty(LANES)
-    for i in range(n):
-        for j in range(i + 1):
-            _dot(h, i, h, j, 0, j, dot)
-            for w in range(LANES):
-                if i == j:
-                    x[i, i, w] = 1 / np.sqrt(h[i, i, w] - dot[w])
-                else:
-                    h[i, j, w] = (h[i, j, w] - dot[w]) * x[j, j, w]
-    for j in range(n):
-        for i in range(j + 1, n):
-            _dot(h, i, x, j, j, i, dot)
-            for w in range(LANES):
-                x[j, i, w] = -dot[w] * x[i, i, w]
-    for i in range(n):
-        for j in range(i + 1):
-            _dot(x, i, x, j, i, n, dot)
-            for w in range(LANES):
-                h[i, j, w] = dot[w]
-                h[j, i, w] = dot[w]
-
-
-@numba.njit(**OPTIONS)
-def _dot(a, i, b, j, first, last, out):
-    """sum_k a[i, k] b[j, k] over first <= k < last in each lane; written out, so that the sums stay in registers."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for k in range(first, last):
-        s0 += a[i, k, 0] * b[j, k, 0]
-        s1 += a[i, k, 1] * b[j, k, 1]
-        s2 += a[i, k, 2] * b[j, k, 2]
-        s3 += a[i, k, 3] * b[j, k, 3]
-        s4 += a[i, k, 4] * b[j, k, 4]
-        s5 += a[i, k, 5] * b[j, k, 5]
-        s6 += a[i, k, 6] * b[j, k, 6]
-        s7 += a[i, k, 7] * b[j, k, 7]
-    out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7] = s0, s1, s2, s3, s4, s5, s6, s7
 
 
 @numba.njit(**OPTIONS)
