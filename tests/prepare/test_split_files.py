@@ -14,6 +14,7 @@ from core.errors import UserError
 from core.prepare.split_files import Row, classes_of_rows, read_class_lists, read_rows, split_by_hash
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp", "Zs")), min_size=1, max_size=8)
+SOURCE = Path("photos")
 CLASSES = st.lists(WORDS, min_size=6, max_size=60, unique=True)
 
 
@@ -27,22 +28,22 @@ def read(reader, content):
 
 @given(CLASSES, st.integers(0, 2**40), st.randoms())
 def test_split_by_hash_is_a_partition_that_no_order_changes(classes, seed, random):
-    split_of = split_by_hash(classes, seed)
+    split_of = split_by_hash(classes, seed, SOURCE)
     assert split_of.keys() == set(classes)
     counts = [list(split_of.values()).count(split) for split in SPLITS]
     assert min(counts) >= 2
     assert counts[2] == max(2, round(0.2 * len(classes)))
     assert counts[1] == max(2, round(0.16 * len(classes)))
     random.shuffle(classes)
-    assert split_by_hash(classes, seed) == split_of
+    assert split_by_hash(classes, seed, SOURCE) == split_of
 
 
 def test_split_by_hash_is_what_it_was():
     """Splits made by other versions stay comparable."""
-    split_of = split_by_hash([f"class{i}" for i in range(10)], 0)
+    split_of = split_by_hash([f"class{i}" for i in range(10)], 0, SOURCE)
     assert [name for name, split in split_of.items() if split == "test"] == TEST
-    with pytest.raises(UserError, match="5 classes"):
-        split_by_hash(["a", "b", "c", "d", "e"], 0)
+    with pytest.raises(UserError, match="photos holds 5 classes"):
+        split_by_hash(["a", "b", "c", "d", "e"], 0, SOURCE)
 
 
 TEST = ["class7", "class4"]
