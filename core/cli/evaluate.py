@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.protocol = "features"
 
     from ..commands import evaluate
+    from ..ranks import end
 
     evaluate(
         args.cfg,
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         protocol="lowshot" if args.lowshot else args.protocol,
         **values,
     )
+    end()
 
 
 def _add_networks(cli: argparse.ArgumentParser) -> None:

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
 
     from ..commands import train
+    from ..ranks import end
 
     train(
         args.cfg,
@@ -49,3 +50,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         overwrite=args.overwrite,
         evaluate_after=bool(args.eval_after_train),
     )
+    end()
