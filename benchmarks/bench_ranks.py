@@ -39,6 +39,7 @@ from bench_train import DEFAULT, built_stage, images_of, our_step
 from torch import nn
 
 from core import ranks
+from core.engine import device
 from core.engine.synced_norm import sync_norms
 
 SMALL_EXCHANGES = 50
@@ -61,8 +62,8 @@ def modelled(count: int, step: float, exchanges: int, size: int, latency: float,
 
 def work(cfg: str, keys: list[str], steps: int) -> dict[str, float]:
     """Train some steps as one of several processes; what the first one says."""
-    everyone, where = ranks.join(), torch.device("cpu")
-    torch.set_num_threads(1)
+    everyone = ranks.join()
+    where, _ = device.prepare("cpu", 1)
     _, stage = built_stage(cfg, keys, where)
     images = len(images_of(stage.streams[0].at(0, 0.0))) * everyone.count
     if not everyone.alone:

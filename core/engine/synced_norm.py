@@ -76,12 +76,11 @@ class _Normalise(torch.autograd.Function):
         everyone = ranks.current()
         axes = [axis for axis in range(x.dim()) if axis != 1]
         here = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
-        variance_here, mean_here = torch.var_mean(x, dim=axes, correction=0)
-        sums = everyone.add(torch.cat([here, here * mean_here.double()]))
-        count, mean = sums[0], sums[1:] / sums[0]
-        # Spread around the common mean: that around the mean of this process, and the distance of the two means.
-        spread = everyone.add(here * (variance_here.double() + (mean_here.double() - mean) ** 2))
-        mean, variance = mean.to(x.dtype), (spread / count).to(x.dtype)
+        # Sums in two passes: torch.var_mean takes ten times as long on images whose channels lie side by side.
+        sums = everyone.add(torch.cat([here, x.sum(axes).double()]))
+        count, mean = sums[0], (sums[1:] / sums[0]).to(x.dtype)
+        spread = everyone.add((x - mean.view([1, -1] + [1] * (x.dim() - 2))).square_().sum(axes).double())
+        variance = (spread / count).to(x.dtype)
         y = torch.nn.functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
         ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt(), count)
         ctx.mark_non_differentiable(mean, variance, count)
