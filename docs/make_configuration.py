@@ -69,6 +69,8 @@ def key_row(name: str, entry: Key, comment: str) -> str:
     values = ", ".join(f"`{word}`" for word in entry.choices if word)
     if entry.least is not None:
         values = f"at least {entry.least:g}"
+    if entry.below is not None:
+        values += f", below {entry.below:g}"
     return row(f"`{name}`", default, values, ", ".join(sorted(entry.roles)), markdown(comment))
 
 

@@ -29,7 +29,7 @@ def check(cfg: CfgNode) -> None:
     Raises:
         UserError: with a sentence for each broken rule.
     """
-    problems: list[str | None] = [*_choices(cfg), *_least(cfg), *_plain(cfg)]
+    problems: list[str | None] = [*_choices(cfg), *_bounds(cfg), *_plain(cfg)]
     problems += [rule(cfg) for rule in RULES]
     problems += [rule(f"STAGE.{name}", stage) for name, stage in cfg.STAGE.items() for rule in STAGE_RULES]
     _raise(problems)
@@ -53,11 +53,13 @@ def _choices(cfg: CfgNode) -> Iterator[str]:
             yield not_one_of(name, value, key.choices)
 
 
-def _least(cfg: CfgNode) -> Iterator[str]:
+def _bounds(cfg: CfgNode) -> Iterator[str]:
     for name, value in flatten(cfg).items():
         key = find_key(name)
         if key and key.least is not None and type(value) is not list and not value >= key.least:  # also refuses nan
             yield f"{name} is {value}; it must be at least {key.least}."
+        elif key and key.below is not None and not value < key.below:
+            yield f"{name} is {value}; it must be below {key.below}."
 
 
 def _plain(cfg: CfgNode) -> Iterator[str]:

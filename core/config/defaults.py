@@ -2,7 +2,7 @@
 
 A value's type is its default's type. `ARGS` nodes are empty here: their keys are the keyword-only arguments of the
 class that `NAME` names. A 0 or "" that means "as X" is replaced by the value of X once a configuration is loaded;
-`least` is the smallest value after that.
+`least` is the smallest value after that, and every value is smaller than `below`.
 
 Each key has roles, which say what another value does to a result. core/config/roles.py derives from them when a
 published number still applies, which runs are seeds of one recipe, and which trainings and features are shared.
@@ -159,7 +159,7 @@ STAGE_KEYS: dict[str, Any] = {
     # Parts of a step whose gradients are computed one after another, for less memory; batch norm sees a part at a time.
     "ACCUMULATE": key(1, "trains", least=1),
     # Decay of a moving average of the weights, which is validated and kept in their place; 0 = none.
-    "EMA": key(0.0, "trains", least=0),
+    "EMA": key(0.0, "trains", least=0, below=1),
     # Augmentation of training images, in order, e.g. [crop, flip]; crop = crop-4, at 84 pixels crop-8.
     "AUGMENT": key([], "trains"),
     "BN": key("joint", "trains", choices=("joint", "frozen")),  # batch norm: statistics of the step, or frozen ones

@@ -17,12 +17,18 @@ class Key:
     default: Any
     roles: frozenset[Role]
     least: float | None  # smallest value, after inheritance
+    below: float | None  # what every value is smaller than
     choices: tuple[str, ...]  # the words it may hold; () = any value
     ranged: bool  # whether a list of two integers, the least and the largest, may stand for the integer
 
 
 def key(
-    default: Any, *roles: Role, least: float | None = None, choices: tuple[str, ...] = (), ranged: bool = False
+    default: Any,
+    *roles: Role,
+    least: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] = (),
+    ranged: bool = False,
 ) -> Key:
     """An entry of the manual.
 
@@ -32,7 +38,7 @@ def key(
     unknown = set(roles) - set(ROLES)
     if not roles or unknown or ("neither" in roles and len(roles) > 1):
         raise ValueError(f"roles {roles}: give one or more of {ROLES}, and 'neither' alone")
-    return Key(default, frozenset(roles), least, choices, ranged)
+    return Key(default, frozenset(roles), least, below, choices, ranged)
 
 
 def default_tree(keys: Mapping[str, Any]) -> dict[str, Any]:

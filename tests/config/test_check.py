@@ -23,6 +23,13 @@ def test_least_values(refused, name):
     assert f"{name} is {below}" in refused("", f"{name}={below}").replace(".0;", ";")
 
 
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.below is not None])
+@pytest.mark.parametrize("more", [0, 0.5])
+def test_bounds_from_above(refused, name, more):
+    value = ENTRIES[name].below + more
+    assert f"{name} is {float(value)}; it must be below {ENTRIES[name].below}." in refused("", f"{name}={value}")
+
+
 def test_not_a_number_is_refused(refused):
     assert "OPTIM.LR is nan" in refused("", "STAGE.meta.OPTIM.LR=.nan")
 
