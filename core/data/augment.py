@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +18,16 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..ops import random
+from ..ops.crop import padded_crop
 from ..registry import nearest
 
 
 class Transform(Protocol):
-    """An augmentation of images [n, H, W, 3] under their seeds [n]."""
+    """A change of images [n, H, W, 3] under their seeds [n], which only one that draws nothing can do without."""
 
     moves: ClassVar[bool]
 
-    def __call__(self, pixels: Tensor, seed: Tensor) -> Tensor: ...
+    def __call__(self, pixels: Tensor, seed: Any) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,8 @@ class Crop:
 
     def __call__(self, pixels: Tensor, seed: Tensor) -> Tensor:
         """Pixels [n, H, W, 3], seeds [n]."""
-        n, height, width, channels = pixels.shape
-        p = self.padding
-        corner = (random.uniform(seed, "crop", (2,)) * (2 * p + 1)).long()
-        padded = F.pad(pixels, (0, 0, p, p, p, p))
-        # A line of the crop is one stretch of memory, which is copied faster than pixel by pixel.
-        first = torch.arange(n, device=pixels.device) * padded.shape[1] + corner[:, 0]
-        lines = first[:, None] + torch.arange(height, device=pixels.device)
-        starts = (lines * padded.shape[2] + corner[:, 1:]) * channels
-        return padded.flatten().unfold(0, width * channels, 1)[starts].view(n, height, width, channels)
+        corner = (random.uniform(seed, "crop", (2,)) * (2 * self.padding + 1)).long()
+        return padded_crop(pixels, corner, self.padding, self.padding)
 
 
 @dataclass(frozen=True)

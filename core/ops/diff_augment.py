@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import random
+from .crop import padded_crop
 
 FARTHEST = 0.125  # translation, as a share of a side
 
@@ -42,10 +42,6 @@ def _stretched(images: Tensor, factor: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def _moved(images: Tensor, u: Tensor) -> Tensor:
     """Images moved by whole pixels, as numbers [n, 2] of 0..1 say."""
-    n, _, height, width = images.shape
-    down, right = round(FARTHEST * height), round(FARTHEST * width)
-    rows = torch.arange(height, device=u.device) + (u[:, :1] * (2 * down + 1)).long()
-    columns = torch.arange(width, device=u.device) + (u[:, 1:] * (2 * right + 1)).long()
-    padded = F.pad(images, (right, right, down, down)).permute(0, 2, 3, 1)
-    image = torch.arange(n, device=u.device)[:, None, None]
-    return padded[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    down, right = (round(FARTHEST * side) for side in images.shape[2:])
+    corner = (u * torch.tensor([2 * down + 1, 2 * right + 1], device=u.device)).long()
+    return padded_crop(images.permute(0, 2, 3, 1), corner, down, right).permute(0, 3, 1, 2)
