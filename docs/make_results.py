@@ -123,9 +123,10 @@ def label(row: Row) -> str:
 
 
 def short_label(row: Row) -> str:
-    """A row's name in a picture: the head of others' features by itself, and the shots of training episodes if any."""
+    """A row's name in a picture: a head on another's features by itself, and the shots of training episodes if any."""
     trained = f" ({row.trained_shot})" if row.trained_shot else ""
-    return label(row).replace(" on RFS's features", "*") + trained
+    head = f"{row.result['method']}*" if row.result.get("features_of") else row.name
+    return label(row).replace(row.name, head) + trained
 
 
 def shots(row: Row) -> str:
@@ -213,7 +214,7 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
     pairs = {title: [d for _, d, _ in differences(alike)] for title, alike in settings(rows)}
     present = {title: pair for title, pair in pairs.items() if pair}
     if present:
-        name = f"points above {compared_with(rows)}; (shots of training episodes), * on RFS's features"
+        name = f"points above {compared_with(rows)}; (shots of training episodes), * on another's features"
         plot_differences(IMAGES / f"{suite}_paired.svg", present, name, note)
 
 
