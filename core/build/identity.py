@@ -22,6 +22,7 @@ from ..config.roles import shapes_weights, with_role
 from ..data.store import Split
 from ..engine import device
 from ..engine.encoder_weights import state_hash
+from ..engine.heads import FEATURES
 from ..files import sha256
 from ..methods.base import Method
 from .config import last_stage, stage_node
@@ -131,8 +132,7 @@ def frozen_key(cfg: Config, method: Method, where: torch.device) -> dict[str, An
         return None
     key = encoding_key(cfg, method, state_hash(method.backbone.state_dict()), where)
     keys = {name: value for name, value in key["keys"].items() if not name.startswith("METHOD.")}
-    encoded = sorted({"image", "vector", "map", "parts"} & set(method.needs))
-    return key | {"keys": keys, "needs": encoded, "code": code_hash(method.backbone)}
+    return key | {"keys": keys, "needs": sorted({*FEATURES} & {*method.needs}), "code": code_hash(method.backbone)}
 
 
 def _counts(key: str, value: Any) -> bool:

@@ -138,8 +138,8 @@ class StageRun:
         loss = epoch.take(stage, self._optimizer, clock, self._average, lambda: self._after_step(epoch))
         seconds = time.perf_counter() - start
         record, cost = epoch.record(stage, self._optimizer, loss, seconds), epoch.cost(seconds)
-        last = progress.epoch + 1 == stage.epochs
         progress.epoch += 1
+        last = progress.epoch == stage.epochs
         with _diverged_at(record):
             refuse_state(stage.method.state_dict())
             validated = progress.epoch % stage.val_every == 0 or last

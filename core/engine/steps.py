@@ -141,7 +141,9 @@ class Epoch:
     def cost(self, seconds: float) -> dict[str, float]:
         """What the steps taken here cost this process: images a second, seconds of each part, most memory in use."""
         parts = {f"{part}_seconds": spent for part, spent in self.watch.seconds().items()}
-        return {"images_per_second": self.images / seconds, **parts, "memory_mb": self.watch.memory_mb()}
+        memory = self.watch.memory_mb()
+        known = {} if memory is None else {"memory_mb": memory}
+        return {"images_per_second": self.images / seconds, **parts, **known}
 
     def _take_one(self, stage: Schooling, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Take step number `step` of the stage."""

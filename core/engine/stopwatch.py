@@ -45,13 +45,16 @@ class Stopwatch:
         self._events.clear()
         return dict(self._seconds)
 
-    def memory_mb(self) -> float:
-        """The most memory in use at once: of the GPU since this watch was made, or of this process on a CPU."""
+    def memory_mb(self) -> float | None:
+        """The most memory in use at once: of the GPU since this watch was made, or of this process on a CPU.
+
+        None where the system does not say.
+        """
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         try:
             import resource
         except ImportError:  # not a Unix
-            return 0.0
+            return None
         unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
