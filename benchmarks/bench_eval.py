@@ -34,7 +34,7 @@ from core.build.data import episode_sampler
 from core.build.evaluation import build_evaluator
 from core.build.networks import build_method
 from core.build.data import Data
-from core.data.loaders import Pixels
+from core.data.pixels import Pixels
 from core.engine.device import tune_allocator
 from core.build.config import load_config
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import core  # noqa: F401, I001  (sets OpenMP's wait policy before torch is imported)
 import torch
 
-from core.data.loaders import Pixels
+from core.data.pixels import Pixels
 from core.predict.network import PhotoNetwork
 from core.predict.photos import Photo, readable, support_photos
 from core.predict.sources import from_encoder

@@ -20,7 +20,7 @@ import torch
 from core.backbones.conv4 import Conv4
 from core.build.data import open_split
 from core.data.episodes import EpisodeSampler, Shape
-from core.data.loaders import Pixels
+from core.data.pixels import Pixels
 from core.engine.evaluator import Evaluator
 from core.episode import DataInfo, Features
 from core.methods.protonet import ProtoNet

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "cli/train.py": "tests/commands run it as a shell does",
     "cli/suite.py": "tests/suites run it as a shell does",
     "commands.py": "tests/commands",
+    "data/pixels.py": "tests/data/test_loaders.py builds every stream on them",
     "engine/gradients.py": "tests/engine/test_synced_norm.py trains in several processes",
     "engine/heads.py": "tests/protocols/test_questions.py and test_episodes.py give it heads that do not fit",
     "engine/stage_run.py": "tests/engine/test_steps.py, test_trainer.py and commands/test_resume.py train through it",

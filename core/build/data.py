@@ -17,7 +17,7 @@ from ..data import views
 from ..data.datasets import FEATURES, dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.holdout import hold_out
-from ..data.loaders import Pixels
+from ..data.pixels import Pixels
 from ..data.store import Split, outline_of, prepared, read_outline, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError

@@ -11,7 +11,7 @@ import torch
 
 from ..backbones.blocks import ExternalData
 from ..data.episodes import EpisodeSampler
-from ..data.loaders import Pixels
+from ..data.pixels import Pixels
 from ..data.store import Split
 from ..engine import checkpoint
 from ..engine.at_test import changed_keys, completed

@@ -17,7 +17,8 @@ from torch import Tensor
 from .. import progress, ranks
 from ..backbones.blocks import fold
 from ..data.episodes import Episodes, EpisodeSampler, Shape
-from ..data.loaders import Pixels, TaskBuilder
+from ..data.loaders import TaskBuilder
+from ..data.pixels import Pixels
 from ..data.store import Split
 from ..data.views import Views
 from ..episode import Task

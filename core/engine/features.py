@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import progress
 from ..data.augment import Centre
-from ..data.loaders import Pixels
+from ..data.pixels import Pixels
 from ..data.store import Split
 from ..data.views import Views
 from ..episode import Features

@@ -18,7 +18,7 @@ from .. import progress
 from ..backbones.blocks import fold
 from ..build.identity import encoding_key, frozen_key
 from ..config import Config
-from ..data.loaders import Pixels
+from ..data.pixels import Pixels
 from ..data.store import Split
 from ..data.views import parse_views
 from ..engine.features import ImageEncoder

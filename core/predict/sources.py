@@ -17,7 +17,7 @@ from ..build.config import last_stage, load_config
 from ..build.data import Data
 from ..build.evaluation import Network, restore
 from ..build.networks import data_info, make_method
-from ..data.loaders import Pixels
+from ..data.pixels import Pixels
 from ..engine.encoder_weights import DEFAULT, load_weights
 from ..engine.selection import best_checkpoint
 from ..episode import DataInfo, Features

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.loaders import Pixels
+from core.data.pixels import Pixels
 from core.data.store import read_split
 from core.errors import UserError
 from core.files import write_text

@@ -4,7 +4,8 @@ import torch
 
 from core.data.base_queries import BaseQueries
 from core.data.episodes import EpisodeSampler, Shape
-from core.data.loaders import Augmentation, EpisodeStream, Pixels, TaskBuilder
+from core.data.loaders import Augmentation, EpisodeStream, TaskBuilder
+from core.data.pixels import Pixels
 from core.ops import random
 from tests.helpers import make_split
 

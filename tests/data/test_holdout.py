@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from core.data.holdout import hold_out
-from core.data.loaders import Pixels
+from core.data.pixels import Pixels
 from core.errors import UserError
 from tests.helpers import make_split
 

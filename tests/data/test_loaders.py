@@ -8,7 +8,8 @@ import torch
 
 from core.data.augment import Crop, Flip, Jitter
 from core.data.episodes import EpisodeSampler, Shape
-from core.data.loaders import Augmentation, BatchStream, EpisodeStream, Pixels, ShotRange, TaskBuilder
+from core.data.loaders import Augmentation, BatchStream, EpisodeStream, ShotRange, TaskBuilder
+from core.data.pixels import Pixels
 from tests.helpers import make_split
 
 CPU = torch.device("cpu")

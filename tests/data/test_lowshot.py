@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from core.build.data import open_split
-from core.data.loaders import Pixels
 from core.data.lowshot import open_group
+from core.data.pixels import Pixels
 from core.prepare import lowshot
 from tests.prepare.fake_features import BASE, NOVEL, prepared
 
