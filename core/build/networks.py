@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backbones.blocks import Backbone
+from ..backbones.blocks import Backbone, ExternalData
 from ..config import Config
 from ..data.views import WHOLE
 from ..engine.encoder_weights import load_weights
@@ -44,6 +44,8 @@ def build_method(data: Data, stage: str = "", *, weights: bool = True) -> Method
     _refuse_views(data, method, final=stage == last)
     if weights and cfg.BACKBONE.WEIGHTS:
         load_weights(method.backbone, cfg.BACKBONE.WEIGHTS)
+    if described := data.split("train").manifest.get("external_data"):  # of features
+        method.backbone.external = ExternalData(**described)
     return method.to(data.device).to(memory_format=torch.channels_last)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..data.datasets import DATASETS, FEATURES, FOLDER, is_prepared
 from ..data.store import SPLITS, Split, prepared, read_split, split_dir
 from ..prepare.collect import Options
+from ..prepare.feature_sets import BASE_CLASSES
 from ..prepare.layouts import DEPTH
 from ..prepare.lowshot import CLASS_IDS
 from ..prepare.prepare import check_prepared, prepare
@@ -32,7 +33,7 @@ EPILOG = """examples:
   the same with a split of your own: JSON {"train": [classes], ...}, or CSV lines filename,label,split
     {command} folder:~/photos --from split.json
   a file of features of your own, .npz or HDF5: arrays features and labels, and if you like classes and splits
-    {command} features:~/mine.npz
+    {command} features:~/mine.npz --learned-from LVD-142M
   ImageNet low-shot from features of all its training and validation images
     {command} ImageNet-LowShot --from features_train.h5 features_val.h5 --class-ids sorted
   whether what is on disk is still what was written
@@ -53,6 +54,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split-seed", type=int, help="seed of the class split of a folder without one (default: 0)")
     depth = "folders from folder:PATH, or from its train, val and test, to a class (default: 1)"
     parser.add_argument("--depth", type=int, choices=range(1, DEPTH + 1), default=0, help=depth)
+    learned = f"data that the network behind features:FILE has seen; '{BASE_CLASSES}' where nothing else"
+    parser.add_argument("--learned-from", metavar="DATA", default="", help=learned)
     parser.add_argument("--class-ids", choices=CLASS_IDS, default="", help="what numbered classes of features are")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: one a CPU)")
     parser.add_argument("--allow-deviation", action="store_true", help="take what differs from the published benchmark")
@@ -141,5 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         allow_deviation=args.allow_deviation,
         class_ids=args.class_ids,
         depth=args.depth,
+        learned_from=args.learned_from,
     )
     return run(root, named, options)

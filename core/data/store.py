@@ -21,12 +21,15 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import DAMAGE
+from ..kinds import misfit
 from .writer import SplitWriter, Summary, array_file, blocks
 from .writer import fingerprint as fingerprint
 
 SPLITS = ("train", "val", "test")
 NEEDED = ("dataset", "split", "classes", "pixels_sha256", "fingerprint")  # of a manifest
 STATISTICS = ("mean", "std")  # of the manifest of images
+# What the network that gave features had seen beside the base classes, where it had: as `ExternalData` has it.
+EXTERNAL = {"external_data?": dict.fromkeys(("encoder", "weights", "data", "licence", "sha256"), str)}
 HEADER = 128  # least bytes before the values of an .npy file; always a multiple of 64
 
 
@@ -226,7 +229,7 @@ def _manifest(folder: Path) -> dict:
     texts = [manifest[key] for key in NEEDED if key != "classes"] + list(manifest["classes"])
     numbers = [number for key in STATISTICS for number in manifest.get(key, (0.5, 0.5, 0.5))]
     sound = len(numbers) == 3 * len(STATISTICS) and all(type(n) in (int, float) and 0 <= n <= 1 for n in numbers)
-    if not sound or not isinstance(manifest["classes"], list) or not all(isinstance(text, str) for text in texts):
+    if misfit(manifest, EXTERNAL) or not sound or not isinstance(manifest["classes"], list) or not all(isinstance(text, str) for text in texts):
         raise ValueError("its manifest is not what was written")
     return manifest
 

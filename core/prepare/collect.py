@@ -30,6 +30,7 @@ class Options:
     allow_deviation: bool = False
     class_ids: str = ""  # the order that class numbers in files of features index: lowshot.CLASS_IDS; "" = none given
     depth: int = 0  # how far below a folder its class folders lie; 0 = 1, and nested folders are refused
+    learned_from: str = ""  # the data that the network behind a file of features has seen; "" = not known
     scratch: Path = Path()  # a folder for what is too large for the memory, removed afterwards
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..data.store import SPLITS
 from ..errors import UserError
+from ..files import sha256
 from .collect import Collected, Options, split_classes
 from .feature_files import FeatureRows, RowFile, read_features
 from .split_files import split_name
+
+BASE_CLASSES = "base classes"  # what --learned-from says where a network has seen nothing else
 
 
 def collect_feature_file(file: Path, options: Options) -> Collected:
@@ -33,7 +37,17 @@ def collect_feature_file(file: Path, options: Options) -> Collected:
     counts = {name: size for name, size in sizes.items() if size}
     split_of, how = split_classes(file, counts, _given_splits(table, names), "the file", options)
     contents = {split: _rows(table, names, split_of, split) for split in SPLITS}
-    return Collected(contents, {"split_by": how, "preparation": {"features": table.shape[0]}})
+    notes = {"split_by": how, "preparation": {"features": table.shape[0]}}
+    return Collected(contents, notes | _external_data(file, options.learned_from))
+
+
+def _external_data(file: Path, learned_from: str) -> dict[str, Any]:
+    """The manifest's note on the network behind a file of features, which every result shows; {} where it needs none."""
+    if learned_from == BASE_CLASSES:
+        return {}
+    data = learned_from or "data not known"
+    facts = {"encoder": "not known", "weights": f"the network behind {file.name}", "data": data}
+    return {"external_data": facts | {"licence": "not known", "sha256": sha256(file)}}
 
 
 def _class_names(table: RowFile) -> list[str]:

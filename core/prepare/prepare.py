@@ -18,6 +18,7 @@ from ..files import HiddenFolder, sha256, writing
 from .archives import extract, is_archive
 from .collect import Collected, Options
 from .download import fetch
+from .feature_sets import BASE_CLASSES
 from .packing import pack
 from .sources import Source
 
@@ -42,6 +43,7 @@ def prepare(root: str | Path, source: Source, options: Options) -> list[Split]:
     splits = [read_split(folder) for folder in folders.values()]
     _refuse_other_seed(splits[0], options)
     _refuse_other_depth(splits[0], options)
+    _refuse_other_training(splits[0], options)
     return splits
 
 
@@ -56,6 +58,11 @@ def _refuse_unfit_options(dataset: Dataset, options: Options) -> None:
     if options.depth and (dataset.path is None or dataset.features):
         raise UserError(
             f"--depth is {options.depth}, which is for folder:PATH, but NAME is {dataset.name}; leave it out."
+        )
+    if options.learned_from and (dataset.path is None or not dataset.features):
+        raise UserError(
+            f"--learned-from is {options.learned_from!r}, which is for features:FILE, but NAME is {dataset.name}; leave "
+            "it out."
         )
     if dataset.drawn and options.sources:
         raise UserError(
@@ -160,4 +167,14 @@ def _refuse_other_depth(split: Split, options: Options) -> None:
         raise UserError(
             f"--depth is {options.depth}, but {split.dataset} is prepared with class folders at depth {depth}; leave "
             "--depth out, or delete the prepared folder first."
+        )
+
+
+def _refuse_other_training(split: Split, options: Options) -> None:
+    """Refuse to say of prepared features that their network has learned from other data than it was said."""
+    known = split.manifest.get("external_data", {"data": BASE_CLASSES})["data"]
+    if options.learned_from not in ("", known):
+        raise UserError(
+            f"--learned-from is {options.learned_from!r}, but {split.dataset} is prepared with {known!r}; leave it out, "
+            "or delete the prepared folder first."
         )

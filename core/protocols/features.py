@@ -102,6 +102,8 @@ class ExportedFeatures(Protocol):
             "of": {"dataset": split.dataset, "size": split.size, "eval_crop": cfg.DATASET.EVAL_CROP},
             "checkpoint_sha256": self.network.sha256,
         }
+        if self.network.external:
+            notes["external_data"] = self.network.external
         with (
             torch.no_grad(),
             SplitWriter(folder, folder.parents[1].name, split.labels, split.classes, split.names) as w,

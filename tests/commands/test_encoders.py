@@ -42,6 +42,16 @@ def test_a_method_with_nothing_to_learn_needs_no_stage(space, backbone):
     assert stored["meta"]["external"] == external
 
 
+def test_stored_features_bring_along_what_their_encoder_has_learned_from(space, backbone):
+    cfg = space.config({**FROZEN, "BACKBONE": backbone})
+    asked = ("--save-features", space.path / "features", "--splits", "train", "val", "test")
+    assert space.evaluator(cfg, "--untrained", *asked)[0] == 0
+    on = {"BACKBONE": {"NAME": "Features"}, "DATASET": {"ROOT": str(space.path / "features"), "NAME": "features:Glyphs"}}
+    code, out, _ = space.evaluator(space.config({**FROZEN, **on}, "Stored.yaml"), "--untrained")
+    assert code == 0
+    assert "external data: weights.pth, learned from data not known" in out
+
+
 def test_a_checkpoint_needs_the_file_of_weights_no_more(space, backbone, weights):
     cfg = space.config({**FROZEN, "BACKBONE": backbone})
     run = space.train(cfg, evaluate_after=True)

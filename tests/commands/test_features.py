@@ -153,6 +153,7 @@ def test_a_file_of_features_is_trained_and_tested_on_by_its_yaml(space, images):
     code, out, err = space.script("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", *where, *few)
     assert (code, err) == (0, "")
     assert "SimpleShot  features-mine.npz-" in out
+    assert "external data: the network behind mine.npz, learned from data not known" in out
     learned = ROOT / "configs/OwnFeatures/ProtoNet_N5K1_Features.yaml"
     short = (
         "STAGE.meta.EPOCHS=1",
@@ -164,3 +165,4 @@ def test_a_file_of_features_is_trained_and_tested_on_by_its_yaml(space, images):
     code, out, err = space.trainer(learned, *where, *few, *short, "TASK.TRAIN.QUERY=3", "TASK.VAL.QUERY=3")
     assert (code, err) == (0, "")
     assert "ProtoNet  features-mine.npz-" in out
+    assert "external data: the network behind mine.npz, learned from data not known" in out

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from core.data.datasets import dataset
+from core.data.store import read_split
 from core.errors import UserError
+from core.files import sha256
 from core.prepare.collect import Options
 from core.prepare.prepare import check_prepared, prepare
 from core.prepare.sources import source
@@ -127,3 +129,31 @@ def test_names_of_data_sets_of_features(tmp_path):
         prepared(tmp_path, arrays(), size=32)
     with pytest.raises(UserError, match="--class-ids is sorted, which is for ImageNet-LowShot"):
         prepared(tmp_path, arrays(), class_ids="sorted")
+
+
+def test_the_manifest_says_what_the_network_has_learned_from(tmp_path):
+    def noted(name, **options):
+        return [split.manifest.get("external_data") for split in prepared(tmp_path, arrays(), name=name, **options)]
+
+    assert [note["data"] for note in noted("unknown.npz")] == ["data not known"] * 3
+    for note in noted("mine.npz", learned_from="LVD-142M"):
+        assert (note["weights"], note["data"]) == ("the network behind mine.npz", "LVD-142M")
+        assert note["sha256"] == sha256(tmp_path / "mine.npz")
+    assert noted("base.npz", learned_from="base classes") == [None] * 3
+    assert noted("mine.npz", learned_from="LVD-142M") == noted("mine.npz")
+    with pytest.raises(UserError, match=r"--learned-from is 'base classes', but features-mine.* with 'LVD-142M'; leave"):
+        prepared(tmp_path, arrays(), learned_from="base classes")
+    with pytest.raises(UserError, match=r"--learned-from is 'LVD-142M', but features-base.* with 'base classes'"):
+        prepared(tmp_path, arrays(), name="base.npz", learned_from="LVD-142M")
+    with pytest.raises(UserError, match="--learned-from is 'x', which is for features:FILE, but NAME is Glyphs; leave"):
+        prepare(tmp_path / "data", source("Glyphs"), Options(learned_from="x"))
+
+
+def test_a_damaged_note_on_external_data_is_a_sentence(tmp_path):
+    prepared(tmp_path, arrays())
+    (file,) = (tmp_path / "data").glob("features-*/features/train/manifest.json")
+    manifest = json.loads(file.read_text())
+    del manifest["external_data"]["licence"]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="does not hold a complete packed split"):
+        read_split(file.parent)
