@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
+from . import stopping
 from .errors import UserError
 
 LONGEST_WAIT = timedelta(days=1)  # the first process may wait for another run to train a shared stage
@@ -113,7 +114,8 @@ def join() -> Ranks:
     if _current.alone and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         try:
-            distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+            with stopping.at_once():
+                distributed.init_process_group(backend, timeout=LONGEST_WAIT)
         except RuntimeError as error:
             raise UserError(
                 f"process {os.environ.get('RANK')} of {os.environ['WORLD_SIZE']} did not meet the other processes of "

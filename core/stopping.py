@@ -7,7 +7,7 @@ the end of the block.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -42,16 +42,33 @@ _signals = _Signals()
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Turn the signals into `Stopped`; one that the parent chose to ignore, such as nohup's, stays ignored."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
     _signals.came = None
+    with _handled_by(_signals.handle):
+        yield
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """A signal that comes in this block ends the process there and then.
+
+    For waits outside of Python, which no exception can end, before there is anything to put away.
+    """
+    with _handled_by(signal.SIG_DFL):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Give all signals that are not ignored another handler for a block."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, _signals.handle)
+        for number, usual in before.items():
+            if usual is not signal.SIG_IGN:
+                signal.signal(number, handler)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, usual in before.items():
+            signal.signal(number, usual)
 
 
 @contextmanager

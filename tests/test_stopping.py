@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from core.stopping import Stopped, exit_code, stoppable, undisturbed, why
+from core.stopping import Stopped, at_once, exit_code, stoppable, undisturbed, why
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -54,3 +54,13 @@ def test_an_ignored_signal_stays_ignored():
 
 def test_ctrl_c_outside_of_a_command():
     assert (exit_code(KeyboardInterrupt()), why(KeyboardInterrupt())) == (130, "SIGINT")
+
+
+def test_after_a_wait_outside_of_python_signals_are_exceptions_again():
+    def waits():
+        with at_once():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped), stoppable():
+        waits()

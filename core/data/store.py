@@ -229,7 +229,12 @@ def _manifest(folder: Path) -> dict:
     texts = [manifest[key] for key in NEEDED if key != "classes"] + list(manifest["classes"])
     numbers = [number for key in STATISTICS for number in manifest.get(key, (0.5, 0.5, 0.5))]
     sound = len(numbers) == 3 * len(STATISTICS) and all(type(n) in (int, float) and 0 <= n <= 1 for n in numbers)
-    if misfit(manifest, EXTERNAL) or not sound or not isinstance(manifest["classes"], list) or not all(isinstance(text, str) for text in texts):
+    if (
+        misfit(manifest, EXTERNAL)
+        or not sound
+        or not isinstance(manifest["classes"], list)
+        or not all(isinstance(text, str) for text in texts)
+    ):
         raise ValueError("its manifest is not what was written")
     return manifest
 

@@ -42,7 +42,7 @@ def collect_feature_file(file: Path, options: Options) -> Collected:
 
 
 def _external_data(file: Path, learned_from: str) -> dict[str, Any]:
-    """The manifest's note on the network behind a file of features, which every result shows; {} where it needs none."""
+    """The manifest's note on the network behind a file of features, for every result; {} where it needs none."""
     if learned_from == BASE_CLASSES:
         return {}
     data = learned_from or "data not known"

@@ -61,8 +61,8 @@ def _refuse_unfit_options(dataset: Dataset, options: Options) -> None:
         )
     if options.learned_from and (dataset.path is None or not dataset.features):
         raise UserError(
-            f"--learned-from is {options.learned_from!r}, which is for features:FILE, but NAME is {dataset.name}; leave "
-            "it out."
+            f"--learned-from is {options.learned_from!r}, which is for features:FILE, but NAME is {dataset.name}; "
+            "leave it out."
         )
     if dataset.drawn and options.sources:
         raise UserError(
@@ -175,6 +175,6 @@ def _refuse_other_training(split: Split, options: Options) -> None:
     known = split.manifest.get("external_data", {"data": BASE_CLASSES})["data"]
     if options.learned_from not in ("", known):
         raise UserError(
-            f"--learned-from is {options.learned_from!r}, but {split.dataset} is prepared with {known!r}; leave it out, "
-            "or delete the prepared folder first."
+            f"--learned-from is {options.learned_from!r}, but {split.dataset} is prepared with {known!r}; leave it "
+            "out, or delete the prepared folder first."
         )

@@ -46,7 +46,10 @@ def test_stored_features_bring_along_what_their_encoder_has_learned_from(space, 
     cfg = space.config({**FROZEN, "BACKBONE": backbone})
     asked = ("--save-features", space.path / "features", "--splits", "train", "val", "test")
     assert space.evaluator(cfg, "--untrained", *asked)[0] == 0
-    on = {"BACKBONE": {"NAME": "Features"}, "DATASET": {"ROOT": str(space.path / "features"), "NAME": "features:Glyphs"}}
+    on = {
+        "BACKBONE": {"NAME": "Features"},
+        "DATASET": {"ROOT": str(space.path / "features"), "NAME": "features:Glyphs"},
+    }
     code, out, _ = space.evaluator(space.config({**FROZEN, **on}, "Stored.yaml"), "--untrained")
     assert code == 0
     assert "external data: weights.pth, learned from data not known" in out
