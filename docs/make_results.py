@@ -15,14 +15,20 @@ sys.path.insert(0, str(ROOT))
 
 from core.build.config import schemas  # noqa: E402
 from core.files import write_text  # noqa: E402
-from core.report.plots import Difference, Point, plot_differences, plot_points  # noqa: E402
+from core.report.plots import Difference, Point, Rank, plot_differences, plot_points, plot_ranks  # noqa: E402
 from core.report.tables import Cell, Table, as_csv, as_markdown  # noqa: E402
+from core.suites.ranking import ranking  # noqa: E402
 from core.suites.standings import Row, Run, against, baseline, standings  # noqa: E402
 
 RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs/images"
 WIDTH = 128  # characters of a line of text
 BLOCK = re.compile(r"(<!-- standings: (\w+) -->\n).*?(<!-- end -->)", re.S)
 COMPARED_WITH = ("ProtoNet", "SimpleShot on RFS's features")  # names of rows; the first that is there
+RANKED = (
+    "*Ranks*: by the mean, of the rows that were trained with the shots of the test or with none. The bar spans the "
+    "ranks that the paired 95 % intervals over disjoint tasks allow to these networks; another training seed may move "
+    "a row further."
+)
 HEADER = ["method", "learns from", "trained at", "transductive", "external data", "ours", "± seeds", "± open", "paper"]
 HEADER += ["difference", "band", "verdict", "minutes", "machine", "commit"]
 NOTE = (
@@ -56,18 +62,26 @@ def block(suite: str) -> str:
     parts.append(fill(NOTE + (f" Papers: {'; '.join(sources)}." if sources else ""), WIDTH))
     if compared_with(rows):
         parts.append(fill(PAIRED.format(name=compared_with(rows)), WIDTH))
+    if "ranks" in drawn(rows):
+        parts.append(fill(RANKED, WIDTH))
     parts += [f"Failed: `{run.path.name}`, {run.about.get('reason', 'no reason').rstrip('.')}." for run in failed]
     parts += [f"![{title}](images/{suite}_{name}.svg)" for name, title in PICTURES.items() if name in drawn(rows)]
     return "\n".join(["", "\n\n".join(parts), "", ""])
 
 
-PICTURES = {"minutes": "Accuracy against training minutes", "paired": "Differences on the same episodes"}
+PICTURES = {
+    "minutes": "Accuracy against training minutes",
+    "paired": "Differences on the same episodes",
+    "ranks": "Ranks among the methods",
+}
 
 
 def drawn(rows: Sequence[Row]) -> list[str]:
     """The pictures that the rows allow."""
     several = len({row.run.path for row in rows}) > 1
-    return ["minutes"] * several + ["paired"] * any(differences(alike) for _, alike in settings(rows))
+    paired = any(differences(alike) for _, alike in settings(rows))
+    ranked = any(len(trained_for_it(alike)) > 2 for _, alike in settings(rows))
+    return ["minutes"] * several + ["paired"] * paired + ["ranks"] * ranked
 
 
 def settings(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -122,11 +136,15 @@ def label(row: Row) -> str:
     return row.name + "".join(f", {key} {value}" for key, value in changed.items()) + episodes
 
 
+def picture_name(row: Row) -> str:
+    """A row's name in a picture: a head on another's features has a star."""
+    return f"{row.result['method']}*" if row.result.get("features_of") else row.name
+
+
 def short_label(row: Row) -> str:
-    """A row's name in a picture: a head on another's features by itself, and the shots of training episodes if any."""
+    """The same with the shots of training episodes, if any, and with what is special about the test."""
     trained = f" ({row.trained_shot})" if row.trained_shot else ""
-    head = f"{row.result['method']}*" if row.result.get("features_of") else row.name
-    return label(row).replace(row.name, head) + trained
+    return label(row).replace(row.name, picture_name(row)) + trained
 
 
 def shots(row: Row) -> str:
@@ -202,11 +220,7 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
     """Draw the pictures of a suite; each says from which table."""
     note = f"table sha256 {digest(table)}"
     points = {
-        title: [
-            Point(label(r), r.minutes, r.group.episodes.mean, r.group.episodes.ci95)
-            for r in alike
-            if r.trained_shot in (0, r.result["shot"])
-        ]
+        title: [Point(label(r), r.minutes, r.group.episodes.mean, r.group.episodes.ci95) for r in trained_for_it(alike)]
         for title, alike in settings(rows)
     }
     if "minutes" in drawn(rows):
@@ -216,6 +230,20 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
     if present:
         name = f"points above {compared_with(rows)}; (shots of training episodes), * on another's features"
         plot_differences(IMAGES / f"{suite}_paired.svg", present, name, note)
+
+    if "ranks" in drawn(rows):
+        panels = {title: ranks(trained_for_it(alike)) for title, alike in settings(rows)}
+        plot_ranks(IMAGES / f"{suite}_ranks.svg", panels, note)
+
+
+def trained_for_it(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose training episodes have the shots of the test, or that draw none."""
+    return [row for row in rows if row.trained_shot in (0, row.result["shot"])]
+
+
+def ranks(rows: Sequence[Row]) -> list[Rank]:
+    """The ranks of rows, as they are drawn."""
+    return [Rank(picture_name(each.row), each.rank, each.best, each.worst) for each in ranking(rows)]
 
 
 def digest(table: str) -> str:

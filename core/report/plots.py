@@ -118,6 +118,42 @@ def plot_differences(figure: Path, panels: Mapping[str, Sequence[Difference]], x
     write_svg(figure, canvas, note)
 
 
+@dataclass(frozen=True)
+class Rank:
+    """A labelled rank, 1 for the first, and the ranks from `best` to `worst` that are possible."""
+
+    label: str
+    rank: int
+    best: int
+    worst: int
+
+
+def plot_ranks(figure: Path, panels: Mapping[str, Sequence[Rank]], note: str) -> None:
+    """Draw ranks into an SVG file: a line for each label, a column for each panel.
+
+    Lines are in the order of their mean rank; a label that a panel lacks leaves a gap there.
+
+    Args:
+        figure: SVG file to write.
+        panels: the ranks by title; each label once.
+        note: kept in the file's description.
+    """
+    shares: dict[str, list[float]] = {}
+    for ranks in panels.values():
+        for each in ranks:
+            shares.setdefault(each.label, []).append((each.rank - 1) / len(ranks))
+    labels = sorted(shares, key=lambda label: (sum(shares[label]) / len(shares[label]), label))
+    canvas = Figure(figsize=(1.8 + 2.4 * len(panels), 1 + 0.26 * len(labels)), layout="constrained")
+    columns = canvas.subplots(1, len(panels), squeeze=False, sharey=True).flat
+    for (title, ranks), axes in zip(panels.items(), columns, strict=True):
+        for each in ranks:
+            reach = [[each.rank - each.best], [each.worst - each.rank]]
+            axes.errorbar(each.rank, -labels.index(each.label), xerr=reach, marker="o", color="C0", elinewidth=3)
+        axes.set(title=title, xlabel="rank", yticks=range(0, -len(labels), -1), yticklabels=labels)
+        axes.grid(alpha=0.3)
+    write_svg(figure, canvas, note)
+
+
 def write_svg(figure: Path, canvas: Figure, note: str) -> None:
     """Write a figure without the date, so that the same drawing gives the same file."""
     with rc_context({"svg.hashsalt": figure.name}):

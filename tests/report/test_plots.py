@@ -3,7 +3,16 @@
 import pytest
 from matplotlib.figure import Figure
 
-from core.report.plots import Difference, Panel, Point, plot_differences, plot_points, plot_table
+from core.report.plots import (
+    Difference,
+    Panel,
+    Point,
+    Rank,
+    plot_differences,
+    plot_points,
+    plot_ranks,
+    plot_table,
+)
 
 
 @pytest.fixture
@@ -44,3 +53,17 @@ def test_points_and_differences_are_drawn_with_their_intervals(tmp_path, drawn):
     assert "note of b" in text
     plot_differences(tmp_path / "b.svg", {"1-shot": rows}, "points", "note of b")
     assert (tmp_path / "b.svg").read_text() == text
+
+
+def test_ranks_stand_in_the_order_of_their_mean_with_what_is_possible(tmp_path, drawn):
+    panels = {
+        "1": [Rank("A", 1, 1, 2), Rank("B", 2, 1, 2)],
+        "5": [Rank("B", 1, 1, 1), Rank("C", 2, 2, 3), Rank("A", 3, 2, 3)],
+    }
+    plot_ranks(tmp_path / "c.svg", panels, "note of c")
+    one, five = drawn[0].axes
+    assert [label.get_text() for label in one.get_yticklabels()] == ["B", "A", "C"]
+    spans = [bar.get_segments()[0][:, 0].tolist() for bar in five.collections]
+    assert spans == [[1, 1], [2, 3], [2, 3]]
+    assert [line.get_xydata().tolist()[0] for line in five.lines] == [[1, 0], [2, -2], [3, -1]]
+    assert "note of c" in (tmp_path / "c.svg").read_text()

@@ -1,0 +1,41 @@
+"""Ranks of rows, and those that their paired intervals allow."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from core.suites.ranking import ranking
+from core.suites.standings import standings
+
+
+def ranked(folder):
+    return [(each.row.name, each.rank, each.best, each.worst) for each in ranking(standings(folder)[0])]
+
+
+def test_a_row_that_is_always_ahead_has_one_rank(collected):
+    collected("ProtoNet_N5K1_C4", gain=8.0)
+    collected("RFS_N5K1_C4", gain=4.0)
+    folder = collected("NegMargin_N5K1_C4")
+    assert ranked(folder) == [("ProtoNet", 1, 1, 1), ("RFS", 2, 2, 2), ("NegMargin", 3, 3, 3)]
+
+
+def test_rows_that_chance_may_swap_share_their_ranks(collected):
+    collected("RFS_N5K1_C4", gain=20.0)
+    collected("ProtoNet_N5K1_C4", gain=1.0)
+    folder = collected("NegMargin_N5K1_C4")
+    (file,) = folder.glob("*NegMargin*/eval/*/*/episodes.csv.gz")
+    header, *lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    columns = [line.split(",") for line in lines]
+    shuffled = np.random.default_rng(0).permutation([row[1] for row in columns])  # other episodes are hard for it
+    rows = [",".join([row[0], correct, *row[2:]]) for row, correct in zip(columns, shuffled, strict=True)]
+    file.write_bytes(gzip.compress("\n".join([header, *rows, ""]).encode()))
+    assert ranked(folder) == [("RFS", 1, 1, 1), ("ProtoNet", 2, 2, 3), ("NegMargin", 3, 2, 3)]
+
+
+@pytest.mark.parametrize("names", [["ProtoNet_N5K1_C4"], []])
+def test_a_row_alone_is_first(collected, names):
+    for name in names:
+        collected(name)
+    rows = standings(collected("RFS_N5K1_C4", gain=3.0))[0]
+    assert [(each.rank, each.best, each.worst) for each in ranking(rows[:1])] == [(1, 1, 1)]
