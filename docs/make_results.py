@@ -25,7 +25,7 @@ WIDTH = 128  # characters of a line of text
 BLOCK = re.compile(r"(<!-- standings: (\w+) -->\n).*?(<!-- end -->)", re.S)
 COMPARED_WITH = ("ProtoNet", "SimpleShot on RFS's features")  # names of rows; the first that is there
 RANKED = (
-    "*Ranks*: by the mean, of the rows that were trained with the shots of the test or with none. The bar spans the "
+    "*Ranks*: of the rows that were trained with the shots of the test or with none. The bar spans the "
     "ranks that the paired 95 % intervals over disjoint tasks allow to these networks; another training seed may move "
     "a row further."
 )

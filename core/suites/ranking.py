@@ -11,31 +11,33 @@ from .standings import Row, against
 
 @dataclass(frozen=True)
 class Ranked:
-    """A row among others on the same episodes; rank 1 has the highest accuracy."""
+    """A row among others; rank 1 has the highest accuracy."""
 
     row: Row
-    rank: int  # by the mean accuracy
+    rank: int  # one more than the rows that are ahead
     best: int  # one more than the rows that are ahead for sure
     worst: int  # the number of rows less those that are behind for sure
 
 
 def ranking(rows: Sequence[Row]) -> list[Ranked]:
-    """The ranks of rows, the best row first.
+    """The ranks of rows, the best first.
 
-    A row is ahead of another one for sure where the 95 % interval of their paired difference is above 0: that over
-    tasks which share no image, or over episodes where there are no such tasks. Nothing is corrected for the number of
-    pairs.
+    Two rows are compared on the episodes that both have. One is ahead for sure where the 95 % interval of their
+    difference is above 0: that over tasks which share no image, or over episodes where there are no such tasks. Nothing
+    is corrected for the number of pairs.
 
     Raises:
         UserError: where rows were not tested on the same episodes.
     """
-    ordered = sorted(rows, key=lambda row: -row.group.episodes.mean)
-    ahead, behind = [0] * len(ordered), [0] * len(ordered)
-    for first, second in combinations(range(len(ordered)), 2):
-        pair, wide = against(ordered[first], ordered[second])
+    ahead, ahead_for_sure, behind_for_sure = ([0] * len(rows) for _ in range(3))
+    for first, second in combinations(range(len(rows)), 2):
+        pair, wide = against(rows[first], rows[second])
+        winner, loser = (first, second) if pair.difference > 0 else (second, first)
+        ahead[loser] += pair.difference != 0
         if abs(pair.difference) > (pair.ci95 if wide is None else wide):
-            winner, loser = (first, second) if pair.difference > 0 else (second, first)
-            ahead[loser] += 1
-            behind[winner] += 1
-    count = len(ordered)
-    return [Ranked(row, i + 1, 1 + ahead[i], count - behind[i]) for i, row in enumerate(ordered)]
+            ahead_for_sure[loser] += 1
+            behind_for_sure[winner] += 1
+    ranks = [
+        Ranked(row, 1 + ahead[i], 1 + ahead_for_sure[i], len(rows) - behind_for_sure[i]) for i, row in enumerate(rows)
+    ]
+    return sorted(ranks, key=lambda each: each.rank)
