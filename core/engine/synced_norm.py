@@ -67,20 +67,24 @@ _SYNCED: dict[type[nn.Module], type[_Synced]] = {nn.BatchNorm1d: _Synced1d, nn.B
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalised x, with the mean and the variance [C] that did it, and the number of values behind each."""
+    """Normalised x, with the mean and the variance [C] that did it, and the number of values behind each.
+
+    What a process needs of its own x is summed by the kernels of PyTorch's batch-norm: the same sums written as tensor
+    operations take three times as long.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        everyone = ranks.current()
-        axes = [axis for axis in range(x.dim()) if axis != 1]
-        here = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
-        # Sums in two passes: torch.var_mean takes ten times as long on images whose channels lie side by side.
-        sums = everyone.add(torch.cat([here, x.sum(axes).double()]))
-        count, mean = sums[0], (sums[1:] / sums[0]).to(x.dtype)
-        spread = everyone.add((x - mean.view([1, -1] + [1] * (x.dim() - 2))).square_().sum(axes).double())
-        variance = (spread / count).to(x.dtype)
+        exact = x if x.dtype == torch.float64 else x.float()
+        here, spread = torch.batch_norm_update_stats(exact, None, None, 0.0)  # mean and variance of this process
+        values = torch.full_like(here, x.numel() // x.shape[1], dtype=torch.float64)
+        # In float64 nothing of a small variance is lost beside the square of a large mean.
+        moments = torch.stack([values, values * here, values * (spread.double() + here.double() ** 2)])
+        count, total, squares = ranks.current().add(moments)
+        center = total / count
+        mean, variance = center.to(here.dtype), (squares / count - center**2).clamp_(min=0).to(here.dtype)
         y = torch.nn.functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
         ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt(), count)
         ctx.mark_non_differentiable(mean, variance, count)
@@ -89,12 +93,12 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *unused: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         x, weight, mean, rate, count = ctx.saved_tensors
-        axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        d_bias = dy.sum(axes)
-        d_weight = (dy * x).sum(axes).sub_(mean * d_bias).mul_(rate)
+        _, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
+            dy, x, weight, None, None, mean, rate, True, 0.0, [False, True, True]
+        )
         # Every process's loss depends on the statistics, so what they get from all is summed.
-        d_shift, d_gain = ranks.current().add(torch.stack([d_bias, d_weight])) / count.to(x.dtype)
+        d_shift, d_gain = ranks.current().add(torch.stack([d_bias, d_weight])) / count.to(d_bias.dtype)
         gain = rate if weight is None else rate * weight
         # gain * (dy - d_shift - (x - mean) * rate * d_gain), as one multiple of x and one of dy.
         slope = -gain * rate * d_gain

@@ -78,6 +78,18 @@ def test_alone_it_is_batch_norm():
         torch.testing.assert_close(synced.state_dict()[name], value)
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-3), (torch.bfloat16, 2e-2)])
+def test_a_large_mean_takes_nothing_from_a_small_variance(dtype, close):
+    torch.manual_seed(0)
+    norm = torch.nn.Sequential(torch.nn.BatchNorm2d(4))
+    sync_norms(norm)
+    x = (torch.randn(50, 4, 6, 6) + 100 * torch.arange(4).view(1, 4, 1, 1)).to(dtype)
+    exact = x.double()
+    expected = (exact - exact.mean((0, 2, 3), True)) / (exact.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(norm(x).double(), expected, rtol=close, atol=close)
+    torch.testing.assert_close(norm[0].running_mean.double(), 0.1 * exact.mean((0, 2, 3)), rtol=1e-5, atol=1e-5)
+
+
 def test_its_gradient():
     norm = torch.nn.Sequential(torch.nn.BatchNorm1d(3).double())
     sync_norms(norm)
