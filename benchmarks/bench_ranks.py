@@ -13,8 +13,8 @@ The model: a step of W processes takes
 
     t(W) = t(1) / W + exchanges * latency * ceil(log2 W) + 2 (W - 1) / W * bytes / bandwidth
 
-with three exchanges for each batch-norm that has running statistics (two sums forward, one backward), one that says
-who has gradients, and the gradients' own, of so many bytes. The second form prints t(W), images a second beside one
+with two exchanges for each batch-norm that has running statistics, one forward and one backward, and that of the
+gradients, of so many bytes. The second form prints t(W), images a second beside one
 device's, and the share of a step that is exchange: for the same step on all devices, and for a step that grows with
 them (`each`).
 """
@@ -50,7 +50,7 @@ def network(stage) -> tuple[int, int]:
     norms = (m for m in stage.method.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     synced = sum(norm.track_running_stats for norm in norms)
     trained = sum(p.numel() * p.element_size() for p in stage.method.parameters() if p.requires_grad)
-    return 3 * synced + 2, trained
+    return 2 * synced + 1, trained
 
 
 def modelled(count: int, step: float, exchanges: int, size: int, latency: float, bandwidth: float) -> float:

@@ -19,11 +19,10 @@ def sum_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
     if ranks.alone:
         return
     trained = [p for p in parameters if p.requires_grad]
-    present = ranks.add(torch.tensor([p.grad is not None for p in trained], dtype=torch.int32))
-    trained = [p for p, processes in zip(trained, present.tolist(), strict=True) if processes]
-    for p in trained:
-        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-    gradients = [p.grad for p in trained if p.grad is not None]
-    flat = ranks.add(torch.cat([gradient.reshape(-1) for gradient in gradients]))
-    for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(summed.view_as(gradient))
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+    present = gradients[0].new_tensor([p.grad is not None for p in trained])
+    flat = ranks.add(torch.cat([*(gradient.reshape(-1) for gradient in gradients), present]))
+    *sums, processes = flat.split([*(gradient.numel() for gradient in gradients), len(trained)])
+    for p, gradient, summed, count in zip(trained, gradients, sums, processes.tolist(), strict=True):
+        if count:
+            p.grad = gradient.copy_(summed.view_as(gradient))
