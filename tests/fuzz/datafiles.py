@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import resource
 import shutil
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -141,27 +143,39 @@ class DataFiles:
             content = b"apple 0 1 2\npear 3 4 5\n"
         semantic_vectors(self.bench.file(f"words.{kind}", damaged(content, harm)), names)
 
+    def _read_pickle(self, kind: str, content: bytes) -> None:
+        """Read a pickle in this process, which gets as much more memory as the reader's own process would have."""
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        memory = pages * resource.getpagesize() + isolated.MEMORY[0] + isolated.MEMORY[1] * len(content)
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        file = self.bench.file("x.pkl", content)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, before[1]))
+        try:
+            isolated.read_here(kind, file)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+
     def pickle(self, value: Any) -> None:
-        """A damaged pickle, read in this process."""
+        """A damaged pickle."""
         protocol, harm = value
         content = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [1, 2], "names": ["a", b"b"], "x": {}}
-        isolated.read_here("data", self.bench.file("x.pkl", damaged(pickle.dumps(content, protocol), harm)))
+        self._read_pickle("data", damaged(pickle.dumps(content, protocol), harm))
 
     def other_pickle(self, value: Any) -> None:
         """A pickle of any values."""
         protocol, content = value
-        isolated.read_here("data", self.bench.file("x.pkl", pickle.dumps({"data": content}, protocol)))
+        self._read_pickle("data", pickle.dumps({"data": content}, protocol))
 
     def program(self, value: Any) -> None:
         """A pickle put together from opcodes."""
         kind, lines = value
-        isolated.read_here(kind, self.bench.file("x.pkl", b"\x80\x04" + b"".join(lines) + b"."))
+        self._read_pickle(kind, b"\x80\x04" + b"".join(lines) + b".")
 
     def pickle_index(self, value: Any) -> None:
         """A damaged pickle of a list of images."""
         protocol, harm = value
         content = [np.arange(n, dtype=np.uint8) for n in (3, 200, 255)]
-        isolated.read_here("index", self.bench.file("x.pkl", damaged(pickle.dumps(content, protocol), harm)))
+        self._read_pickle("index", damaged(pickle.dumps(content, protocol), harm))
 
     def hdf5(self, value: Any) -> None:
         """A damaged HDF5 file."""
