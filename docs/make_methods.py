@@ -22,38 +22,43 @@ BAND = 2.0  # points; training seeds alone move a result by one to two
 NUMBER = r"(\d+\.\d+) ± (\d+\.\d+)"
 HEAD = """# Methods
 
-Written by `make docs` from the methods' docstrings, the YAMLs and [results.md](results.md); edit those. The
-site that it builds also has a page for each method.
+`make docs` writes this page from the methods' docstrings, the YAMLs and [results.md](results.md). The site that it builds
+also has a page for each method, with its equation and its arguments (`METHOD.ARGS`).
 
-*Trained on* says what each stage of the method's YAML for Glyphs learns from, in order. A *transductive* method lets
-the other queries of a task change its answer to one.
+*Trained on* says what each stage of the method's YAML for Glyphs learns from, in order. In a *transductive* method the
+answer to a query depends on the other queries of its task ([transductive.md](transductive.md)). *External data* is what
+a method reads beside images. [using.md](using.md) has a shorter list; [add_a_method.md](add_a_method.md) says how to
+add a method.
 
 """
 DEVIATIONS = """
 ## Where they differ from the papers and the authors' code
 
-What is not listed is meant to be theirs. Recipes are in the YAMLs.
+Everything that is not listed here is meant to be as in the paper and the authors' code. Recipes of training are in the
+YAMLs.
 
 """
 ABSENT = """
 ## Rows of the sources' tables that are not here
 
 * **GCR** (Luo et al., "Few-Shot Learning with Global Class Representations", ICCV 2019). Its table of global classes
-  has a learned row for each novel class, and its released training draws episodes from five images of each of them.
-  It keeps the network that is best on the images it reports, the module that hallucinates images is missing, and so
-  is a test of 5-way episodes. A protocol that keeps novel classes out of training has no place for these rows, so
-  neither the method nor its number is claimed.
-* **Memory Matching Networks** (Cai et al., CVPR 2018). There is no code, and what is established is the abstract:
-  supports are written to a memory, and a network that reads it slot by slot predicts the convolutions of the query
-  branch. Which convolutions, and how, is not. `MatchingNet` with `fce` is the nearest that is: it reads the supports
-  in sequence too, and predicts no weights.
+  has a learned row for each novel class, and its released training draws episodes from five images of each of these
+  classes. The released code keeps the network that is best on the images that it reports; the module that hallucinates
+  images and a test of 5-way episodes are missing. A protocol that keeps novel classes out of training has no place for
+  the rows of novel classes, so neither the method nor its number is here.
+* **Memory Matching Networks** (Cai et al., CVPR 2018). There is no code, and we know the abstract alone: supports are
+  written to a memory, and a network that reads it slot by slot predicts the convolutions of the query branch. It does
+  not say which convolutions, and how. `MatchingNet` with `fce` is the nearest method here: it also reads the supports
+  in sequence, but predicts no weights.
 """
 NUMBERS = f"""
 ## Published numbers
 
-5-way accuracy in percent. The source of each number is in the YAML and in [data/published.csv](../data/published.csv).
-*Ours* is the result of the YAML as it is, where results.md has one. The *band* is {BAND:g} points, or the two 95 %
-intervals added where these are wider; the *verdict* says where our result lies.
+5-way accuracy in percent. The source of each number is in the YAML (`REFERENCE`) and in
+[data/published.csv](../data/published.csv); *status* says where it was read: in the paper, in the authors' repository, or
+in a secondary source that quotes it. *Ours* is the result of the YAML as it is, where [results.md](results.md) has one;
+[a tutorial](tutorials/reproduce_a_row.md) reproduces a row. The *band* is {BAND:g} points, or the sum of the two 95 %
+intervals where that is wider; the *verdict* says whether our result lies in the band, above or below it.
 
 | YAML | published | status | ours | band | verdict |
 |---|---|---|---|---|---|
