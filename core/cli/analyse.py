@@ -24,11 +24,19 @@ def margin(arguments: list[str]) -> None:
     cli.prog += " margin"
     cli.add_argument("--margins", nargs="+", required=True, metavar="M", help="values of OBJECTIVE.ARGS.margin")
     cli.add_argument(
-        "--checkpoints", nargs="+", default=[], metavar="FILE", help="take one for each margin instead of training"
+        "--checkpoints", nargs="+", default=[], metavar="FILE", help="one for each margin, in place of training"
     )
-    cli.add_argument("--checkpoint_base", "-c", default="checkpoint", metavar="DIR", help="where run folders go")
+    cli.add_argument(
+        "--checkpoint_base",
+        "-c",
+        default="checkpoint",
+        metavar="DIR",
+        help="folder of run folders (default: checkpoint)",
+    )
     cli.add_argument("--tag", default="", help="suffix of the run folders' names, before the margin")
-    cli.add_argument("--out", default="", metavar="DIR", help="folder of margin.csv and margin.png")
+    cli.add_argument(
+        "--out", default="", metavar="DIR", help="folder of margin.csv and margin.png (default: beside the runs)"
+    )
     args = cli.parse_intermixed_args(arguments)
     margins, after_margins = numbers("--margins", args.margins, float)
     checkpoints, after_checkpoints = split_options(args.checkpoints)
@@ -53,8 +61,8 @@ def pictures(arguments: list[str]) -> None:
     cli = config_parser("analyse", pictures.__doc__, PICTURES)
     cli.prog += " pictures"
     cli.add_argument("--checkpoint", "-c", required=True, metavar="RUN", help="run folder or checkpoint")
-    cli.add_argument("--episode", type=int, default=0, help="number of a test episode")
-    cli.add_argument("--query", nargs="+", default=["0"], metavar="N", help="numbers of queries in it")
+    cli.add_argument("--episode", type=int, default=0, help="number of a test episode (default: 0)")
+    cli.add_argument("--query", nargs="+", default=["0"], metavar="N", help="numbers of its queries (default: 0)")
     cli.add_argument("--out", default="", metavar="FILE", help="the page (default: in pictures/ beside the checkpoint)")
     args = cli.parse_intermixed_args(arguments)
     queries, after = numbers("--query", args.query)

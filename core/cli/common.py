@@ -101,11 +101,11 @@ def config_parser(name: str, description: str | None, examples: str, required: b
         help=f"YAML file, e.g. configs/Glyphs/ProtoNet_N5K1_C4.yaml{'' if required else '; a checkpoint has its own'}",
     )
     parser.add_argument(
-        "--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, and the CPU without a GPU)"
+        "--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, or the CPU where there is no GPU)"
     )
     parser.add_argument("-gpu", dest="device", help=argparse.SUPPRESS)  # as DeepEMD's authors spell it
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides of config keys, also as KEY=VALUE")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change, also as KEY=VALUE")
     return parser
 
 

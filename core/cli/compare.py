@@ -14,8 +14,8 @@ examples:
   {command} checkpoint/CIFAR-FS_* --all-pairs --format latex --out table.tex
   {command} checkpoint/CIFAR-FS_* --page comparison.html
 
-A RUN is a run folder, or one of its evaluations (the folder that holds a result.json). Of run folders, every set of
-episodes on which all of them were evaluated is compared; without one, as with several data sets, there is a table for
+A RUN is a run folder, or one of its evaluations (the folder that holds a result.json). Run folders are compared on each
+set of episodes on which all of them were evaluated. If there is none, as with several data sets, there is a table for
 each set of RUNs that share episodes. Runs that differ only in their training seed share a row. Folders without an
 evaluation are skipped, with a line each.
 """
@@ -27,10 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder or evaluation folder")
     cli.add_argument("--all-pairs", action="store_true", help="compare all pairs (default: each run with the first)")
     cli.add_argument("--each", action="store_true", help="keep the training seeds of one config apart")
-    cli.add_argument("--external", action="store_true", help="compare pretrained encoders with networks that are not")
-    cli.add_argument("--format", choices=("text", "markdown", "latex", "csv"), default="text")
-    cli.add_argument("--out", type=Path, metavar="FILE", help="write the tables there instead of printing them")
-    cli.add_argument("--page", type=Path, metavar="FILE", help="write a page with pictures of the comparison, too")
+    cli.add_argument("--external", action="store_true", help="allow pretrained encoders beside other networks")
+    forms = ("text", "markdown", "latex", "csv")
+    cli.add_argument("--format", choices=forms, default="text", help="of the tables (default: text)")
+    cli.add_argument("--out", type=Path, metavar="FILE", help="write the tables to this file instead of printing them")
+    cli.add_argument("--page", type=Path, metavar="FILE", help="also write an HTML page with pictures to this file")
     args = cli.parse_args(arguments)
 
     from ..build.config import schemas

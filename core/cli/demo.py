@@ -27,10 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and serve the page."""
     cli = command_parser("demo", __doc__, EXAMPLES)
     cli.add_argument("--cfg", metavar="FILE", help="YAML file of a trained network; needs --checkpoint")
-    cli.add_argument("--checkpoint", "-c", metavar="RUN", help="its run folder or checkpoint")
-    cli.add_argument("--encoder", default="", metavar="NAME", help="in their place a pretrained encoder")
+    cli.add_argument("--checkpoint", "-c", metavar="RUN", help="run folder or checkpoint of that network")
+    cli.add_argument(
+        "--encoder",
+        default="",
+        metavar="NAME",
+        help="a pretrained encoder in place of both, torchvision:MODEL or timm:MODEL",
+    )
     cli.add_argument("--head", default="own", metavar="NAME", help="method that answers (default: own, the network's)")
-    cli.add_argument("--classes", type=int, default=5, metavar="N", help="most classes (default: 5)")
+    cli.add_argument("--classes", type=int, default=5, metavar="N", help="number of classes on the page (default: 5)")
     cli.add_argument("--port", type=int, default=7860, help="of the page (default: 7860)")
     cli.add_argument("--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, else the CPU)")
     args = cli.parse_args(arguments)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .common import config_parser, numbers, split_options
+
+if TYPE_CHECKING:
+    from ..protocols.base import Option
 
 EXAMPLES = """\
   {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint checkpoint/Glyphs_ProtoNet_N5K1_C4 --device cpu
@@ -24,18 +27,10 @@ EXAMPLES = """\
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and evaluate."""
-    from ..protocols.base import all_options  # they import PyTorch, which other commands' --help can do without
-
-    options = all_options()
     cli = config_parser("evaluate", __doc__, EXAMPLES, required=False)
     _add_networks(cli)
     _add_protocols(cli)
-    group = cli.add_argument_group("options of protocols", "several values give several results from one encoding")
-    for name, (option, protocols) in options.items():
-        words = f"{option.help} ({', '.join(protocols)})"
-        more: dict[str, Any] = {"nargs": "+"} if option.many else {"type": _names} if option.commas else {}
-        more |= {"action": "store_const", "const": True} if option.flag else {"metavar": option.metavar}
-        group.add_argument(f"--{name.replace('_', '-')}", default=None, help=words, **more)
+    options = _add_options(cli)
     args = cli.parse_intermixed_args(arguments)
     checkpoints, overrides = split_options(args.checkpoint or [])
     if args.checkpoint_base:
@@ -43,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         checkpoints = [str(path) for path in files] or [f"{args.checkpoint_base}/*/*.pth"]
     values = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
     for name in values:
-        if options[name][0].many:
+        if options[name].many:
             spelled = f"--{name.replace('_', '-')}"
-            values[name], after = numbers(spelled, values[name], options[name][0].kind)
+            values[name], after = numbers(spelled, values[name], options[name].kind)
             overrides += after
     if args.lowshot:
         values["group"] = args.lowshot
@@ -87,21 +82,35 @@ def _add_protocols(cli: argparse.ArgumentParser) -> None:
         "--protocol",
         default="episodes",
         metavar="NAME",
-        help="way of asking: episodes (default), generalized, lowshot, allway, features, or one of your own",
+        help="what is measured: episodes (default), generalized, lowshot, allway, features, or a protocol of your own",
     )
     protocols.add_argument(
         "--generalized",
         action="store_const",
         const="generalized",
         dest="protocol",
-        help="--protocol generalized: tell novel classes from all base classes too; needs DATASET.BASE_HOLDOUT",
+        help="--protocol generalized: classify among novel and all base classes; needs DATASET.BASE_HOLDOUT",
     )
     protocols.add_argument(
         "--lowshot",
         default="",
         metavar="GROUP",
-        help="--protocol lowshot: ImageNet low-shot, group val or test: novel, base and all classes",
+        help="--protocol lowshot: ImageNet low-shot on the classes of a group, val or test",
     )
+
+
+def _add_options(cli: argparse.ArgumentParser) -> dict[str, Option]:
+    """What the protocols ask of the command line; returns it by name."""
+    from ..protocols.base import all_options, help_text  # they import PyTorch, which other commands' --help needs not
+
+    group = cli.add_argument_group("options of protocols", "the protocols that take an option are in brackets")
+    options = {}
+    for name, takers in all_options().items():
+        options[name] = option = next(iter(takers.values()))
+        more: dict[str, Any] = {"nargs": "+"} if option.many else {"type": _names} if option.commas else {}
+        more |= {"action": "store_const", "const": True} if option.flag else {"metavar": option.metavar}
+        group.add_argument(f"--{name.replace('_', '-')}", default=None, help=help_text(takers), **more)
+    return options
 
 
 def _names(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Answer which class photographs are of, from a few labelled ones."""
+"""Say which class photographs are of, from a few labelled ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ examples:
   {command} --checkpoint RUN --support photos/labelled --query photos/new
   {command} --classifier answers/classifier --query photos/more --out more_answers
 
---support holds one folder of photos for each class; any number of each will do. --query is a folder, which is searched
-at any depth, or files. If it holds folders called like the classes, the share of right answers is printed too.
-Answers are in report.html, a page to look at, answers.csv, answers.json and answers.png of --out; its folder
-`classifier` answers without the supports.
-Exit code 1 says that some files could not be read.
+--support holds one folder for each class, with any number of photos. --query is a folder, which is searched at any
+depth, or files. If it holds folders with the names of the classes, the share of right answers is printed too.
+--out gets the answers, as report.html (a page to look at), answers.csv, answers.json and answers.png, and the folder
+`classifier`, with which later calls need no --support.
+Exit code 1 means that some files could not be read.
 """
-HEAD = "method that answers (default: own, the network's; of an encoder RFS), and others to compare with it"
+HEAD = "method that answers (default: the network's own; for --encoder RFS), and others to compare with it"
 DEPTH = 4  # folders between --support and a photo
-NESTED = "folders from --support to a class: 2 makes of animals/cat/1.jpg the class animals/cat (default: 1)"
-REJECT = "leave photos without a class that are less like all supports than this share of good ones (default: 0, none)"
+NESTED = "levels of folders from --support to a class; 2: animals/cat/1.jpg is of the class animals/cat (default: 1)"
+REJECT = "give no class to photos less like every support than this share of photos of the classes (default: 0, none)"
 REFERENCE = (
     "class folders of other photos, from which the expected accuracy comes (default: the network's; '' for none)"
 )
@@ -38,20 +38,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("--support", type=Path, metavar="DIR", help="folder with one folder of photos for each class")
     cli.add_argument("--depth", type=int, choices=range(1, DEPTH + 1), default=None, help=NESTED)
     cli.add_argument("--query", type=Path, nargs="+", required=True, metavar="PATH", help="photos, or folders of them")
-    network = cli.add_argument_group("what answers", "one of these three")
+    network = cli.add_argument_group("what answers", "--encoder, --checkpoint or --classifier")
     network.add_argument("--encoder", metavar="NAME", help="pretrained network, torchvision:MODEL or timm:MODEL")
-    network.add_argument("--cfg", metavar="FILE", help="YAML file of a trained network (default: the run's own)")
-    network.add_argument("--classifier", type=Path, metavar="DIR", help="a folder that an earlier call wrote")
-    cli.add_argument("--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint of a network")
+    network.add_argument("--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint of a network")
+    network.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: that of its run folder)")
+    network.add_argument(
+        "--classifier", type=Path, metavar="DIR", help="the folder `classifier` that an earlier call wrote"
+    )
+
     cli.add_argument("--weights", metavar="FILE", help="weights of --encoder (default: data/weights, else a download)")
     cli.add_argument("--head", "--heads", dest="heads", metavar="NAME[,NAME...]", help=HEAD)
     cli.add_argument("--reject", type=float, default=0.0, metavar="SHARE", help=REJECT)
     cli.add_argument("--reference", metavar="DIR", help=REFERENCE)
-    cli.add_argument("--out", type=Path, default=Path("answers"), metavar="DIR", help="folder of the answers")
+    cli.add_argument(
+        "--out", type=Path, default=Path("answers"), metavar="DIR", help="folder of the answers (default: answers)"
+    )
     cli.add_argument("--cache", metavar="DIR", help="folder of features (default: the user's cache; '' keeps none)")
     cli.add_argument("--device", "-d", default="0", help="number of a GPU, or cpu (default: 0, else the CPU)")
     cli.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
-    cli.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides of config keys, also as KEY=VALUE")
+    cli.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change, also as KEY=VALUE")
     args = cli.parse_intermixed_args(arguments)
     _refuse(args)
 
@@ -89,7 +94,7 @@ def _refuse(args: argparse.Namespace) -> None:
     given = [option for option, value in ways.items() if value is not None]
     if len(given) != 1:
         what = f"{' and '.join(given)} are given" if given else "nothing says what answers"
-        raise UserError(f"{what}; give one of {', '.join(ways)}.")
+        raise UserError(f"{what}; give one of --encoder, --checkpoint, --classifier.")
     if args.classifier is not None:
         unread = {"--support": args.support, "--depth": args.depth, "--head": args.heads, "--reference": args.reference}
         unread |= {"--checkpoint": args.checkpoint, "--weights": args.weights}

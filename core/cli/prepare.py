@@ -32,7 +32,7 @@ EPILOG = """examples:
     {command} folder:~/photos --depth 2
   the same with a split of your own: JSON {"train": [classes], ...}, or CSV lines filename,label,split
     {command} folder:~/photos --from split.json
-  a file of features of your own, .npz or HDF5: arrays features and labels, and if you like classes and splits
+  a file of features of your own, .npz or HDF5: arrays features and labels, optionally classes and splits
     {command} features:~/mine.npz --learned-from LVD-142M
   ImageNet low-shot from features of all its training and validation images
     {command} ImageNet-LowShot --from features_train.h5 features_val.h5 --class-ids sorted
@@ -47,19 +47,29 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = f"one of: {', '.join(DATASETS)} (in any case), or folder:PATH, or features:FILE"
     parser.add_argument("name", nargs="?", metavar="NAME", help=names)
     parser.add_argument(
-        "--from", dest="sources", type=Path, nargs="+", default=[], metavar="PATH", help="the files you have"
+        "--from",
+        dest="sources",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="files that you have (default: a download)",
     )
     parser.add_argument("--root", type=Path, default=Path("data"), help="data folder (default: data)")
     parser.add_argument("--size", type=int, default=0, help="side of the images in pixels (default: native)")
-    parser.add_argument("--split-seed", type=int, help="seed of the class split of a folder without one (default: 0)")
-    depth = "folders from folder:PATH, or from its train, val and test, to a class (default: 1)"
+    parser.add_argument("--split-seed", type=int, help="splits the classes of a folder without a split (default: 0)")
+    depth = "levels of folders from folder:PATH, or from its train, val and test, to a class (default: 1)"
     parser.add_argument("--depth", type=int, choices=range(1, DEPTH + 1), default=0, help=depth)
     learned = f"data that the network behind features:FILE has seen; '{BASE_CLASSES}' where nothing else"
     parser.add_argument("--learned-from", metavar="DATA", default="", help=learned)
-    parser.add_argument("--class-ids", choices=CLASS_IDS, default="", help="what numbered classes of features are")
+    parser.add_argument(
+        "--class-ids", choices=CLASS_IDS, default="", help="order in which features number their classes"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: one a CPU)")
-    parser.add_argument("--allow-deviation", action="store_true", help="take what differs from the published benchmark")
-    parser.add_argument("--check", action="store_true", help="verify what is prepared and stop")
+    parser.add_argument(
+        "--allow-deviation", action="store_true", help="accept what differs from the published benchmark"
+    )
+    parser.add_argument("--check", action="store_true", help="compare what is prepared with its manifest and stop")
     parser.add_argument("--list", action="store_true", help="print the data sets and stop")
     args = parser.parse_args(arguments)
     if not args.list and args.name is None:

@@ -1,4 +1,4 @@
-"""Run a suite: many configs, seeds and tests, each the command lines that a user would type."""
+"""Run a suite: train and evaluate all configs, seeds and tests that a file lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ examples:
   {command} configs/suites/cifar_conv4.yaml --table markdown
   {command} configs/suites/cifar_conv4.yaml --collect results
 
-The same command after a crash runs only what is missing. docs/suites.md describes the file.
+A cell is one training with its tests. The same command after a crash runs only what is missing. docs/suites.md
+describes the file.
 """
 
 
@@ -32,15 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_argument("--only", metavar="NAME", help="run this cell alone, to its end, on this machine")
     cli.add_argument("--launch", choices=("local", "slurm"), default="local", help="where cells run (default: local)")
     local = cli.add_argument_group("on this machine")
-    local.add_argument("--devices", nargs="+", metavar="D", help="dealt out one a job (default: 0)")
-    local.add_argument("--jobs", type=int, metavar="N", help="cells at a time (default: one for each device)")
+    local.add_argument(
+        "--devices", nargs="+", metavar="D", help="numbers of GPUs, one for each cell at a time, or cpu (default: 0)"
+    )
+    local.add_argument("--jobs", type=int, metavar="N", help="cells at a time (default: number of devices)")
     local.add_argument("--threads", type=int, metavar="N", help="CPU threads of a cell (default: cores / jobs)")
     slurm = cli.add_argument_group("on SLURM, for each cell")
     slurm.add_argument("--partition", metavar="P", help="partition (default: SLURM's)")
     slurm.add_argument("--gpus", type=int, metavar="N", help="GPUs: 1, or 0 for the CPU (default: 1)")
     slurm.add_argument("--cpus", type=int, metavar="N", help="CPU cores (default: 1)")
-    slurm.add_argument("--time", metavar="HH:MM:SS", help="limit (default: 12:00:00)")
-    slurm.add_argument("--requeue", type=int, metavar="N", help="starts after preemptions and time-outs (default: 3)")
+    slurm.add_argument("--time", metavar="HH:MM:SS", help="time limit of a start (default: 12:00:00)")
+    slurm.add_argument("--requeue", type=int, metavar="N", help="restarts after preemptions and time-outs (default: 3)")
     instead = cli.add_mutually_exclusive_group()
     instead.add_argument("--status", action="store_true", help="print a line for each cell and stop")
     instead.add_argument("--table", choices=("text", "markdown", "latex", "csv"), help="print the table and stop")

@@ -16,15 +16,38 @@ EXAMPLES = """\
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     cli = config_parser("train", __doc__, EXAMPLES)
-    cli.add_argument("--checkpoint_base", "-c", default="checkpoint", metavar="DIR", help="where run folders go")
-    cli.add_argument("--checkpoint_dir", "-p", default="", metavar="DIR", help="the run folder itself")
-    cli.add_argument("--eval_after_train", "-e", type=int, default=1, choices=(0, 1), help="evaluate on test when done")
+    cli.add_argument(
+        "--checkpoint_base",
+        "-c",
+        default="checkpoint",
+        metavar="DIR",
+        help="folder of run folders (default: checkpoint)",
+    )
+    cli.add_argument(
+        "--checkpoint_dir",
+        "-p",
+        default="",
+        metavar="DIR",
+        help="the run folder itself, in place of a name made from the YAML",
+    )
+    cli.add_argument(
+        "--eval_after_train",
+        "-e",
+        type=int,
+        default=1,
+        choices=(0, 1),
+        help="1: evaluate on the test split at the end (default: 1)",
+    )
     cli.add_argument("--seed", type=int, help="training seed, the same as SEED=N")
     cli.add_argument("--tag", default="", help="suffix of the run folder's name")
     existing = cli.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in the run folder")
     existing.add_argument("--overwrite", action="store_true", help="delete the run in the run folder and start again")
-    cli.add_argument("--print-config", choices=("full", "diff"), help="print the resolved config and stop")
+    cli.add_argument(
+        "--print-config",
+        choices=("full", "diff"),
+        help="print all keys, or those that differ from the defaults, and stop",
+    )
     args = cli.parse_intermixed_args(arguments)
     overrides = args.opts + ([f"SEED={args.seed}"] if args.seed is not None else [])
 

@@ -41,7 +41,7 @@ class AllWay(Protocol):
         methods: whose heads classify the features; by default the network's own.
     """
 
-    options = {"shots": Option("images of each class (default: 1 2 4 8 16)", "K", int, many=True), "methods": METHODS}
+    options = {"shots": Option("supports of each class (default: 1 2 4 8 16)", "K", int, many=True), "methods": METHODS}
 
     def __init__(self, data: Data, network: Network, *, shots: Sequence[int] = (), methods: Sequence[str] = ()) -> None:
         super().__init__(data, network)

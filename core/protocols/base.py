@@ -41,10 +41,10 @@ class Option:
     flag: bool = False  # takes no value
 
 
-SHOTS = Option("instead of TASK.TEST.SHOT", "K", int, many=True)
-WAYS = Option("instead of TASK.TEST.WAY", "N", int, many=True)
-SAVE_FEATURES = Option("hand features on: of the test split, or of --splits", "FILE.npz or DIR")
-METHODS = Option("whose heads classify its features; own = its own", "NAME,NAME", commas=True)
+SHOTS = Option("supports of each class, instead of TASK.TEST.SHOT", "K", int, many=True)
+WAYS = Option("classes of an episode, instead of TASK.TEST.WAY", "N", int, many=True)
+SAVE_FEATURES = Option("write features: of the test episodes to a file, of --splits to a folder", "FILE.npz or DIR")
+METHODS = Option("methods that classify the checkpoint's features; own = its own method", "NAME,NAME", commas=True)
 
 
 class Protocol:
@@ -110,14 +110,22 @@ def protocol_named(name: str) -> type[Protocol]:
     return PROTOCOLS[name]
 
 
-def all_options() -> dict[str, tuple[Option, list[str]]]:
-    """Every option that a protocol of this folder takes, by name, with the protocols that take it."""
+def all_options() -> dict[str, dict[str, Option]]:
+    """Every option that a protocol of this folder takes: {name: {protocol: the option as this one takes it}}."""
     import_all(__package__)
-    options: dict[str, tuple[Option, list[str]]] = {}
+    options: dict[str, dict[str, Option]] = {}
     for protocol in PROTOCOLS:
         for name, option in PROTOCOLS[protocol].options.items():
-            options.setdefault(name, (option, []))[1].append(protocol)
+            options.setdefault(name, {})[protocol] = option
     return options
+
+
+def help_text(takers: Mapping[str, Option]) -> str:
+    """What an option means to {protocol: option}; those to which it means the same are named together."""
+    meanings: dict[str, list[str]] = {}
+    for protocol, option in takers.items():
+        meanings.setdefault(option.help, []).append(protocol)
+    return "; ".join(f"{meaning} ({', '.join(protocols)})" for meaning, protocols in meanings.items())
 
 
 def refuse_options(protocol: type[Protocol], options: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ class ExportedFeatures(Protocol):
     ensembles = False
     options = {
         "save_features": SAVE_FEATURES,
-        "splits": Option("whose features --save-features writes to a data folder", "SPLIT", many=True),
+        "splits": Option("splits whose features --save-features writes (default: train val test)", "SPLIT", many=True),
     }
 
     def __init__(

@@ -57,11 +57,11 @@ class LowShot(Protocol):
 
     ensembles = False
     options = {
-        "group": Option("of ImageNet low-shot: val or test", "GROUP"),
-        "shots": Option("images of each novel class (default: 1 2 5 10 20)", "K", int, many=True),
-        "classifier": Option("logistic: trained on base and novel images together, not the method's", "logistic"),
+        "group": Option("group of classes: val or test (default)", "GROUP"),
+        "shots": Option("supports of each novel class (default: 1 2 5 10 20)", "K", int, many=True),
+        "classifier": Option("logistic: a regression on base images and shots, in place of the method", "logistic"),
         "draws": Option(
-            "fixed shots, a file a trial: splitfile_1.json ..., in place of EVAL.TRIALS", "FILE", many=True
+            "files of fixed shots, one for each trial: splitfile_1.json ..., in place of EVAL.TRIALS", "FILE", many=True
         ),
     }
 

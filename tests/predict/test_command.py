@@ -160,7 +160,7 @@ def test_a_classifier_folder_answers_without_the_supports(predict, space, photos
 def test_what_does_not_go_together_is_refused(refused, trained, photos):
     query = ["--query", photos / "new"]
     sentence = refused("run_predict.py", *query, "--classifier", "x", "--cfg", trained[0])
-    assert sentence == "--cfg and --classifier are given; give one of --encoder, --cfg, --classifier."
+    assert sentence == "--cfg and --classifier are given; give one of --encoder, --checkpoint, --classifier."
     assert "nothing says what answers; give one of" in refused("run_predict.py", *query)
     sentence = refused("run_predict.py", *query, "--classifier", "x", "--head", "RFS")
     assert sentence == "--head is given, but the folder x says it already; leave it out."

@@ -3,7 +3,16 @@
 import pytest
 
 from core.errors import UserError
-from core.protocols.base import PROTOCOLS, Answer, Option, Protocol, all_options, protocol_named, refuse_options
+from core.protocols.base import (
+    PROTOCOLS,
+    Answer,
+    Option,
+    Protocol,
+    all_options,
+    help_text,
+    protocol_named,
+    refuse_options,
+)
 from core.registry import import_plugins
 
 OWN = """
@@ -27,10 +36,15 @@ def test_a_protocol_is_found_by_its_name_in_any_case():
 
 def test_every_option_lists_the_protocols_that_take_it():
     options = all_options()
-    for name, (option, protocols) in options.items():
-        assert isinstance(option, Option)
-        assert all(name in protocol_named(protocol).options for protocol in protocols)
-    assert {protocol for _, protocols in options.values() for protocol in protocols} <= set(PROTOCOLS)
+    for name, takers in options.items():
+        assert all(protocol_named(protocol).options[name] is option for protocol, option in takers.items())
+    assert {protocol for takers in options.values() for protocol in takers} <= set(PROTOCOLS)
+
+
+def test_the_help_of_an_option_says_what_it_means_to_each_protocol():
+    one, other = Option("as TASK.TEST.SHOT"), Option("default: 1 2 4")
+    assert help_text({"a": one, "b": other, "c": one}) == "as TASK.TEST.SHOT (a, c); default: 1 2 4 (b)"
+    assert "(default: 1 2 4 8 16) (allway); supports of each class, instead of TASK.TEST.SHOT (episodes" in help_text(all_options()["shots"])
 
 
 def test_an_option_that_a_protocol_does_not_take_is_refused():
