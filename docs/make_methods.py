@@ -22,8 +22,8 @@ BAND = 2.0  # points; training seeds alone move a result by one to two
 NUMBER = r"(\d+\.\d+) ± (\d+\.\d+)"
 HEAD = """# Methods
 
-`make docs` writes this page from the methods' docstrings, the YAMLs and [results.md](results.md). The site that it builds
-also has a page for each method, with its equation and its arguments (`METHOD.ARGS`).
+`make docs` writes this page from the methods' docstrings, the YAMLs and [results.md](results.md). The site that it
+builds also has a page for each method, with its equation and its arguments (`METHOD.ARGS`).
 
 *Trained on* says what each stage of the method's YAML for Glyphs learns from, in order. In a *transductive* method the
 answer to a query depends on the other queries of its task ([transductive.md](transductive.md)). *External data* is what
@@ -55,8 +55,8 @@ NUMBERS = f"""
 ## Published numbers
 
 5-way accuracy in percent. The source of each number is in the YAML (`REFERENCE`) and in
-[data/published.csv](../data/published.csv); *status* says where it was read: in the paper, in the authors' repository, or
-in a secondary source that quotes it. *Ours* is the result of the YAML as it is, where [results.md](results.md) has one;
+[data/published.csv](../data/published.csv); *status* says where it was read: in the paper, in the authors' repository,
+or in a secondary source that quotes it. *Ours* is the result of the YAML as it is, where [results.md](results.md) has one;
 [a tutorial](tutorials/reproduce_a_row.md) reproduces a row. The *band* is {BAND:g} points, or the sum of the two 95 %
 intervals where that is wider; the *verdict* says whether our result lies in the band, above or below it.
 

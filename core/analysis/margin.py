@@ -143,7 +143,10 @@ def _refuse_unfit(loaded: Loaded, where: torch.device) -> None:
         )
     method = build_method(Data(loaded.cfg, where))
     if "vector" not in method.needs:
-        raise UserError(f"The margin study measures the feature 'vector', which {method.name} does not encode.")
+        raise UserError(
+            f"METHOD.NAME is {method.name}, which does not encode the feature 'vector' that the margin study measures; "
+            "choose a method on vectors, such as NegMargin."
+        )
 
 
 def _of_margin(file: Path, margin: float) -> Path:

@@ -165,7 +165,10 @@ def patch_map(tokens: Tensor, model: str) -> Tensor:
     """
     side = round(tokens.shape[1] ** 0.5)
     if side**2 != tokens.shape[1]:
-        raise UserError(f"BACKBONE.NAME {model} makes {tokens.shape[1]} tokens of an image, which are no square map.")
+        raise UserError(
+            f"BACKBONE.NAME {model} makes {tokens.shape[1]} tokens of an image, which are no square map; choose "
+            "another model."
+        )
     return tokens.transpose(1, 2).unflatten(2, (side, side))
 
 

@@ -71,7 +71,10 @@ class Timm(Encoder):
             )
         asked = timm.get_pretrained_cfg(model)
         if asked is None:
-            raise UserError(f"BACKBONE.NAME is 'timm:{model}', of which timm does not say what images it takes.")
+            raise UserError(
+                f"BACKBONE.NAME is 'timm:{model}', of which timm does not say what images it takes; choose "
+                "another model."
+            )
         interpolation: Literal["bilinear", "bicubic"] = "bicubic" if asked.interpolation == "bicubic" else "bilinear"
         preprocessing = Preprocessing(asked.input_size[1], tuple(asked.mean), tuple(asked.std), interpolation)
         return type(cls.__name__, (cls,), {"model": model, "preprocessing": preprocessing, "__module__": __name__})

@@ -46,8 +46,8 @@ class CAML(InnerLoop):
         super().__init__(backbone, info, **loop)
         if not backbone.film_widths:
             raise UserError(
-                f"METHOD.NAME is CAML, but no image can condition the convolutions of BACKBONE.NAME {backbone.name}; "
-                "choose ResNet12T or Conv4."
+                f"METHOD.NAME is CAML, which changes the convolutions of its backbone by the image, but BACKBONE.NAME "
+                f"{backbone.name} has no place for that; choose ResNet12T or Conv4."
             )
         self.inner_lr = inner_lr
         self.metric = copy.deepcopy(backbone).requires_grad_(False)

@@ -69,8 +69,8 @@ class TADAM(Prototypical):
         super().__init__(backbone, info, metric=metric, scale=scale, **scaling)
         if not backbone.film_widths:
             raise UserError(
-                f"METHOD.NAME is TADAM, but no task can condition the convolutions of BACKBONE.NAME {backbone.name}; "
-                "choose ResNet12T or Conv4."
+                f"METHOD.NAME is TADAM, which changes the convolutions of its backbone by the task, but BACKBONE.NAME "
+                f"{backbone.name} has no place for that; choose ResNet12T or Conv4."
             )
         self.condition = TaskEncoder(backbone.vector_dim, backbone.film_widths)
         self.classifier = nn.Linear(backbone.vector_dim, info.n_base)

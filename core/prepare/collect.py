@@ -168,7 +168,10 @@ def compare_with_published(published: Published, counts: dict[str, int], options
     for split, names in published.lists().items() if notes else ():
         if sum(counts.get(name, 0) >= LEAST_IMAGES for name in names) < LEAST_IMAGES:
             source, deviation = options.sources[0], notes["deviation"]
-            raise UserError(f"--from is '{source}', which holds hardly a class of {split}; {deviation}.")
+            raise UserError(
+                f"--from is '{source}', which lacks nearly all classes of {split} ({deviation}); give the files "
+                "that hold them."
+            )
     return notes
 
 

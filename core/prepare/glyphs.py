@@ -147,7 +147,7 @@ def class_names() -> dict[str, list[str]]:
 def render_glyphs(root: Path, size: int) -> None:
     """Draw and pack the splits that are not on disk yet."""
     if size < SMALLEST:
-        raise UserError(f"DATASET.SIZE is {size}: Glyphs is legible from {SMALLEST} px on.")
+        raise UserError(f"DATASET.SIZE is {size}, at which Glyphs is not legible; give {SMALLEST} or more.")
     source = f"drawn from the fonts of matplotlib {version('matplotlib')}, Pillow {PIL.__version__}, seed {SEED}"
     for split in SPLITS:
         folder = split_dir(root, NAME, size, split)

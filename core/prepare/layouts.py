@@ -180,7 +180,8 @@ def _from_lists(lists: list[Path], folder: Path) -> ImageSet:
             raise UserError(f"{lists[0]} names {row.file!r} twice in class {row.label!r}; keep one.")
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(rows)} images of the CSV files are not in {folder}, such as {missing[0]!r}."
+            f"{len(missing)} of {len(rows)} images of the CSV files are not in {folder}, such as {missing[0]!r}; give "
+            "the folder that holds them."
         )
     return image_set
 
@@ -209,11 +210,15 @@ def _add(image_set: ImageSet, more: ImageSet, source: Path) -> None:
         images = image_set.images.setdefault(name, {})
         twice = images.keys() & new_images.keys()
         if twice:
-            raise UserError(f"--from is '{source}', whose {name}/{min(twice)} another of the folders holds too.")
+            raise UserError(
+                f"--from names '{source}' and another folder that both hold {name}/{min(twice)}; remove one of the two."
+            )
         images |= new_images
         split = more.split_of.get(name)
         if split and image_set.split_of.setdefault(name, split) != split:
-            raise UserError(f"--from is '{source}', where class {name!r} is in another split than before.")
+            raise UserError(
+                f"--from names '{source}' and another folder that have class {name!r} in two splits; give it one split."
+            )
 
 
 def folders_in(folder: Path) -> list[Path]:

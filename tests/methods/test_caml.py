@@ -73,6 +73,7 @@ def test_the_metric_network_comes_from_the_stage_before_and_stays():
 
 def test_a_backbone_must_take_conditions():
     with pytest.raises(
-        UserError, match=r"^METHOD\.NAME is CAML, but no image can .* ResNet12; choose ResNet12T or Conv4\.$"
+        UserError,
+        match=r"^METHOD\.NAME is CAML, which changes .* ResNet12 has no place for that; choose ResNet12T or Conv4\.$",
     ):
         CAML(ResNet12(16, "native", norm="batch"), INFO)

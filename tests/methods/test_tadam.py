@@ -106,7 +106,9 @@ def test_tadam_learns_its_multipliers_under_a_decay_of_their_own():
 
 
 def test_tadam_refuses_a_backbone_that_no_task_conditions():
-    with pytest.raises(UserError, match=r"^METHOD\.NAME is TADAM, but no task can condition .* ResNet12; choose"):
+    with pytest.raises(
+        UserError, match=r"^METHOD\.NAME is TADAM, which changes .* ResNet12 has no place for that; choose"
+    ):
         tadam(ResNet12(16, "native"))
 
 

@@ -81,14 +81,14 @@ def test_several_folders_are_one_set(tmp_path):
     first, second = touch(tmp_path / "a", "cat/1.png", "dog/1.png"), touch(tmp_path / "b", "cat/2.png", "cow/1.png")
     assert names(find_images([first, second])) == {"cat": ["1.png", "2.png"], "dog": ["1.png"], "cow": ["1.png"]}
     touch(second, "cat/1.png")
-    with pytest.raises(UserError, match=r"whose cat/1.png another of the folders holds too"):
+    with pytest.raises(UserError, match=r"and another folder that both hold cat/1.png; remove one"):
         find_images([first, second])
 
 
 def test_a_class_in_two_splits_of_two_folders(tmp_path):
     first = touch(tmp_path / "a", "train/cat/1.png", "test/dog/1.png")
     second = touch(tmp_path / "b", "train/cow/1.png", "test/cat/2.png")
-    with pytest.raises(UserError, match="where class 'cat' is in another split than before"):
+    with pytest.raises(UserError, match="that have class 'cat' in two splits; give it one split"):
         find_images([first, second])
 
 

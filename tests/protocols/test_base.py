@@ -44,7 +44,8 @@ def test_every_option_lists_the_protocols_that_take_it():
 def test_the_help_of_an_option_says_what_it_means_to_each_protocol():
     one, other = Option("as TASK.TEST.SHOT"), Option("default: 1 2 4")
     assert help_text({"a": one, "b": other, "c": one}) == "as TASK.TEST.SHOT (a, c); default: 1 2 4 (b)"
-    assert "(default: 1 2 4 8 16) (allway); supports of each class, instead of TASK.TEST.SHOT (episodes" in help_text(all_options()["shots"])
+    shots = help_text(all_options()["shots"])
+    assert "(default: 1 2 4 8 16) (allway); supports of each class, instead of TASK.TEST.SHOT (episodes" in shots
 
 
 def test_an_option_that_a_protocol_does_not_take_is_refused():
