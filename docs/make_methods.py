@@ -56,9 +56,9 @@ NUMBERS = f"""
 
 5-way accuracy in percent. The source of each number is in the YAML (`REFERENCE`) and in
 [data/published.csv](../data/published.csv); *status* says where it was read: in the paper, in the authors' repository,
-or in a secondary source that quotes it. *Ours* is the result of the YAML as it is, where [results.md](results.md) has one;
-[a tutorial](tutorials/reproduce_a_row.md) reproduces a row. The *band* is {BAND:g} points, or the sum of the two 95 %
-intervals where that is wider; the *verdict* says whether our result lies in the band, above or below it.
+or in a secondary source that quotes it. *Ours* is the result of the YAML as it is, where [results.md](results.md) has
+one; [a tutorial](tutorials/reproduce_a_row.md) reproduces a row. The *band* is {BAND:g} points, or the sum of the two
+95 % intervals where that is wider; the *verdict* says whether our result lies in the band, above or below it.
 
 | YAML | published | status | ours | band | verdict |
 |---|---|---|---|---|---|
