@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LEAST = 1e-12  # length of a support whose cosines are taken; of a support of length 0 they are 0
+
 
 class CosineDescent:
     """Heads of T tasks on supports z [T, n, d], with logits scale * cos(z, w_j).
@@ -17,7 +19,7 @@ class CosineDescent:
     def __init__(self, support: Tensor, labels: Tensor, way: int, scale: float) -> None:
         self.support, self.scale = support, scale
         self.gram = support @ support.transpose(1, 2)
-        self.length = self.gram.diagonal(dim1=1, dim2=2).sqrt()[:, None]  # [T, 1, n] |z_i|
+        self.length = self.gram.diagonal(dim1=1, dim2=2).sqrt().clamp(min=LEAST)[:, None]  # [T, 1, n] |z_i|
         self.target = F.one_hot(labels, way).to(support.dtype).transpose(1, 2)
         self.rows = self.target / self.target.sum(2, keepdim=True)
 

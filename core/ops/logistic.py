@@ -12,6 +12,7 @@ from .adapt import Head
 
 HALVINGS = 40  # of a step, at most
 ROUNDING = 1e-12  # share of a loss that its last digits are worth
+SMALLEST = 1e-100  # mean squared length of supports; all of a task may be 0
 BIAS_HOLD = 1e-6  # penalty of the biases, against a common shift, which changes no probability
 
 
@@ -36,7 +37,7 @@ def fit_logistic(
     """
     z = support.double()
     gram = z @ z.transpose(1, 2)
-    size = gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=SMALLEST)[:, None, None]
     root = torch.linalg.cholesky(gram + 1e-10 * size * torch.eye(z.shape[1], dtype=z.dtype, device=z.device))
     inputs = F.pad(root, (0, 1), value=1.0)  # [T, n, n + 1], the last column for the bias
     target = F.one_hot(labels, way).to(z.dtype)

@@ -78,7 +78,7 @@ class Descent:
     def _of_queries(self, log_p: Tensor) -> Tensor:
         """What the two entropies give the logits [T, N, Q] of the queries."""
         p = log_p.exp()
-        marginal = p.mean(2, keepdim=True).log()
+        marginal = p.mean(2, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny).log()  # of an empty class, p is 0
         of_p = self.weights.conditional * self._of_entropy(log_p) - self.weights.marginal * self._of_entropy(marginal)
         return p * (of_p - (p * of_p).sum(1, keepdim=True)) / p.shape[2]
 

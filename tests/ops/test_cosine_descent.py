@@ -41,3 +41,18 @@ def test_unequal_shots_start_at_their_means():
     head = CosineDescent(support, torch.tensor([[0, 1, 1, 1]]), 2, 1.0)
     expected = torch.stack([support[0, 0], support[0, 1:].mean(0)])
     torch.testing.assert_close((head.rows @ support)[0], expected, rtol=0, atol=1e-12)
+
+
+def test_a_support_of_length_0_has_cosine_0():
+    support, labels = drawn(1, 4, 6), torch.tensor([[0, 0, 1, 1]])
+    support[0, 0] = 0
+    learner = CosineDescent(support, labels, 2, 8.0)
+    for _ in range(3):
+        learner.descend(0.1 * learner.gradient())
+    without = CosineDescent(support[:, 1:], labels[:, 1:], 2, 8.0)
+    without.rows = torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.5]]], dtype=torch.float64)
+    for _ in range(3):  # the gradient is a mean over one support fewer
+        without.descend(0.1 * 3 / 4 * without.gradient())
+    query = drawn(1, 3, 6, seed=1)
+    logits = [one.logits(one.against(query)) for one in (learner, without)]
+    torch.testing.assert_close(*logits)

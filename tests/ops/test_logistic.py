@@ -90,3 +90,12 @@ def test_tasks_at_once_equal_tasks_alone():
     for t in range(5):
         alone = fit_logistic(support[t : t + 1], labels[t : t + 1], 5)
         torch.testing.assert_close(together.weight[t], alone.weight[0])
+
+
+def test_supports_of_length_0_leave_the_answer_to_the_biases():
+    """As of a network that died: chance at equal shots, and no failure of the tasks beside it."""
+    labels = torch.tensor([[0, 1, 2], [0, 1, 2]])
+    support = torch.stack([torch.zeros(3, 4), torch.eye(3, 4)])
+    found = fit_logistic(support, labels, 3).logits(support)
+    assert not found[0].any()
+    assert torch.equal(found[1], fit_logistic(support[1:], labels[1:], 3).logits(support[1:])[0])

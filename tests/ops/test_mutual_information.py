@@ -116,3 +116,11 @@ def test_both_solvers_lower_the_objective():
         before = objective(MEANS[t], t, TIM, 1)
         assert objective(descended[t], t, TIM, 1) < before
         assert objective(alternated, t, TIM, 1) < before
+
+
+def test_a_class_without_queries_is_no_trouble():
+    """Its probabilities are below the smallest float32, and their logarithm would be infinite."""
+    support, labels = torch.eye(4)[None], torch.arange(4)[None]
+    query = torch.eye(4)[None, [0, 0, 1]]
+    far = Descent(Weights(0.1, 1.0, 0.1), temperature=300.0, steps=3)
+    assert far.class_vectors(support, labels, query, support).isfinite().all()
