@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import UserError
 from ..registry import OBJECTIVES
 from .base import Margin, cross_entropy
 from .loss import Loss
@@ -37,6 +38,11 @@ class ArcFace(Margin):
     needs_cosine = True
 
     def __init__(self, *, margin: float = 0.5, **more: Any) -> None:
+        if not 0 <= margin <= math.pi:
+            raise UserError(
+                f"OBJECTIVE.ARGS.margin is {margin}; arcface adds it to an angle: give 0 to pi, or take negmargin, "
+                "which may be negative."
+            )
         super().__init__(margin=margin, **more)
 
     def forward(

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core.errors import UserError
 from core.objectives.angular import ArcFace, CosFace
 from core.objectives.negmargin import NegMarginLoss
 
@@ -57,3 +58,10 @@ def test_no_margin_is_cross_entropy():
     expected = F.cross_entropy(5 * cosines, labels)
     torch.testing.assert_close(ArcFace(margin=0.0)(5 * cosines, labels, 5.0).value, expected)
     torch.testing.assert_close(CosFace(margin=0.0)(5 * cosines, labels, 5.0).value, expected)
+
+
+@pytest.mark.parametrize("margin", [-0.1, 3.2, math.nan])
+def test_arcface_takes_no_margin_that_turns_its_angle_back(margin):
+    """Beyond these the target's cosine would jump, or fall where the answer gets better."""
+    with pytest.raises(UserError, match=r"OBJECTIVE\.ARGS\.margin is .*; arcface adds it to an angle: give 0 to pi"):
+        ArcFace(margin=margin)
