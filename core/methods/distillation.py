@@ -65,11 +65,12 @@ class Distilled(BaseTrained):
     def loss(self, item: Batch) -> Loss:  # type: ignore[override]  # its one stream is batches
         """The objective, mixed with the divergence from the teacher's answers where there is a teacher."""
         loss = super().loss(item)
+        assert loss.logits is not None, "an objective returns the logits that it was given"
         for teacher in self._teacher:
             with torch.no_grad():
                 teacher_logits = teacher.batch_logits(replace(item, inputs=teacher.encode(item.inputs)))
             student, target = (
-                F.log_softmax(logits / self.temperature, dim=1) for logits in (self.batch_logits(item), teacher_logits)
+                F.log_softmax(logits / self.temperature, dim=1) for logits in (loss.logits, teacher_logits)
             )
             divergence = F.kl_div(student, target, reduction="batchmean", log_target=True)
             value = (1 - self.distill) * loss.value + self.distill * self.temperature**2 * divergence

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from core.episode import Batch, DataInfo
+from core.methods.deepbdc import STLDeepBDC
 from core.methods.rfs import RFS
 from tests.methods.small import conv4, vectors
 
@@ -28,3 +29,17 @@ def test_distillation_mixes_the_labels_with_the_teacher():
     torch.testing.assert_close(found, 0.7 * F.cross_entropy(logits, labels) + 0.3 * 16 * divergence)
     found.backward()
     assert all(p.grad is None for p in student._teacher[0].parameters())
+
+
+def test_both_terms_see_the_same_dropout():
+    """The logits of the labels' term are those that the teacher judges."""
+    teacher, student = (STLDeepBDC(conv4(8, seed=seed), INFO, dropout=0.5) for seed in (1, 2))
+    student.start_from(teacher)
+    student.train()
+    batch = Batch({"image": vectors(4, 3, 16, 16)}, torch.tensor([0, 1, 5, 2])).encoded(student.encode)
+    loss = student.loss(batch)
+    with torch.no_grad():
+        taught = teacher.eval().batch_logits(batch.encoded(teacher.encode))
+    target, log_q = (taught / 4).softmax(1), (loss.logits / 4).log_softmax(1)
+    divergence = F.kl_div(log_q, target, reduction="batchmean")
+    torch.testing.assert_close(loss.value, 0.5 * F.cross_entropy(loss.logits, batch.labels) + 0.5 * 16 * divergence)
