@@ -14,10 +14,24 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Features, Task
 from ..errors import UserError
+from ..objectives.loss import Loss
 from ..registry import METHODS, not_one_of
 from .base import Method, load_matching
 
 Vote = Literal["probability", "log", "majority"]
+DECLARATIONS = (  # of the method, which hold for the ensemble too
+    "needs",
+    "train_needs",
+    "streams",
+    "transductive",
+    "class_symmetric",
+    "order_free",
+    "frozen_backbone",
+    "cosine_logits",
+    "base_from_means",
+    "loss_over_base",
+    "reads_previous",
+)
 
 
 @METHODS.register("Ensemble")
@@ -56,9 +70,17 @@ class Ensemble(Method):
         self.head = kind(backbone, info, **combinations[0])
         self._members = [_member(self.head, kind(backbone, info, **arguments)) for arguments in combinations]
         self.vote = vote
-        for declaration in ("needs", "train_needs", "streams", "transductive", "class_symmetric", "order_free"):
+        for declaration in DECLARATIONS:
             setattr(self, declaration, getattr(self.head, declaration))
-        self.base_from_means, self.frozen_backbone = self.head.base_from_means, self.head.frozen_backbone
+
+    @property
+    def scale(self) -> float | Tensor:  # type: ignore[override]  # a method may make it a property
+        """Of the logits that are learned, the method's own."""
+        return self.head.scale
+
+    @property
+    def follows_progress(self) -> bool:
+        return super().follows_progress or self.head.follows_progress
 
     @property
     def encodes_by_backbone(self) -> bool:
@@ -70,7 +92,7 @@ class Ensemble(Method):
         return self.head.encode(pixels)
 
     def forward(self, task: Task) -> Tensor:
-        """Logits [T, Q, N]: the logarithm of what the members say on average."""
+        """Logits [T, Q, N]: the logarithm of what the members say on average, or the shares of a majority."""
         for member in self._members:
             member.training = self.training
         return _agreed(torch.stack([member(task).log_softmax(-1) for member in self._members]), self.vote)
@@ -82,6 +104,11 @@ class Ensemble(Method):
     def batch_logits(self, batch: Batch) -> Tensor:
         """Logits [n, n_base], as the method learns them."""
         return self.head.batch_logits(batch)
+
+    def loss(self, item: Task | Batch) -> Loss:
+        """The method's own, by the objective of the ensemble."""
+        self.head.__dict__["objective"] = self.objective  # not as a module: it is saved once
+        return self.head.loss(item)
 
     def start_from(self, previous: Method) -> str:
         """All that a stage of the same method learned; of any other the backbone."""

@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from core.backbones.blocks import fold
-from core.episode import DataInfo
+from core.episode import Batch, DataInfo
 from core.errors import UserError
+from core.methods.dense_classification import DC
 from core.methods.ensemble import Ensemble
+from core.methods.negmargin import NegMargin
+from core.methods.protonet import ProtoNet
 from core.methods.rfs import RFS
 from core.methods.ridge import Ridge
-from tests.methods.small import conv4, task_of
+from core.objectives.negmargin import NegMarginLoss
+from tests.methods.small import conv4, drawn, task_of
 
 INFO = DataInfo(n_base=5, image_size=16)
 GRID = [["inverse_penalty", 0.1, 1.0, 10.0]]
@@ -74,7 +78,7 @@ def test_it_starts_from_a_stage_of_the_method_itself():
     [
         ({"of": "RSF"}, "METHOD.NAME is 'RSF', which is not one of"),
         ({"of": "Ensemble"}, "an ensemble of ensembles"),
-        ({"of": "ProtoNet", "grid": [["scale", 1.0]]}, "ProtoNet, which has no argument that may change at test"),
+        ({"of": ProtoNet.name, "grid": [["scale", 1.0]]}, "ProtoNet, which has no argument that may change at test"),
         ({"grid": [["inverse_penality", 1.0]]}, r"is 'inverse_penality', which is not one of: .*\(did you mean inv"),
         ({"grid": [["inverse_penalty"]]}, "an entry is an argument and its values"),
         ({"grid": ["inverse_penalty"]}, "an entry is an argument and its values"),
@@ -85,3 +89,29 @@ def test_it_starts_from_a_stage_of_the_method_itself():
 def test_what_cannot_be_is_refused(arguments, sentence):
     with pytest.raises(UserError, match=sentence):
         Ensemble(conv4(), INFO, **arguments)
+
+
+def batch_of(*tail, classes=5, images=6):
+    labels = torch.arange(images) % classes
+    return Batch({name: drawn(images, *shape).float() for name, shape in tail}, labels)
+
+
+def test_it_is_trained_by_the_loss_of_the_method():
+    """DC's loss is the mean over the positions of a map, not that of the mean logits."""
+    batch = batch_of(("map", (6, 3, 3)))
+    ensemble = Ensemble(conv4(), INFO, of="DC", grid=[["test", "dense", "pooled"]])
+    alone = DC(conv4(), INFO)
+    alone.load_state_dict({n.removeprefix("head."): v for n, v in ensemble.state_dict().items() if "head." in n})
+    assert ensemble.loss(batch).value == alone.loss(batch).value
+    assert ensemble.loss(batch).value != ensemble.judge(ensemble.batch_logits(batch), batch.labels, batch).value
+
+
+def test_margins_are_in_the_units_of_the_method():
+    batch, grid = batch_of(("vector", (6,))), [["head_lr", 0.01, 0.1]]
+    ensemble = Ensemble(conv4(), INFO, of=NegMargin.name, grid=grid)
+    ensemble.objective = NegMarginLoss(margin=-0.3)
+    logits = ensemble.batch_logits(batch)
+    assert ensemble.scale == 10.0
+    assert ensemble.cosine_logits
+    assert ensemble.loss(batch).value == NegMarginLoss(margin=-0.3)(logits, batch.labels, 10.0).value
+    assert not [name for name in ensemble.state_dict() if "objective" in name]
