@@ -39,6 +39,12 @@ RECIPES = [
     ("miniImagenet/AM3_TRAML_fixed_N5K1_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "TASK.TRAIN.QUERY": 5}),
     ("miniImagenet/AM3_CRAML_fixed_N5K5_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "REFERENCE.ACCURACY": 0.0}),
     ("tieredImagenet/AM3_none_N5K1_R12T", {"STAGE.meta.EPOCHS": 160, "STAGE.meta.STEPS": 500}),
+    # SimpleShot, and LaplacianShot on its networks: no change of colours, which is TIM's; steps of 30 on tiered.
+    ("miniImagenet/SimpleShot_N5K5_R12", {"STAGE.base.AUGMENT": ["resized-0.08", "flip"], "STAGE.base.VAL.SHOT": 1}),
+    ("CUB/LaplacianShot_N5K1_R18", {"STAGE.base.AUGMENT": ["resized-0.08", "flip"], "DATASET.EVAL_CROP": 0.875}),
+    ("tieredImagenet/LaplacianShot_N5K5_R18", {"STAGE.base.OPTIM.MILESTONES": [30, 60]}),
+    ("tieredImagenet/TIM_N5K1_R18", {"STAGE.base.OPTIM.MILESTONES": [45, 67], "DATASET.EVAL_CROP": 0.875}),
+    ("CUB/TIM_N5K5_R18", {"STAGE.base.AUGMENT": ["resized-0.08", "jitter-0.4", "flip"], "STAGE.base.VAL.SHOT": 1}),
     # M2L's numbers are those of 84 pixels, with DropBlock squares of 5.
     ("CIFAR-FS/MML_N5K1_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
     ("FC100/MML_N5K5_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
@@ -85,6 +91,9 @@ def test_negmargin_of_mmfewshot_is_selected_at_one_shot():
     [
         ("mmfewshot", 0.875),
         ("NegMargin", 0.875),
+        ("Chen et al., A Closer Look at Few-shot Classification", 0.875),
+        ("LaplacianShot", 0.875),
+        ("TIM", 0.875),
         ("FEAT", 0.913),
         ("FRN", 0.913),
         ("DeepBDC", 0.913),
@@ -92,9 +101,9 @@ def test_negmargin_of_mmfewshot_is_selected_at_one_shot():
     ],
 )
 def test_numbers_go_with_the_view_of_their_authors(authors, crop):
-    """Resize(96) or Resize(92), then CenterCrop(84)."""
+    """Resize(96) or Resize(92), then CenterCrop(84); Resize(257), CenterCrop(224)."""
     configs = [loaded(leaf).cfg for leaf in leaves() if loaded(leaf).cfg.REFERENCE.ACCURACY]
-    theirs = [cfg for cfg in configs if authors in (cfg.METHOD.NAME, cfg.REFERENCE.SOURCE.split(",")[0])]
+    theirs = [cfg for cfg in configs if authors == cfg.METHOD.NAME or cfg.REFERENCE.SOURCE.startswith(authors)]
     if authors == "DeepBDC":
         theirs = [cfg for cfg in configs if cfg.METHOD.NAME.endswith("DeepBDC")]
     assert theirs
@@ -104,3 +113,10 @@ def test_numbers_go_with_the_view_of_their_authors(authors, crop):
 def test_small_images_are_seen_whole():
     small = [loaded(leaf).cfg for leaf in leaves() if leaf.startswith(("CIFAR-FS", "FC100", "Glyphs"))]
     assert {cfg.DATASET.EVAL_CROP for cfg in small if cfg.DATASET.SIZE < 84} == {1.0}
+
+
+def test_maml_plus_plus_answers_by_five_epochs_on_every_data_set():
+    """As its authors' tests; the short recipe for a CPU apart."""
+    authors = [leaf for leaf in leaves() if "/MAML++_N5" in leaf and "Glyphs" not in leaf]
+    assert len(authors) == 6
+    assert {(loaded(leaf).cfg.EVAL.ENSEMBLE, loaded(leaf).cfg.STAGE.meta.KEEP) for leaf in authors} == {(5, 5)}
