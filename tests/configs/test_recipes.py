@@ -39,6 +39,11 @@ RECIPES = [
     ("miniImagenet/AM3_TRAML_fixed_N5K1_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "TASK.TRAIN.QUERY": 5}),
     ("miniImagenet/AM3_CRAML_fixed_N5K5_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "REFERENCE.ACCURACY": 0.0}),
     ("tieredImagenet/AM3_none_N5K1_R12T", {"STAGE.meta.EPOCHS": 160, "STAGE.meta.STEPS": 500}),
+    # RFS: one of its authors, in issue 5, for the data sets that the script's defaults are not meant for.
+    ("miniImagenet/RFS_N5K1_R12", {"STAGE.base.EPOCHS": 100, "STAGE.base.OPTIM.MILESTONES": [60, 80]}),
+    ("CIFAR-FS/RFS_N5K1_C4", {"STAGE.base.EPOCHS": 90, "STAGE.base.OPTIM.MILESTONES": [45, 60, 75]}),
+    ("FC100/RFS_distilled_N5K5_R12", {"STAGE.distil.EPOCHS": 90, "STAGE.distil.OPTIM.MILESTONES": [45, 60, 75]}),
+    ("tieredImagenet/RFS_distilled_N5K1_R12", {"STAGE.base.EPOCHS": 60, "STAGE.distil.OPTIM.MILESTONES": [30, 40, 50]}),
     # SimpleShot, and LaplacianShot on its networks: no change of colours, which is TIM's; steps of 30 on tiered.
     ("miniImagenet/SimpleShot_N5K5_R12", {"STAGE.base.AUGMENT": ["resized-0.08", "flip"], "STAGE.base.VAL.SHOT": 1}),
     ("CUB/LaplacianShot_N5K1_R18", {"STAGE.base.AUGMENT": ["resized-0.08", "flip"], "DATASET.EVAL_CROP": 0.875}),
