@@ -50,6 +50,9 @@ RECIPES = [
     ("tieredImagenet/LaplacianShot_N5K5_R18", {"STAGE.base.OPTIM.MILESTONES": [30, 60]}),
     ("tieredImagenet/TIM_N5K1_R18", {"STAGE.base.OPTIM.MILESTONES": [45, 67], "DATASET.EVAL_CROP": 0.875}),
     ("CUB/TIM_N5K5_R18", {"STAGE.base.AUGMENT": ["resized-0.08", "jitter-0.4", "flip"], "STAGE.base.VAL.SHOT": 1}),
+    # DN4, 2019: batch-norm learns its statistics in the first epoch alone.
+    ("miniImagenet/DN4_N5K1_F64", {"STAGE.first.EPOCHS": 1, "STAGE.meta.BN": "frozen", "STAGE.meta.OPTIM.LR": 0.005}),
+    ("miniImagenet/DN4_N5K5_F64", {"TASK.TRAIN.QUERY": 10, "STAGE.meta.STEPS": 10000, "STAGE.meta.TASKS": 1}),
     # M2L's numbers are those of 84 pixels, with DropBlock squares of 5.
     ("CIFAR-FS/MML_N5K1_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
     ("FC100/MML_N5K5_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
