@@ -38,7 +38,8 @@ class E3BM(Method):
         hyper_factor: rates, weights and their maps learn with so many times the network's rate.
 
     With the authors' rates for these, 1e-6, the ensemble `last` stays close to its last learner.
-    Differs from the authors' code: all tasks descend together, in the span of their supports.
+    Differs from the authors' code: all tasks descend together, in the span of their supports; the encoder sees a
+    task's supports and queries together, theirs one after the other; the maps start as torch's `Linear` does.
 
     miniImageNet, ResNet-12, 5-way: 64.09 +- 0.37 at 1 shot, 80.29 +- 0.25 at 5 shots.
     """

@@ -50,6 +50,9 @@ RECIPES = [
     ("tieredImagenet/LaplacianShot_N5K5_R18", {"STAGE.base.OPTIM.MILESTONES": [30, 60]}),
     ("tieredImagenet/TIM_N5K1_R18", {"STAGE.base.OPTIM.MILESTONES": [45, 67], "DATASET.EVAL_CROP": 0.875}),
     ("CUB/TIM_N5K5_R18", {"STAGE.base.AUGMENT": ["resized-0.08", "jitter-0.4", "flip"], "STAGE.base.VAL.SHOT": 1}),
+    # E3BM: random resized crops in both of its stages, of larger images alone.
+    ("tieredImagenet/E3BM_N5K5_R12", {"STAGE.meta.AUGMENT": ["resized-0.08", "flip"], "DATASET.EVAL_CROP": 0.913}),
+    ("miniImagenet/E3BM_N5K1_R12", {"STAGE.base.AUGMENT": ["resized-0.08", "flip"], "TASK.TEST.QUERY": 16}),
     # DN4, 2019: batch-norm learns its statistics in the first epoch alone.
     ("miniImagenet/DN4_N5K1_F64", {"STAGE.first.EPOCHS": 1, "STAGE.meta.BN": "frozen", "STAGE.meta.OPTIM.LR": 0.005}),
     ("miniImagenet/DN4_N5K5_F64", {"TASK.TRAIN.QUERY": 10, "STAGE.meta.STEPS": 10000, "STAGE.meta.TASKS": 1}),
@@ -104,6 +107,7 @@ def test_negmargin_of_mmfewshot_is_selected_at_one_shot():
         ("TIM", 0.875),
         ("FEAT", 0.913),
         ("FRN", 0.913),
+        ("E3BM", 0.913),
         ("DeepBDC", 0.913),
         ("DeepEMD", 0.913),
     ],
