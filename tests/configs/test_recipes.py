@@ -39,6 +39,7 @@ RECIPES = [
     ("miniImagenet/AM3_TRAML_fixed_N5K1_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "TASK.TRAIN.QUERY": 5}),
     ("miniImagenet/AM3_CRAML_fixed_N5K5_R12T", {"OBJECTIVE.ARGS.learn": "fixed", "REFERENCE.ACCURACY": 0.0}),
     ("tieredImagenet/AM3_none_N5K1_R12T", {"STAGE.meta.EPOCHS": 160, "STAGE.meta.STEPS": 500}),
+    ("ImageNet-LowShot/DynamicFSL_TRAML_K5", {"OBJECTIVE.ARGS.learn": "joint", "REFERENCE.STATUS": "paper"}),
     # RFS: one of its authors, in issue 5, for the data sets that the script's defaults are not meant for.
     ("miniImagenet/RFS_N5K1_R12", {"STAGE.base.EPOCHS": 100, "STAGE.base.OPTIM.MILESTONES": [60, 80]}),
     ("CIFAR-FS/RFS_N5K1_C4", {"STAGE.base.EPOCHS": 90, "STAGE.base.OPTIM.MILESTONES": [45, 60, 75]}),
