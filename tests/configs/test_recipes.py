@@ -57,6 +57,7 @@ RECIPES = [
     # DN4, 2019: batch-norm learns its statistics in the first epoch alone.
     ("miniImagenet/DN4_N5K1_F64", {"STAGE.first.EPOCHS": 1, "STAGE.meta.BN": "frozen", "STAGE.meta.OPTIM.LR": 0.005}),
     ("miniImagenet/DN4_N5K5_F64", {"TASK.TRAIN.QUERY": 10, "STAGE.meta.STEPS": 10000, "STAGE.meta.TASKS": 1}),
+    ("tieredImagenet/MetaDeepBDC_N5K5_C4", {"STAGE.base.EPOCHS": 100, "STAGE.meta.OPTIM.LR": 5.0e-5}),
     # M2L's numbers are those of 84 pixels, with DropBlock squares of 5.
     ("CIFAR-FS/MML_N5K1_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
     ("FC100/MML_N5K5_R12", {"DATASET.SIZE": 84, "BACKBONE.ARGS.drop_size": 5}),
