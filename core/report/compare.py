@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -107,7 +107,7 @@ def compare(
         say(f"skipped  {line}")
     if not external:
         refuse_external([e for table in tables for same in table for e in same])
-    of_tables = [{_setting(same[0]): grouped(same, each) for same in table} for table in tables]
+    of_tables = [part for table in tables for part in _with_equal_rows(_by_setting(table), each)]
     pairs = [[c for name, groups in t.items() for c in _compared(name, groups, all_pairs)] for t in of_tables]
     rest = iter(corrected([c for of_table in pairs for c in of_table]))  # one correction for the whole call
     pairs = [[next(rest) for _ in of_table] for of_table in pairs]
@@ -180,6 +180,25 @@ def _common_partitions(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray] 
     if len(present) < len(arrays):
         return None
     return [array[: min(map(len, present))] for array in present]
+
+
+def _by_setting(table: Sequence[list[Evaluation]]) -> dict[str, list[Evaluation]]:
+    """The sets of episodes of a table, by a name for each: queries and data are named where nothing else differs."""
+    names = [_setting(same[0]) for same in table]
+    for key, length in (("query", None), ("fingerprint", 8)):
+        if len(set(names)) < len(names):
+            values = [str(same[0].result[key])[:length] for same in table]
+            names = [f"{name}, {key} {value}" for name, value in zip(names, values, strict=True)]
+    return dict(zip(names, table, strict=True))
+
+
+def _with_equal_rows(settings: Mapping[str, list[Evaluation]], each: bool) -> list[dict[str, list[Group]]]:
+    """The groups of each setting; settings whose groups differ, as other arguments were changed, are parted."""
+    tables: dict[tuple[str, ...], dict[str, list[Group]]] = {}
+    for setting, evaluations in settings.items():
+        groups = grouped(evaluations, each)
+        tables.setdefault(tuple(group.name for group in groups), {})[setting] = groups
+    return list(tables.values())
 
 
 def _setting(e: Evaluation) -> str:

@@ -17,13 +17,16 @@ import numpy as np
 import yaml
 
 from ..config.read import parse
-from ..config.roles import recipe
+from ..config.roles import recipe, saved_keys
 from ..errors import UserError
 from ..kinds import misfit, parse_json
 from .run import RunFolder
 
 # The entries of result.json that determine the episodes of an evaluation.
 EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")
+
+# Keys that say what is measured, and that neither the episodes nor the recipe name.
+MEASURED = ("EVAL.BASE_IMAGES", "EVAL.ENSEMBLE")
 
 SHAPE = (int, str)
 DISJOINT = {"partitions": int, "n": int}
@@ -91,13 +94,16 @@ class Evaluation:
     def recipe(self) -> tuple | None:
         """What was trained and how, without the training seed; None where the run's config cannot be read.
 
-        Evaluations of the same episodes with equal recipes are those of several training seeds.
+        What is measured is part of it, be it the config's or changed at test. Evaluations of the same episodes with
+        equal recipes are those of several training seeds.
         """
         try:
-            trained = recipe(parse((self.run / "config.yaml").read_text(encoding="utf-8")))
+            tree = parse((self.run / "config.yaml").read_text(encoding="utf-8"))
+            trained, measured = recipe(tree), saved_keys(tree, "measures")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             return None
-        identity = trained | {"at_test": self.result.get("at_test", {}), "trained": "checkpoint" in self.result}
+        at_test = {key: measured[key] for key in MEASURED} | self.result.get("at_test", {})
+        identity = trained | {"at_test": at_test, "trained": "checkpoint" in self.result}
         return self.result["method"], json.dumps(identity, sort_keys=True, default=str)
 
 

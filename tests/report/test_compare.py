@@ -100,3 +100,29 @@ def test_encoders_are_compared_with_other_networks_only_where_that_is_asked_for(
 def test_encoders_among_themselves_need_no_permission(run, space):
     runs = [run(name, gain, external_data=EXTERNAL) for name, gain in (("A", 0.0), ("B", 0.5))]
     assert space.script("run_compare.py", *runs, "--format", "latex")[0] == 0
+
+
+def test_settings_that_differ_in_queries_alone_are_both_shown(run, space):
+    for name, gain in (("A", 0.0), ("B", 0.8)):
+        for query in (5, 7):
+            folder = next(run(name, gain, query=query).glob("eval/*/test_1s_0_50"))
+            folder.rename(folder.with_name(f"query {query}"))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(space.script("run_compare.py", space.path / "A", space.path / "B", "--format", "csv")[1])
+        )
+    )
+    assert sorted(row["setting"].rpartition(", ")[2] for row in rows) == ["query 5", "query 7"]
+
+
+def test_settings_in_which_other_runs_are_seeds_of_one_recipe_are_tables_of_their_own(run, space):
+    for seed in (0, 1):
+        for shot, scale in ((1, 5), (5, 7 + seed)):
+            config, name = CONFIG.replace("0", str(seed), 1), f"A_s{seed}"
+            run(name, 0.3, config, training_seed=seed, shot=shot, at_test={"scale": scale})
+    out = space.script("run_compare.py", space.path / "A_s0", space.path / "A_s1")[1]
+    one, two = out.split("\n\n")[:2]
+    assert "1-shot" in one
+    assert [line.split()[:5] for line in one.splitlines()[1:-1]] == [["A_s0,", "scale", "5", "A", "2"]]
+    assert "5-shot" in two
+    assert [line.split()[2] for line in two.splitlines()[1:-1]] == ["7", "8"]

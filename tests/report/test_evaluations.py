@@ -119,6 +119,8 @@ def recipe(run, name, config):
         ("METHOD: {NAME: A}\nEVAL: {TRIALS: 9, PRIOR: 0.5, CACHE_MB: 9}\n", True),
         ("METHOD: {NAME: A}\nBACKBONE: {NAME: ResNet12}\n", False),
         ("METHOD: {NAME: A}\nEVAL: {SEED: 1}\n", False),
+        ("METHOD: {NAME: A}\nEVAL: {ENSEMBLE: 3}\n", False),
+        ("METHOD: {NAME: A}\nEVAL: {BASE_IMAGES: 5}\n", False),
     ],
 )
 def test_runs_that_differ_in_what_trains_nothing_are_of_one_recipe(config, same, run):
@@ -138,6 +140,8 @@ def test_runs_saved_under_former_names_are_seeds_of_one_recipe(run):
 def test_arguments_changed_at_test_are_part_of_a_recipe(run):
     changed = of_run(run("A_changed", config=CONFIG, at_test={"k": 3}))[0].recipe
     assert changed != recipe(run, "A", CONFIG)
+    now, before = {"EVAL.ENSEMBLE": 3}, "METHOD: {NAME: A}\nEVAL: {ENSEMBLE: 3}\n"
+    assert of_run(run("A_now", config=CONFIG, at_test=now))[0].recipe == recipe(run, "A_before", before)
 
 
 @pytest.mark.parametrize("config", [None, "[", "- a", "TASK: 5", "STAGES: 5", "STAGE:"])
