@@ -110,9 +110,12 @@ class ImageEncoder:
                 yield block, features
                 bar.update(len(block))
 
-    def class_means(self, labels: Tensor, chosen: Tensor | None = None) -> Features:
-        """Mean feature of each class, [classes, ...]; `labels` [M] are all images', and the images `chosen` count."""
-        chosen = torch.arange(len(labels)) if chosen is None else chosen
+    def class_means(self, labels: Tensor, limit: int = 0) -> Features:
+        """Mean feature of each class, [classes, ...]; `labels` [M] are all images', the first `limit` of a class count.
+
+        `limit` 0 counts all.
+        """
+        chosen = _first_of_each(labels, limit) if limit else torch.arange(len(labels))
         counts = labels[chosen].bincount()
         sums: Features = {}
         for ids, features in self.blocks(chosen):
@@ -246,8 +249,7 @@ def _base_means(encoder: ImageEncoder, base: BaseImages | None) -> Features:
     if kept and kept.present.all():
         return {name: torch.from_numpy(array).to(pixels.device) for name, array in kept.arrays.items()}
     labels = torch.from_numpy(split.labels)
-    chosen = _first_of_each(labels, base.limit) if base.limit else None
-    means = replace(encoder, pixels=pixels, name="base classes").class_means(labels, chosen)
+    means = replace(encoder, pixels=pixels, name="base classes").class_means(labels, base.limit)
     table = kept or (cache.create(len(split.classes), _shapes(means)) if cache else None)
     if table:
         for name, value in means.items():

@@ -35,7 +35,7 @@ log = logging.getLogger("fiveway")
 AT_ONCE = 256  # photographs that are stored together
 DECODED = 16  # photographs that are decoded together, while others are encoded
 LOOK = "look"  # name of the looks among stored features
-BASE = "base means"  # name under which a store keeps them
+BASE = "base means"  # begins the name under which a store keeps them
 WORTH_A_LINE = 3.0  # seconds of encoding that are announced
 
 

@@ -85,7 +85,7 @@ def pool_of_val(network: PhotoNetwork, data: Data, store: FeatureStore) -> Pool:
     split = data.split("val")
     rows = np.concatenate([np.flatnonzero(split.labels == label)[:MOST_IMAGES] for label in range(len(split.classes))])
     counts = np.bincount(split.labels[rows], minlength=len(split.classes)).tolist()
-    names = [f"{split.fingerprint} {row}" for row in rows.tolist()]
+    names = [f"{split.manifest['pixels_sha256']} {row}" for row in rows.tolist()]
     pixels = split.images[rows if split.rows is None else split.rows[rows]]
     features = network.encode_pixels(pixels, names, store)
     words = data.words("val") if "semantics" in network.method.needs else None
@@ -120,7 +120,10 @@ def from_pool(classifier: Classifier, pool: Pool, store: FeatureStore) -> Calibr
     if not usable_shots(pool, [shot]):
         return f"the reference, {pool.name}, has a class of {min(pool.counts)} images, too few beside {shot} supports"
     more = usable_shots(pool, [each for each in CURVE if each > shot])[:FURTHER]
-    key = {"head": classifier.head.name, "way": way, "shot": shot, "more": more, "images": _fingerprint(pool.places)}
+    key = {"head": classifier.head.name, "way": way, "shot": shot, "more": more}
+    key |= {"pool": pool.name, "counts": list(pool.counts), "images": _fingerprint(pool.places)}
+    key |= {"words": pool.words is not None and _fingerprint(pool.words)}
+    key |= {"base": {name: _fingerprint(value) for name, value in (classifier.base or {}).items()}}
     own = classifier.head is classifier.network.folded
     key |= {"arguments": dict(classifier.network.cfg.METHOD.ARGS) if own else {}, "code": code_hash(classifier.head)}
     file = _file(store, key)

@@ -146,11 +146,11 @@ def _facts(info: DataInfo) -> dict[str, Any]:
 
 @torch.no_grad()
 def _base_means(network: PhotoNetwork, data: Data, cache: Path | None) -> Features:
-    """Mean feature of each base class, kept beside the features of photographs."""
-    store = network.store(cache)
-    kept = store.get(BASE)
+    """Mean feature of each base class, kept beside the features of photographs under the content of their images."""
+    store, train, limit = network.store(cache), data.split("train"), network.cfg.EVAL.BASE_IMAGES
+    name = f"{BASE} of {limit or 'all'} {train.manifest['pixels_sha256']} {train.fingerprint}"
+    kept = store.get(name)
     if kept is None:
-        train = data.split("train")
-        kept = network.encoder(Pixels(train, network.device)).class_means(torch.from_numpy(train.labels))
-        store.add([BASE], {name: value[None] for name, value in kept.items()})
-    return {name: value.to(network.device) for name, value in kept.items()}
+        kept = network.encoder(Pixels(train, network.device)).class_means(torch.from_numpy(train.labels), limit)
+        store.add([name], {feature: value[None] for feature, value in kept.items()})
+    return {feature: value.to(network.device) for feature, value in kept.items()}

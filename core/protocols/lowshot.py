@@ -198,7 +198,7 @@ class LowShot(Protocol):
         """Mean feature of each base class."""
         train = self.data.split("train")
         encoder = replace(self._encoder, pixels=self.data.pixels("train"))
-        return encoder.class_means(torch.from_numpy(train.labels))
+        return encoder.class_means(torch.from_numpy(train.labels), self.cfg.EVAL.BASE_IMAGES)
 
 
 @dataclass(frozen=True)

@@ -107,3 +107,16 @@ def test_what_comes_along_speaks_for_the_heads_of_frozen_encoders():
         ways = {way: {t["shot"] for t in tables if t["way"] == way} for way in {t["way"] for t in tables}}
         assert {2, 3, 4, 6, 8} <= ways.keys(), name
         assert all(shots == {1, 2, 3, 5, 10} for way, shots in ways.items() if way <= 8), name
+
+
+def test_another_pool_or_other_base_means_are_not_answered_from_the_cache(encoder, folder, tmp_path):
+    classifier = make_classifier(encoder, supports_of(encoder, [2, 2, 2]))
+    store = encoder.store(tmp_path / "cache")
+    pool = pool_of_photos(encoder, folder, store)
+    moved = replace(pool, counts=[11, 10, 9, 8])  # the same photos in the same order, but in other folders
+    words = replace(pool, words=torch.zeros(4, 3))
+    based = replace(classifier, base={"vector": torch.ones(1, 3)})
+    for one, of in ((classifier, pool), (classifier, moved), (classifier, words), (based, pool)):
+        from_pool(one, of, store)
+    assert len(list(store.folder.glob("reference-*.json"))) == 4
+    assert from_pool(classifier, moved, store) != from_pool(classifier, pool, store)

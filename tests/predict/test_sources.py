@@ -54,6 +54,11 @@ def test_base_means_are_computed_once(tmp_path, tiny_root):
     assert torch.allclose(network.base["vector"], means, rtol=1e-4, atol=1e-5)
     again, _ = from_checkpoint(str(cfg), run, [], CPU, tmp_path / "cache")
     assert torch.equal(again.base["vector"], network.base["vector"])
+    for change in ("DATASET.BASE_HOLDOUT=3", "EVAL.BASE_IMAGES=2"):  # then other images count
+        cached, _ = from_checkpoint(str(cfg), run, [change], CPU, tmp_path / "cache")
+        anew, _ = from_checkpoint(str(cfg), run, [change], CPU, None)
+        assert torch.equal(cached.base["vector"], anew.base["vector"])
+        assert not torch.equal(cached.base["vector"], network.base["vector"])
 
 
 def test_another_config_is_refused(trained):
