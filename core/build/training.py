@@ -97,7 +97,7 @@ def _shared_files(data: Data, methods: dict[str, Method], pretrained: Path) -> d
         name: pretrained / f"{dataset}_{cfg.STAGE[name].METHOD}_{stage_key(data, methods, name)}.pth"
         for name in cfg.STAGES[:-1]
     }
-    return files | {cfg.STAGES[-1]: None}
+    return files | dict.fromkeys(cfg.STAGES[-1:])
 
 
 def build_streams(data: Data, stage: str, method: Method) -> Sequence[Stream | Ahead]:

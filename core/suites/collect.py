@@ -71,12 +71,12 @@ def _describe(file: str, cell: Cell, now: Progress) -> dict[str, Any]:
 def _copy(cell: Cell, folder: Path) -> None:
     """Copy the files of a cell that is done; cell.json, which says so, is written after them."""
     for name in COPIED:
-        write_text(folder / name, (cell.run.path / name).read_text(encoding="utf-8"))
+        if (cell.run.path / name).is_file():  # a run without stages has no metrics
+            write_text(folder / name, (cell.run.path / name).read_text(encoding="utf-8"))
     environment = json.loads((cell.run.path / "env.json").read_text(encoding="utf-8"))
     write_json(folder / "env.json", {key: environment[key] for key in ENVIRONMENT if key in environment})
-    for places in Record(cell).read()["results"].values():
-        for place in map(Path, places):
-            _copy_evaluation(place, folder / "eval" / place.parent.name / place.name)
+    for place in map(Path, Record(cell).result_folders()):
+        _copy_evaluation(place, folder / "eval" / place.parent.name / place.name)
 
 
 def _copy_evaluation(source: Path, target: Path) -> None:

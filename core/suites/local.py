@@ -84,14 +84,19 @@ class LocalRunner:
         """Train what is not trained and answer the tests without results; returns whether all went well."""
         device, record = self._devices.get(), Record(cell)
         try:
+            if progress(cell).state == "running":
+                self._say(f"left alone  {cell.name}: another process has begun it")
+                return True
             if record.job != os.environ.get("SLURM_JOB_ID"):
                 record.note_job("")
             resume = cell.run.last.is_file() or cell.run.config.is_file()
             epochs = progress(cell).epochs
             record.note(started=time.time(), epochs_at_start=epochs, exit=0, device=device)
             self._say(f"{'resumed' if resume else 'started'}  {cell.name}  on {device}")
-            if not is_trained(cell) and self._call("train", cell.train_arguments(device, resume), record) is None:
-                return self._report(cell, record)
+            if not is_trained(cell):
+                if self._call("train", cell.train_arguments(device, resume), record) is None:
+                    return self._report(cell, record)
+                record.note(results={})  # of what was trained before
             for number in range(len(cell.tests)):
                 if record.has_result(number):
                     continue

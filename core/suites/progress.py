@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +11,9 @@ from os.path import isdir  # that of pathlib raises where a name holds a zero by
 from pathlib import Path
 from typing import Any
 
-from ..build.config import last_stage
+from ..build.config import differing_keys, last_stage
+from ..config.roles import roles_of
+from ..errors import UserError
 from ..files import write_files, write_json
 from ..kinds import misfit, parse_json
 from ..locks import is_alive
@@ -19,7 +23,7 @@ LAST_LINES = 5  # of a failed cell's log
 INTERRUPTED = (129, 130, 143)  # exit codes of a command that was stopped by SIGHUP, by Ctrl-C or --cancel, by SIGTERM
 NOTES = {
     **{"pid": (int, None), "process_started": (float, None), "started": float, "epochs_at_start": int, "exit": int},
-    **{"device": str, "results": {"": [str]}},
+    **{"device": str, "config": str, "results": {"": [str]}},
 }
 EPOCH = {"stage": str, "val?": float}
 Queue = Mapping[str, str]  # SLURM's: queued or running, by the name of a cell that has a job in it
@@ -76,13 +80,24 @@ class Record:
         return self.log.parent / "slurm" / f"{self.job}_0_log.err"
 
     def note_result(self, test: int, folders: list[str]) -> None:
-        """Note where the results of a test lie."""
-        key = _key(self._cell, test)
-        self.note(results=self.read().get("results", {}) | {key: folders})
+        """Note where the results of a test lie; those of another configuration are forgotten."""
+        self.note(config=_settings(self._cell), results=self._results() | {_key(self._cell, test): folders})
+
+    def _results(self) -> dict[str, list[str]]:
+        """The folders of each test that was answered under the cell's configuration."""
+        notes = self.read()
+        same = notes.get("config", _settings(self._cell)) == _settings(self._cell)
+        return notes.get("results", {}) if same else {}
+
+    def result_folders(self) -> list[str]:
+        """Where the results of the cell's tests lie; those of tests that the suite no longer lists are left out."""
+        results = self._results()
+        keys = dict.fromkeys(_key(self._cell, test) for test in range(len(self._cell.tests)))
+        return [folder for key in keys for folder in results.get(key, [])]
 
     def has_result(self, test: int) -> bool:
         """Whether a test of these arguments has been answered, and its folders are there."""
-        folders = self.read().get("results", {}).get(_key(self._cell, test))
+        folders = self._results().get(_key(self._cell, test), [])
         return bool(folders) and all(isdir(folder) for folder in folders)
 
 
@@ -114,8 +129,17 @@ def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
 
 
 def is_trained(cell: Cell) -> bool:
-    """Whether the training is complete."""
-    return cell.checkpoint.is_file() and cell.run.state() == "done"
+    """Whether the training is complete, by the cell's configuration as it is now."""
+    return cell.checkpoint.is_file() and cell.run.state() == "done" and not _trains_otherwise(cell)
+
+
+def _trains_otherwise(cell: Cell) -> bool:
+    """Whether the run in the folder learned by other settings; False where what it has saved cannot be read."""
+    try:
+        differing = differing_keys(cell.loaded, cell.run.config)
+    except UserError:
+        return False
+    return any(roles_of(key) & {"trains", "varies", "inherited"} for key in differing)
 
 
 def _state(cell: Cell, record: Record, notes: dict[str, Any], jobs: Queue | None) -> str:
@@ -151,6 +175,12 @@ def _last_lines(log: Path) -> str:
     except OSError:
         return ""
     return "\n".join(lines[-LAST_LINES:])
+
+
+def _settings(cell: Cell) -> str:
+    """Hash of the keys that a cell's YAML and overrides set, with their values."""
+    values = {key: cell.loaded.values[key] for key in cell.loaded.sources}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _key(cell: Cell, test: int) -> str:

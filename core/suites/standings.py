@@ -61,7 +61,8 @@ class Run:
         """Minutes that the steps of each stage took, which this run trained itself; without validation."""
         minutes: dict[str, float] = {}
         done = 0
-        for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        file = self.path / "metrics.jsonl"  # which a run without stages lacks
+        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
             row = json.loads(line)
             done = done if row["stage"] in minutes else 0
             minutes[row["stage"]] = minutes.get(row["stage"], 0.0) + (row["step"] - done) / row["steps_per_second"] / 60

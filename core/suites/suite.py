@@ -101,17 +101,18 @@ def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
         raise UserError(f"{file}: RUNS names {run.get('CFG')!r}, which is not a file; give the path of a YAML.")
     shared, own = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
     seeds = _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [0]
+    tag = "" if run.get("TAG") is None else str(run["TAG"])
     tests = tuple(_test(test, file) for test in _items(run, "TESTS", file) or _items(tree, "TESTS", file) or [{}])
     cells = []
     for seed in seeds:
         overrides = tuple(str(item) for item in (*shared, *own, *([f"SEED={seed}"] if seed else [])))
         loaded = load_config(run["CFG"], overrides)
-        cells.append(Cell(run["CFG"], overrides, str(run.get("TAG", "")), tests, _base(tree), loaded))
+        cells.append(Cell(run["CFG"], overrides, tag, tests, _base(tree), loaded))
     return cells
 
 
 def _base(tree: Mapping[str, Any]) -> Path:
-    return Path(expanduser(str(tree.get("BASE", "checkpoint"))))
+    return Path(expanduser(str(tree.get("BASE") or "checkpoint")))
 
 
 def _test(test: Any, file: Path) -> tuple[str, ...]:

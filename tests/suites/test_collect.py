@@ -3,7 +3,13 @@
 import gzip
 import json
 
+import pytest
+
+from core.suites.progress import Record
+from core.suites.standings import standings
 from core.suites.suite import read_suite
+from tests.predict.encoders import NAME, write_weights
+from tests.workspace import PROTONET
 
 
 def test_finished_cells_are_kept_and_the_first_result_stands(suite, space, tmp_path):
@@ -34,3 +40,16 @@ def test_finished_cells_are_kept_and_the_first_result_stands(suite, space, tmp_p
     (source / "result.json").write_text("{}")
     assert "collected" not in space.script("run_suite.py", file, "--collect", kept)[1]
     assert json.loads((target / "result.json").read_text())["mean"] > 0
+
+
+@pytest.mark.slow
+def test_an_encoder_that_is_not_trained_is_kept_too(suite, space, tmp_path):
+    encoder = {"NAME": NAME, "WEIGHTS": str(write_weights(tmp_path)), "ARGS": {"size": 48}}
+    space.config(PROTONET | {"STAGES": [], "STAGE": {}, "BACKBONE": encoder, "EVAL": {"EPISODES": 20}}, "Frozen.yaml")
+    file, kept = suite(RUNS=[str(space.path / "Frozen.yaml")], TESTS=[{}]), tmp_path / "results"
+    assert space.script("run_suite.py", file, "--devices", "cpu")[0] == 0
+    record = Record(read_suite(file)[0])
+    record.note(results=record.read()["results"] | {"--shots 9": ["gone"]})  # of a test that the suite no longer lists
+    assert "collected  Glyphs_Frozen" in space.script("run_suite.py", file, "--collect", kept)[1]
+    ((row,), failed) = standings(kept / "suite")
+    assert (row.minutes, failed) == (0, [])

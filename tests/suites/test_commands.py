@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from core.locks import this_process
+from core.suites.local import LocalRunner
 from core.suites.progress import Record, progress
 from core.suites.suite import read_suite
 from tests.workspace import EXPERIMENTS, best, files
@@ -54,6 +56,38 @@ def test_a_new_test_trains_nothing_again(suite, space):
     assert space.script("run_suite.py", more, "--devices", "cpu")[0] == 0
     assert (best(cell.run.path).read_bytes(), (cell.run.path / "last.pth").read_bytes()) == trained
     assert len(list(cell.run.path.glob("eval/*/*/result.json"))) == 3
+
+
+@pytest.mark.slow
+def test_an_edited_suite_does_not_show_the_results_of_the_former_one(suite, space):
+    runs = [str(space.path / "Proto.yaml")]
+    assert space.script("run_suite.py", suite(RUNS=runs, TESTS=[{}]), "--devices", "cpu")[0] == 0
+    edited = suite(RUNS=runs, TESTS=[{}], OVERRIDES=["EVAL.EPISODES=30"])
+    assert space.script("run_suite.py", edited, "--status")[1].startswith("incomplete")
+    assert space.script("run_suite.py", edited, "--devices", "cpu")[0] == 0
+    (folder,) = Record(read_suite(edited)[0]).result_folders()
+    assert folder.endswith("_30")
+    edited = suite(RUNS=runs, TESTS=[{}], OVERRIDES=["STAGE.meta.OPTIM.LR=0.5"])
+    assert space.script("run_suite.py", edited, "--status")[1].startswith("incomplete")
+    code, out, _ = space.script("run_suite.py", edited, "--devices", "cpu")
+    assert code == 2
+    assert "holds a run of another config (differs in STAGE.meta.OPTIM.LR)" in out
+
+
+def test_a_cell_that_another_process_has_begun_meanwhile_is_left_alone(suite, space, monkeypatch):
+    cfg = str(space.path / "Proto.yaml")
+    cells = read_suite(suite(RUNS=[cfg, {"CFG": cfg, "TAG": "second"}]))
+    lines, called = [], []
+
+    def call(self, name, arguments, record):
+        called.append(arguments)
+        process = this_process()
+        Record(cells[1]).note(pid=process.pid, process_started=process.started)
+
+    monkeypatch.setattr(LocalRunner, "_call", call)
+    assert LocalRunner(cells, ["cpu"], 1, 1, lines.append).run() == [cells[0]]
+    assert len(called) == 1
+    assert lines[-1] == "left alone  Glyphs_Proto_second: another process has begun it"
 
 
 @pytest.mark.slow

@@ -38,6 +38,12 @@ def test_an_entry_may_have_its_own_tests(suite, space):
     assert (plain.tests, five.tests) == (((),), (("--shots", "5"),))
 
 
+def test_an_empty_tag_or_base_is_none(suite, space, monkeypatch):
+    monkeypatch.chdir(space.path)
+    (cell,) = read_suite(suite(RUNS=[{"CFG": "Proto.yaml", "TAG": None}], BASE=None))
+    assert (cell.name, str(cell.base)) == ("Glyphs_Proto", "checkpoint")
+
+
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
