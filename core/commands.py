@@ -164,7 +164,8 @@ def evaluate(
         write_text(run_folder.path / "diff.txt", loaded.diff())
 
 
-OF_A_RESULT = ("SEED", "EVAL.", "TASK.")  # keys that the names of folders say anyway
+OF_A_RESULT = ("SEED", "EVAL.", "TASK.")  # keys that the names of folders say anyway, but for
+UNSAID = ("EVAL.BASE_IMAGES", "EVAL.PRIOR")  # which only a trained network's folders say
 
 
 def _untrained_name(loaded: Loaded, data: Data) -> str:
@@ -173,8 +174,8 @@ def _untrained_name(loaded: Loaded, data: Data) -> str:
         key: loaded.values[key]
         for key, source in loaded.sources.items()
         if source == COMMAND_LINE
-        and not key.startswith(OF_A_RESULT)
-        and roles_of(key) & {"trains", "varies", "encodes"}
+        and (key in UNSAID or not key.startswith(OF_A_RESULT))
+        and roles_of(key) & {"trains", "varies", "encodes", "measures"}
     }
     text = json.dumps(changed, sort_keys=True, default=str)
     tag = f"{UNTRAINED}-{hashlib.sha256(text.encode()).hexdigest()[:6]}" if changed else UNTRAINED

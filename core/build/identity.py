@@ -95,6 +95,7 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
         "words": _words_hash(data, [methods[name] for name in stages]),
         "views": _views(cfg) if any("parts" in methods[name].needs for name in stages) else [],
         **_eval_crop(cfg),
+        **_base_images(cfg, methods[stage]),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -161,6 +162,12 @@ def _eval_crop(cfg: Config) -> dict[str, float]:
     """What is seen of an image in validation and at test; {} for all of it, as before there was a choice."""
     share = cfg.DATASET.EVAL_CROP
     return {} if share == 1 else {"eval_crop": share}
+
+
+def _base_images(cfg: Config, method: Method) -> dict[str, int]:
+    """How many images of a base class count for the means that validation reads; {} for all, or where it reads none."""
+    limit = cfg.EVAL.BASE_IMAGES
+    return {"base_images": limit} if limit and "base" in method.needs else {}
 
 
 def _words_hash(data: Data, methods: list[Method]) -> str:

@@ -102,8 +102,8 @@ def _reason(path: Path, config: Path, wanted: dict[str, Any]) -> str | None:
     if not meta["final"]:
         return "an earlier stage of a run"
     saved_beside = config.name == "config.yaml" and config.resolve().parent == path.resolve().parent
-    if not saved_beside and (meta["stem"], meta["dataset"]) != (config.stem, wanted["dataset"]):
-        return f"of config {meta['dataset']}/{meta['stem']}"
+    if not saved_beside and (meta.get("stem"), meta["dataset"]) != (config.stem, wanted["dataset"]):
+        return f"of config {meta['dataset']}/{meta.get('stem', '(unknown)')}"
     if not path.name.startswith("ebest_"):
         return "not the best checkpoint of its run"
     return _difference(wanted, meta)

@@ -78,6 +78,7 @@ def run(request: Request) -> bool:
         assert request.support is not None, "the command line was checked"
         labelled = support_photos(request.support, depth=request.depth)
         query_photos(request.query, [])  # what is missing is said before a network is made
+        refuse_inside(request.out, request.support)
         network, data = open_network(request, where, cache)
         store = network.store(cache)
         supports, bad = encode_supports(network, store, request.support, labelled)
@@ -127,6 +128,18 @@ def refuse_share(share: float) -> None:
         raise UserError(
             f"--reject is {share:g}; give the share of the supports that may be rejected, from 0 to below 1, "
             "such as 0.1."
+        )
+
+
+def refuse_inside(out: Path, support: Path) -> None:
+    """Refuse a folder of answers that would be taken for a class, or lie among a class's photographs.
+
+    Raises:
+        UserError: where it lies in the folder of the supports.
+    """
+    if support.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UserError(
+            f"--out is {out}, which lies in --support, {support}, and would be taken for a class; give another."
         )
 
 

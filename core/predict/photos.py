@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..files import read_regular
 from ..prepare.images import SUFFIXES, BadImage
 from ..prepare.layouts import folders_in, images_below
 
@@ -45,7 +46,7 @@ class Photo:
             BadImage: where it cannot be read.
         """
         try:
-            return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+            return self.source if isinstance(self.source, bytes) else read_regular(self.source)
         except OSError as error:
             raise BadImage(f"cannot be read ({error.strerror})") from error
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import paths
 from ..build.data import Data, class_words
 from ..build.identity import code_hash
+from ..errors import UserError
 from ..files import write_json
 from ..kinds import parse_json
 from .calibration import CALIBRATION, Calibration
@@ -68,10 +69,16 @@ def pool_of_photos(network: PhotoNetwork, folder: Path, store: FeatureStore) -> 
     """A folder of class folders as reference.
 
     Raises:
-        UserError: where it is none.
+        UserError: where it is none, or none of its photographs can be used.
     """
-    photos, _ = readable(support_photos(folder, "--reference"))
+    photos, bad = readable(support_photos(folder, "--reference"))
     encoded: Encoded = network.encode(photos, store)
+    bad |= encoded.bad
+    for name, reason in bad.items():
+        log.info("not in the reference: %s %s", name, reason)
+    if not encoded.photos:
+        name = min(bad)
+        raise UserError(f"--reference is {folder}, of which no photo can be used ({name} {bad[name]}); give others.")
     classes = sorted({photo.label for photo in encoded.photos})
     order = sorted(range(len(encoded.photos)), key=lambda i: encoded.photos[i].label)
     counts = [sum(photo.label == name for photo in encoded.photos) for name in classes]

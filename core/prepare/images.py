@@ -90,6 +90,8 @@ def _decode(file: Path | bytes, decoding: Decoding) -> tuple[np.ndarray, bool]:
                 return _square(image, decoding), enlarged
     except BadImage:
         raise
+    except Image.DecompressionBombError as error:
+        raise BadImage("has more pixels than can be read safely; save it smaller") from error
     except Exception as error:  # whatever a decoder stumbles over, the file is at fault
         raise BadImage("does not decode as an image, perhaps cut short") from error
 

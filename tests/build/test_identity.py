@@ -43,6 +43,14 @@ def test_everything_that_shapes_a_stage_and_nothing_else_names_it(space, overrid
     assert (name_of_base(cfg, override) == name_of_base(cfg)) == reused
 
 
+def test_the_images_that_count_for_base_means_name_a_stage_that_validates_with_them(space):
+    base = TWO_STAGES["STAGE"]["base"] | {"METHOD": "SimpleShot", "ARGS": {}, "OBJECTIVE": {"NAME": "ce"}}
+    cfg = space.config(TWO_STAGES | {"STAGE": TWO_STAGES["STAGE"] | {"base": base}}, "Shot.yaml")
+    assert name_of_base(cfg, "EVAL.BASE_IMAGES=3") != name_of_base(cfg)
+    other = space.config(TWO_STAGES, "Two.yaml")
+    assert name_of_base(other, "EVAL.BASE_IMAGES=3") == name_of_base(other)
+
+
 @pytest.mark.parametrize(
     ("methods", "shared"),
     [

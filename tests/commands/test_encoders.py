@@ -169,3 +169,10 @@ def test_methods_that_read_the_same_of_a_frozen_encoder_share_its_features(space
     assert space.evaluator(space.path / "Proto.yaml", "-c", run, "EVAL.SEED=3")[0] == 0
     with pytest.raises(TypeError):
         space.evaluator(other, "--untrained", "BACKBONE.ARGS.size=48")
+
+
+def test_base_means_of_fewer_images_have_a_folder_of_their_own(space, backbone):
+    cfg = space.config({**FROZEN, "BACKBONE": backbone})
+    outs = [space.evaluator(cfg, "--untrained", *more)[1] for more in ((), ("EVAL.BASE_IMAGES=1",))]
+    folders = [out.split("result files  ")[1].strip() for out in outs]
+    assert folders[0] != folders[1]

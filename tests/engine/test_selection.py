@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.build.config import schemas
 from core.cli.common import split_options
@@ -188,3 +189,13 @@ def test_a_former_name_of_an_argument_is_compared_under_the_present_one():
     refuse_different_network(wanted, same, Path("old.pth"))
     with pytest.raises(UserError, match=r"^old\.pth was trained with METHOD .*\"tau\": 3\.0"):
         refuse_different_network(wanted, other, Path("old.pth"))
+
+
+def test_an_old_checkpoint_that_does_not_name_its_config_is_skipped_with_a_line(space, here, tmp_path):
+    good = here / "checkpoint" / "Glyphs_Proto"
+    saved = torch.load(best(good), weights_only=True)
+    del saved["meta"]["stem"]
+    torch.save(saved, tmp_path / "ebest_old.pth")
+    code, out, err = space.evaluator("Proto.yaml", "-c", good, tmp_path / "ebest_old.pth")
+    assert (code, err) == (0, "")
+    assert "ebest_old.pth: of config Glyphs/(unknown)" in out

@@ -109,6 +109,8 @@ def test_bad_input_is_one_sentence(refused, trained, photos, space):
     support = ["--support", photos / "labelled"]
     assert "--query names" in refused("run_predict.py", *network, *support, "--query", photos / "none")
     assert "--reject is 2;" in refused("run_predict.py", *network, *support, "--query", new, "--reject", "2")
+    inside = [*network[:-1], photos / "labelled" / "answers"]
+    assert "which lies in --support" in refused("run_predict.py", *inside, *support, "--query", new)
     assert "--head is 'RSF'" in refused("run_predict.py", *network, *support, "--query", new, "--head", "RSF")
     assert "--checkpoint is missing" in refused("run_predict.py", "--cfg", trained[0], *support, "--query", new)
     for photo in (photos / "labelled" / "bowl").iterdir():

@@ -1,5 +1,7 @@
 """Where a user's photographs are found, and what is said of folders that hold none."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,10 @@ def test_an_array_loses_nothing():
 def test_other_arrays_are_refused(array):
     with pytest.raises(UserError, match="image 0 is an array"):
         photos_from([array])
+
+
+def test_a_pipe_among_the_photos_is_named_and_nothing_hangs(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    good, bad = readable(query_photos([tmp_path], []))
+    assert good == []
+    assert bad == {str(tmp_path / "pipe.jpg"): "cannot be read (it is no regular file)"}

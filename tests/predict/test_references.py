@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.build.data import Data
+from core.errors import UserError
 from core.predict import references
 from core.predict.calibration import Calibration
 from core.predict.classifier import make_classifier
@@ -120,3 +121,11 @@ def test_another_pool_or_other_base_means_are_not_answered_from_the_cache(encode
         from_pool(one, of, store)
     assert len(list(store.folder.glob("reference-*.json"))) == 4
     assert from_pool(classifier, moved, store) != from_pool(classifier, pool, store)
+
+
+def test_a_reference_without_a_usable_photo_is_refused(encoder, folder):
+    for photo in folder.glob("*/*.png"):
+        photo.write_bytes(photo.parent.name.encode())
+    classifier = make_classifier(encoder, supports_of(encoder, [2, 2]))
+    with pytest.raises(UserError, match=r"no photo can be used \(kind0/00.png does not decode"):
+        reference_for(classifier, str(folder), None, encoder.store(None))

@@ -145,3 +145,8 @@ def test_a_pipe_among_the_images_is_named_by_the_command(tmp_path, space):
     code, _, err = space.script("prepare_data.py", *arguments)
     assert code == 2
     assert f"{tmp_path / 'in/a/x.png'} cannot be read (it is no regular file)" in err
+
+
+def test_an_image_of_too_many_pixels_is_named_as_such():
+    with pytest.raises(BadImage, match="has more pixels than can be read safely; save it smaller"):
+        decode(encoded(Image.new("1", (20_000, 10_000)), "PNG"), Decoding(8))

@@ -272,7 +272,7 @@ def test_draws_that_do_not_fit_are_refused(stored, refused, monkeypatch):
     assert "--shots lists 5, but the files of --draws hold 4 of a class" in refused(*asked, files["good"], "--shots", 5)
 
 
-def test_published_figures_stand_on_the_line(stored):
+def test_published_figures_stand_on_the_line(stored, monkeypatch):
     figures = "[[novel, 1, 48.1], [all, 1, 59.2], [novel, 2, 59.2]]"
     tree = PROTO | {"REFERENCE": {"FIGURES": yaml.safe_load(figures), "SOURCE": "table 2", "STATUS": "paper"}}
     asked = ("--untrained", "--lowshot", "test", "--shots", 1, 2, 3)
@@ -280,6 +280,9 @@ def test_published_figures_stand_on_the_line(stored):
     lines = [line for line in printed if line.startswith("untrained  ")]
     assert [line.split(")  ")[-1] for line in lines[:2]] == ["paper: novel 48.1  all 59.2", "paper: novel 59.2"]
     assert "paper" not in lines[2]
+    monkeypatch.setattr(JointRegression.__init__, "__defaults__", (2, 60, 0.1, 0.9, 0.9, 1e-3, None))
+    asked = (*asked[:-2], "EVAL.TRIALS=2", "--classifier", "logistic")
+    assert "paper" not in stored.evaluator(config(stored, tree), *asked)[1]
     assert "paper" not in stored.evaluator(config(stored, tree), "--untrained", "--lowshot", "val", "--shots", 1)[1]
 
 
