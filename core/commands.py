@@ -201,19 +201,25 @@ def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:
         folder = network.folder / answer.folder if answer.folder else Path()
         if ranks.current().first:
             write_files(folder, dict(answer.files))
-            if protocol.cfg.EVAL.PAGE and (file := _write_page(answer, folder)):
+            if file := _write_page(answer, folder, protocol.cfg.EVAL.PAGE):
                 yield f"page  {file}"
         if network.path and at_chance(answer.files.get("result.json")):
             yield "These answers are no better than guessing: see the losses in train.log; a lower OPTIM.LR may help."
         yield f"{state}{answer.line}{run}\nresult files  {folder}" if answer.folder else f"{answer.line}{run}"
 
 
-def _write_page(answer: Answer, folder: Path) -> Path | None:
-    """Write report.html beside the result.json of an answer in a folder of a run; None where it has no result."""
+def _write_page(answer: Answer, folder: Path, wanted: bool) -> Path | None:
+    """Write report.html beside the result.json of an answer in a folder of a run; None where it has no result.
+
+    Where none is `wanted`, one of an earlier result is removed.
+    """
     result = next((content for content in answer.files.values() if isinstance(content, Mapping)), None)
     if not answer.folder or result is None:
         return None
-    sections = answer.sections() if answer.sections else file_sections(answer.line, answer.files)
     file, run = folder / PAGE, folder.parents[2]
+    if not wanted:
+        file.unlink(missing_ok=True)
+        return None
+    sections = answer.sections() if answer.sections else file_sections(answer.line, answer.files)
     write_text(file, page(page_title(result, answer.line), [*sections, *run_sections(run, result)]))
     return file

@@ -49,8 +49,10 @@ def test_a_page_repeats(evaluated):
     assert evaluated("EVAL.BATCH=7", "EVAL.CACHE=false")[1] == first
 
 
-def test_the_page_can_be_left_out(trained, checkpoint, space):
+def test_the_page_can_be_left_out_and_that_of_an_earlier_result_goes(evaluated, trained, checkpoint, space):
+    before, _ = evaluated()
     folder = space.evaluate(trained[0], checkpoint, "EVAL.PAGE=false")
+    assert folder == before
     assert not (folder / "report.html").exists()
 
 
