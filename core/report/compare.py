@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from .evaluations import Evaluation, comparable, evaluated, refuse_external
+from .evaluations import Evaluation, by_setting, comparable, evaluated, refuse_external
 from .intervals import of_disjoint
 from .paired import Paired, holm, paired
 from .stats import Interval, t_interval
@@ -107,7 +107,7 @@ def compare(
         say(f"skipped  {line}")
     if not external:
         refuse_external([e for table in tables for same in table for e in same])
-    of_tables = [part for table in tables for part in _with_equal_rows(_by_setting(table), each)]
+    of_tables = [part for table in tables for part in _with_equal_rows(by_setting(table), each)]
     pairs = [[c for name, groups in t.items() for c in _compared(name, groups, all_pairs)] for t in of_tables]
     rest = iter(corrected([c for of_table in pairs for c in of_table]))  # one correction for the whole call
     pairs = [[next(rest) for _ in of_table] for of_table in pairs]
@@ -182,16 +182,6 @@ def _common_partitions(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray] 
     return [array[: min(map(len, present))] for array in present]
 
 
-def _by_setting(table: Sequence[list[Evaluation]]) -> dict[str, list[Evaluation]]:
-    """The sets of episodes of a table, by a name for each: queries and data are named where nothing else differs."""
-    names = [_setting(same[0]) for same in table]
-    for key, length in (("query", None), ("fingerprint", 8)):
-        if len(set(names)) < len(names):
-            values = [str(same[0].result[key])[:length] for same in table]
-            names = [f"{name}, {key} {value}" for name, value in zip(names, values, strict=True)]
-    return dict(zip(names, table, strict=True))
-
-
 def _with_equal_rows(settings: Mapping[str, list[Evaluation]], each: bool) -> list[dict[str, list[Group]]]:
     """The groups of each setting; settings whose groups differ, as other arguments were changed, are parted."""
     tables: dict[tuple[str, ...], dict[str, list[Group]]] = {}
@@ -199,11 +189,6 @@ def _with_equal_rows(settings: Mapping[str, list[Evaluation]], each: bool) -> li
         groups = grouped(evaluations, each)
         tables.setdefault(tuple(group.name for group in groups), {})[setting] = groups
     return list(tables.values())
-
-
-def _setting(e: Evaluation) -> str:
-    r = e.result
-    return f"{r['dataset']} {r['split']} {r['way']}-way {r['shot']}-shot, {r['episodes']} episodes, seed {r['seed']}"
 
 
 def _name(e: Evaluation) -> str:
@@ -228,8 +213,8 @@ def _accuracies(settings: dict[str, list[Group]]) -> Table:
     weights = list(dict.fromkeys(g.external for g in first if g.external))
     note += f" ‡ external data: the network started from {', '.join(weights)}." if weights else ""
     if len(settings) > 1 and sum(map(len, settings)) > WIDE:
-        by_setting = zip(settings, columns, strict=True)
-        rows = [[Cell(s), *n, cell] for s, column in by_setting for n, cell in zip(names, column, strict=True)]
+        in_rows = zip(settings, columns, strict=True)
+        rows = [[Cell(s), *n, cell] for s, column in in_rows for n, cell in zip(names, column, strict=True)]
         return Table(["setting", "run", "method", "seeds", "accuracy"], rows, note, names=3)
     rows = [name + list(cells) for name, *cells in zip(names, *columns, strict=True)]
     return Table(["run", "method", "seeds", *settings], rows, note, names=2)

@@ -215,6 +215,21 @@ def comparable(paths: Sequence[Path]) -> tuple[list[list[list[Evaluation]]], lis
     return list(tables.values()), [f"{paths[n]}: no other RUN was evaluated on its episodes" for n in alone]
 
 
+def by_setting(table: Sequence[list[Evaluation]]) -> dict[str, list[Evaluation]]:
+    """The sets of episodes of a table, by a name for each: queries and data are named where nothing else differs."""
+    names = [_setting(same[0]) for same in table]
+    for key, length in (("query", None), ("fingerprint", 8)):
+        if len(set(names)) < len(names):
+            values = [str(same[0].result[key])[:length] for same in table]
+            names = [f"{name}, {key} {value}" for name, value in zip(names, values, strict=True)]
+    return dict(zip(names, table, strict=True))
+
+
+def _setting(e: Evaluation) -> str:
+    r = e.result
+    return f"{r['dataset']} {r['split']} {r['way']}-way {r['shot']}-shot, {r['episodes']} episodes, seed {r['seed']}"
+
+
 def refuse_external(evaluations: Sequence[Evaluation]) -> None:
     """Refuse networks that know more than the base classes beside those that do not."""
     some = [e for e in evaluations if e.external]
