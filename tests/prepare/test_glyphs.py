@@ -93,5 +93,5 @@ def test_fingerprint_is_the_same_for_every_size(tmp_path, few_letters):
 
 
 def test_too_small_a_size_names_the_limit(tmp_path):
-    with pytest.raises(UserError, match="16 px"):
+    with pytest.raises(UserError, match="give 16 or more"):
         glyphs.render_glyphs(tmp_path, 8)
