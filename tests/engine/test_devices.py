@@ -107,8 +107,10 @@ def questions_of(cfg, stage):
 
 @pytest.mark.parametrize("name", sorted(schemas().methods))
 def test_devices_do_not_mix(name, glyphs, without_gpu):
-    few = ["METHOD.ARGS.steps=1", "METHOD.ARGS.cg_steps=1"] if name == "iMAML" else []  # these tensors are slow
-    cfg = load_config(f"configs/Glyphs/{name}_N5K1_C4.yaml", [f"DATASET.ROOT={glyphs}", *few]).cfg
+    fewer = [f"METHOD.ARGS.{steps}=1" for steps in ("steps", "test_steps", "cg_steps")]  # these tensors are slow
+    cfg = load_config(
+        f"configs/Glyphs/{name}_N5K1_C4.yaml", [f"DATASET.ROOT={glyphs}", *(fewer if name == "iMAML" else [])]
+    ).cfg
     for stage in cfg.STAGES:
         questions_of(cfg, stage)
 
