@@ -105,6 +105,7 @@ def questions_of(cfg, stage):
     return set(questions.files)
 
 
+@pytest.mark.timeout(300)  # iMAML takes a minute
 @pytest.mark.parametrize("name", sorted(schemas().methods))
 def test_devices_do_not_mix(name, glyphs, without_gpu):
     fewer = [f"METHOD.ARGS.{steps}=1" for steps in ("steps", "test_steps", "cg_steps")]  # these tensors are slow
