@@ -12,18 +12,6 @@ from torch import Tensor, nn
 from ..episode import DataInfo, Features, Task
 from ..methods.base import Method
 
-ALIKE = (
-    "name",
-    "needs",
-    "transductive",
-    "class_symmetric",
-    "order_free",
-    "frozen_backbone",
-    "cosine_logits",
-    "base_from_means",
-    "loss_over_base",
-)
-
 
 class EpochEnsemble(Method):
     """The mean of what members say, whichever method they are of. Each encodes images and classifies by itself.
@@ -34,8 +22,8 @@ class EpochEnsemble(Method):
     def __init__(self, members: Sequence[Method], info: DataInfo) -> None:
         super().__init__(members[0].backbone, info)
         self.members = nn.ModuleList(members)
-        for declaration in ALIKE:
-            setattr(self, declaration, getattr(members[0], declaration))
+        self.name = members[0].name  # type: ignore[misc]  # a class has it, and here an object
+        self.declare_as(members[0])
 
     def encode(self, pixels: Features) -> Features:
         """The features of all members."""

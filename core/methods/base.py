@@ -16,6 +16,11 @@ from ..objectives.base import CrossEntropy, Objective
 from ..objectives.loss import Loss
 from ..pictures import Picture
 
+DECLARATIONS = (  # that a method which answers through others has from them
+    *("needs", "train_needs", "streams", "cosine_logits", "base_from_means", "loss_over_base", "transductive"),
+    *("reads_previous", "class_symmetric", "order_free", "frozen_backbone"),
+)
+
 
 class Method(nn.Module):
     """A few-shot method: how images become features, and how a task becomes logits.
@@ -72,6 +77,11 @@ class Method(nn.Module):
         self.objective: Objective = CrossEntropy()
         if not hasattr(type(self), "scale"):  # a property of some methods
             self.scale = 1.0
+
+    def declare_as(self, other: Method) -> None:
+        """Take over the declarations of another method, through which this one answers."""
+        for name in DECLARATIONS:
+            setattr(self, name, getattr(other, name))
 
     @property
     def follows_progress(self) -> bool:

@@ -19,19 +19,6 @@ from ..registry import METHODS, not_one_of
 from .base import Method, load_matching
 
 Vote = Literal["probability", "log", "majority"]
-DECLARATIONS = (  # of the method, which hold for the ensemble too
-    "needs",
-    "train_needs",
-    "streams",
-    "transductive",
-    "class_symmetric",
-    "order_free",
-    "frozen_backbone",
-    "cosine_logits",
-    "base_from_means",
-    "loss_over_base",
-    "reads_previous",
-)
 
 
 @METHODS.register("Ensemble")
@@ -70,8 +57,7 @@ class Ensemble(Method):
         self.head = kind(backbone, info, **combinations[0])
         self._members = [_member(self.head, kind(backbone, info, **arguments)) for arguments in combinations]
         self.vote = vote
-        for declaration in DECLARATIONS:
-            setattr(self, declaration, getattr(self.head, declaration))
+        self.declare_as(self.head)
 
     @property
     def scale(self) -> float | Tensor:  # type: ignore[override]  # a method may make it a property
