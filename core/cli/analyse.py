@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .common import command_parser, config_parser, numbers, split_options
+from .common import add_checkpoint_base, command_parser, config_parser, numbers, split_options
 
 MARGIN = """\
   {command} margin --cfg configs/CIFAR-FS/NegMargin_N5K1_C4.yaml --margins -0.3 -0.1 0 0.1 0.3
@@ -26,13 +26,7 @@ def margin(arguments: list[str]) -> None:
     cli.add_argument(
         "--checkpoints", nargs="+", default=[], metavar="FILE", help="one for each margin, in place of training"
     )
-    cli.add_argument(
-        "--checkpoint_base",
-        "-c",
-        default="checkpoint",
-        metavar="DIR",
-        help="folder of run folders (default: checkpoint)",
-    )
+    add_checkpoint_base(cli)
     cli.add_argument("--tag", default="", help="suffix of the run folders' names, before the margin")
     cli.add_argument(
         "--out", default="", metavar="DIR", help="folder of margin.csv and margin.png (default: beside the runs)"

@@ -109,6 +109,12 @@ def config_parser(name: str, description: str | None, examples: str, required: b
     return parser
 
 
+def add_checkpoint_base(parser: argparse.ArgumentParser) -> None:
+    """Let a command that trains be told where run folders are made."""
+    words = "folder of run folders (default: checkpoint)"
+    parser.add_argument("--checkpoint_base", "-c", default="checkpoint", metavar="DIR", help=words)
+
+
 def split_options(values: list[str]) -> tuple[list[str], list[str]]:
     """Split the files of a shell's glob from the overrides that follow them: `-c a.pth b.pth EVAL.EPISODES 600`."""
     key = re.compile(r"(?!.*\.pth$)[A-Z]+(\.\w+)*(=|$)")

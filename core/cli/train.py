@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .common import config_parser
+from .common import add_checkpoint_base, config_parser
 
 EXAMPLES = """\
   {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --device cpu
@@ -16,13 +16,7 @@ EXAMPLES = """\
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     cli = config_parser("train", __doc__, EXAMPLES)
-    cli.add_argument(
-        "--checkpoint_base",
-        "-c",
-        default="checkpoint",
-        metavar="DIR",
-        help="folder of run folders (default: checkpoint)",
-    )
+    add_checkpoint_base(cli)
     cli.add_argument(
         "--checkpoint_dir",
         "-p",

@@ -42,8 +42,7 @@ def prepare(root: str | Path, source: Source, options: Options) -> list[Split]:
             _pack(root, source, folders, replace(options, size=size))
     splits = [read_split(folder) for folder in folders.values()]
     _refuse_other_seed(splits[0], options)
-    _refuse_other_depth(splits[0], options)
-    _refuse_other_training(splits[0], options)
+    _refuse_other_ways(splits[0], options)
     return splits
 
 
@@ -160,21 +159,14 @@ def _refuse_other_seed(split: Split, options: Options) -> None:
         )
 
 
-def _refuse_other_depth(split: Split, options: Options) -> None:
-    """Refuse a depth other than that of the classes on disk."""
+def _refuse_other_ways(split: Split, options: Options) -> None:
+    """Refuse what a user says of the source where the splits on disk were prepared by something else."""
+    trained_on = split.manifest.get("external_data", {"data": BASE_CLASSES})["data"]
     depth = split.manifest.get("depth", 1)
-    if options.depth not in (0, depth):
-        raise UserError(
-            f"--depth is {options.depth}, but {split.dataset} is prepared with class folders at depth {depth}; leave "
-            "--depth out, or delete the prepared folder first."
-        )
-
-
-def _refuse_other_training(split: Split, options: Options) -> None:
-    """Refuse to say of prepared features that their network has learned from other data than it was said."""
-    known = split.manifest.get("external_data", {"data": BASE_CLASSES})["data"]
-    if options.learned_from not in ("", known):
-        raise UserError(
-            f"--learned-from is {options.learned_from!r}, but {split.dataset} is prepared with {known!r}; leave it "
-            "out, or delete the prepared folder first."
-        )
+    said = (("--depth", options.depth, depth), ("--learned-from", options.learned_from, trained_on))
+    for option, given, known in said:
+        if given and given != known:
+            raise UserError(
+                f"{option} is {given}, but {split.dataset} is prepared with {known}; leave {option} out, or delete the "
+                "prepared folder first."
+            )

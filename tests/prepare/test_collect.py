@@ -56,7 +56,7 @@ def test_nested_class_folders_are_asked_about(tmp_path):
     nested = [f"animals/{name}" for name in names(4)] + [f"tools/{name}" for name in names(8)[4:]]
     assert sorted(name for split in splits for name in split.classes) == sorted(nested)
     assert split_classes(prepared(photos, tmp_path / "data")) == split_classes(splits)
-    with pytest.raises(UserError, match=r"--depth is 1, but .* is prepared with class folders at depth 2"):
+    with pytest.raises(UserError, match=r"--depth is 1, but .* is prepared with 2; leave --depth out"):
         prepared(photos, tmp_path / "data", Options(size=12, workers=1, depth=1))
 
 
