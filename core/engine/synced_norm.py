@@ -69,8 +69,7 @@ _SYNCED: dict[type[nn.Module], type[_Synced]] = {nn.BatchNorm1d: _Synced1d, nn.B
 class _Normalise(torch.autograd.Function):
     """Normalised x, with the mean and the variance [C] that did it, and the number of values behind each.
 
-    What a process needs of its own x is summed by the kernels of PyTorch's batch-norm: the same sums written as tensor
-    operations take three times as long.
+    The kernels of PyTorch's own batch-norm sum up what this process sees.
     """
 
     @staticmethod
