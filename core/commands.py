@@ -164,8 +164,8 @@ def evaluate(
         write_text(run_folder.path / "diff.txt", loaded.diff())
 
 
-OF_A_RESULT = ("SEED", "EVAL.", "TASK.")  # keys that the names of folders say anyway, but for
-UNSAID = ("EVAL.BASE_IMAGES", "EVAL.PRIOR")  # which only a trained network's folders say
+OF_A_RESULT = ("SEED", "EVAL.", "TASK.")  # keys that the name of a result's folder says
+UNSAID = ("EVAL.BASE_IMAGES", "EVAL.PRIOR")  # those of them that it says for a trained network alone
 
 
 def _untrained_name(loaded: Loaded, data: Data) -> str:

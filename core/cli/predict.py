@@ -23,7 +23,7 @@ depth, or files. If it holds folders with the names of the classes, the share of
 `classifier`, with which later calls need no --support.
 Exit code 1 means that some files could not be read.
 """
-HEAD = "method that answers (default: the network's own; for --encoder RFS), and others to compare with it"
+HEAD = "method that answers (default: the network's own, or RFS with --encoder), and others to compare with it"
 DEPTH = 4  # folders between --support and a photo
 NESTED = "levels of folders from --support to a class; 2: animals/cat/1.jpg is of the class animals/cat (default: 1)"
 REJECT = "give no class to photos less like every support than this share of photos of the classes (default: 0, none)"

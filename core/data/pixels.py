@@ -1,4 +1,4 @@
-"""The images of a split from the disk: on the device where they fit, normalised where they are asked for."""
+"""The images of a split: stored as bytes, on the device if they fit there, and normalised when they are gathered."""
 
 from __future__ import annotations
 
