@@ -23,7 +23,6 @@ from core.suites.standings import Row, Run, against, baseline, standings  # noqa
 RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs/images"
 WIDTH = 128  # characters of a line of text
 BLOCK = re.compile(r"(<!-- standings: (\w+) -->\n).*?(<!-- end -->)", re.S)
-COMPARED_WITH = ("ProtoNet", "SimpleShot on RFS's features")  # names of rows; the first that is there
 RANKED = (
     "*Ranks*: of the rows that were trained with the shots of the test or with none. The bar spans the "
     "ranks that the paired 95 % intervals over disjoint tasks allow to these networks; another training seed may move "
@@ -97,7 +96,7 @@ def setting(row: Row) -> str:
 
 def compared_with(rows: Sequence[Row]) -> str:
     """The name of the row that others are compared with; "" for none."""
-    base = baseline(rows, COMPARED_WITH)
+    base = baseline(rows)
     return base.name if base else ""
 
 
@@ -159,7 +158,7 @@ def machine(run: Run) -> str:
 
 def differences(alike: Sequence[Row]) -> list[tuple[Row, Difference, str]]:
     """The rows of one setting against the one they are compared with, and the episodes won, equal and lost."""
-    base = baseline(alike, COMPARED_WITH)
+    base = baseline(alike)
     compared = []
     for row in alike:
         if base is None or row is base:

@@ -57,13 +57,15 @@ def _state(folder: Path) -> str:
 
 
 def _describe(file: str, cell: Cell, now: Progress) -> dict[str, Any]:
-    """What identifies a cell: its YAML and overrides, its suite, and the stages it shares with other cells."""
+    """What identifies a cell: its suite, YAML and overrides, and the stages it shares; and its place in the tables."""
     about = {
         "suite": Path(file).stem,
         "cfg": f"{cell.loaded.cfg.DATASET.NAME}/{cell.loaded.stem}.yaml",
         "overrides": list(cell.overrides),
         "state": now.state,
         "shared": [path.stem for path in stage_files(cell)],
+        "row": cell.row_name,
+        "against": cell.against,
     }
     return about | ({"reason": now.reason.splitlines()[-1]} if now.reason else {})
 

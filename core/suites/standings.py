@@ -106,11 +106,11 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The YAML's words of method and loss; the method whose features they are, where the head is another's."""
-        method, *loss = _words(self.run.about["cfg"])
+        """The suite's name of the run, or the YAML's words; a head on another's features says whose they are."""
+        words = _words(self.run.about["cfg"])
         if self.result.get("features_of"):
-            return f"{self.result['method']} on {method}'s features"
-        return " ".join([method, *loss])
+            return f"{self.result['method']} on {words[0]}'s features"
+        return self.run.about.get("row") or " ".join(words)
 
     @property
     def trained_on(self) -> str:
@@ -197,10 +197,10 @@ def against(row: Row, other: Row) -> tuple[Paired, float | None]:
     return paired(row.group.accuracy[:count], other.group.accuracy[:count]), wide.ci95 if wide else None
 
 
-def baseline(rows: Sequence[Row], names: Sequence[str]) -> Row | None:
-    """The row to compare others with: of the first name that has one which is trained with the shots of its test."""
-    fitting = [row for name in names for row in rows if row.name == name]
-    return next((row for row in fitting if row.trained_shot in (0, row.result["shot"])), None)
+def baseline(rows: Sequence[Row]) -> Row | None:
+    """The row that the suite compares others with, if it is trained with the shots of its test."""
+    named = [row for row in rows if row.name == row.run.about.get("against")]
+    return next((row for row in named if row.trained_shot in (0, row.result["shot"])), None)
 
 
 def _row(members: list[tuple[Run, Evaluation]], makers: Mapping[str, Run]) -> Row:
@@ -233,9 +233,10 @@ def _words(cfg: str) -> list[str]:
 
 
 def _published(run: Run, evaluation: Evaluation) -> Published | None:
-    """The published number that a result answers."""
+    """The published number that a result answers; a run that the suite names is a variant, which has none."""
     result, config = evaluation.result, run.config
-    if result.get("features_of") or result.get("at_test") or _trained_shot(config) not in (0, result["shot"]):
+    is_other = run.about.get("row") or result.get("features_of") or result.get("at_test")
+    if is_other or _trained_shot(config) not in (0, result["shot"]):
         return None
     setting = {
         "method": result["method"],

@@ -20,8 +20,8 @@ from ..paths import find_config
 from ..registry import nearest
 from ..report.run import RunFolder, run_name
 
-SUITE_KEYS = ("BASE", "SEEDS", "OVERRIDES", "RUNS", "TESTS")
-RUN_KEYS = ("CFG", "OVERRIDES", "SEEDS", "TAG", "TESTS")
+SUITE_KEYS = ("AGAINST", "BASE", "SEEDS", "OVERRIDES", "RUNS", "TESTS")
+RUN_KEYS = ("CFG", "NAME", "OVERRIDES", "SEEDS", "TAG", "TESTS")
 TEST_KEYS = ("OVERRIDES", "OPTIONS")
 
 
@@ -35,6 +35,8 @@ class Cell:
     tests: tuple[tuple[str, ...], ...]  # arguments of each evaluation: options, then overrides
     base: Path  # folder of the run folders
     loaded: Loaded
+    row_name: str = ""  # what tables of collected results call it; "" = the words of its YAML
+    against: str = ""  # the row that these tables compare it with; "" = none
 
     @property
     def name(self) -> str:
@@ -70,11 +72,13 @@ def read_suite(path: str | Path) -> list[Cell]:
 
     Keys of the file:
 
-        RUNS       YAML files, or {CFG, OVERRIDES, SEEDS, TAG, TESTS} for one with these of its own
+        RUNS       YAML files, or {CFG, NAME, OVERRIDES, SEEDS, TAG, TESTS} for one with these of its own; NAME is what
+                   tables of collected results call it, the words of its YAML if left out
         SEEDS      training seeds of every run; [0] if left out
         OVERRIDES  KEY=VALUE of every run
         TESTS      {OVERRIDES, OPTIONS} of each evaluation; one evaluation as the config has it if left out
         BASE       folder of the run folders; checkpoint if left out
+        AGAINST    name of the row with which tables of collected results compare the others; none if left out
 
     Raises:
         UserError: for an unknown key, a missing YAML, a broken setting, or two cells with one run folder.
@@ -101,14 +105,19 @@ def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
         raise UserError(f"{file}: RUNS names {run.get('CFG')!r}, which is not a file; give the path of a YAML.")
     shared, own = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
     seeds = _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [0]
-    tag = "" if run.get("TAG") is None else str(run["TAG"])
+    tag, row_name, against = _word(run, "TAG"), _word(run, "NAME"), _word(tree, "AGAINST")
     tests = tuple(_test(test, file) for test in _items(run, "TESTS", file) or _items(tree, "TESTS", file) or [{}])
     cells = []
     for seed in seeds:
         overrides = tuple(str(item) for item in (*shared, *own, *([f"SEED={seed}"] if seed else [])))
         loaded = load_config(run["CFG"], overrides)
-        cells.append(Cell(run["CFG"], overrides, tag, tests, _base(tree), loaded))
+        cells.append(Cell(run["CFG"], overrides, tag, tests, _base(tree), loaded, row_name, against))
     return cells
+
+
+def _word(tree: Mapping[str, Any], key: str) -> str:
+    """The word that a key holds; "" where it is left out or empty."""
+    return "" if tree.get(key) is None else str(tree[key])
 
 
 def _base(tree: Mapping[str, Any]) -> Path:

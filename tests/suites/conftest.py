@@ -40,10 +40,11 @@ def collected(tmp_path):
     """Write collected runs; returns the folder of the suite and the accuracies of each run."""
     accuracies = {}
 
-    def add(stem, seed=0, shot=1, gain=0.0, method=None, steps=META_STEPS, shared=(), episodes=40, **changes):
+    def add(stem, seed=0, shot=1, gain=0.0, method=None, steps=META_STEPS, shared=(), episodes=40, row="", **changes):
         folder = tmp_path / "suite" / f"CIFAR-FS_{stem}_s{seed}"
         cfg = load_config(f"CIFAR-FS/{stem}.yaml", [f"SEED={seed}"]).cfg
-        about = {"cfg": f"CIFAR-FS/{stem}.yaml", "state": "done", "shared": list(shared)}
+        about = {"cfg": f"CIFAR-FS/{stem}.yaml", "state": "done", "shared": list(shared), "row": row}
+        about["against"] = "ProtoNet"
         correct = np.random.default_rng(5).integers(30, 50, 40) + round(gain * 0.75) + seed
         accuracy = (correct / 0.75)[:episodes]
         result = SETTING | {"method": method or stem.split("_")[0], "shot": shot, "training_seed": seed}

@@ -39,13 +39,19 @@ def test_a_row_is_compared_on_the_episodes_that_both_have(collected):
     collected("ProtoNet_N5K1_C4")
     folder = collected("DeepEMD_FCN_N5K1_C4", gain=4.0, episodes=25)
     rows, _ = standings(folder)
-    base = baseline(rows, ["SimpleShot", "ProtoNet"])
+    base = baseline(rows)
     (other,) = [row for row in rows if row is not base]
     difference, wide = against(other, base)
     assert (difference.difference, difference.win, wide) == (pytest.approx(4.0), 25, None)
     assert base.name == "ProtoNet"
-    assert baseline(rows, ["SimpleShot"]) is None
+    assert baseline([other]) is None
     assert not base.is_unbalanced
+
+
+def test_a_run_that_the_suite_names_is_a_variant_without_a_published_number(collected):
+    folder = collected("ProtoNet_N5K1_C4", row="five times the queries")
+    ((row,), _) = standings(folder)
+    assert (row.name, row.published) == ("five times the queries", None)
 
 
 def test_other_episodes_are_refused(collected):

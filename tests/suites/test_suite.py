@@ -38,6 +38,12 @@ def test_an_entry_may_have_its_own_tests(suite, space):
     assert (plain.tests, five.tests) == (((),), (("--shots", "5"),))
 
 
+def test_tables_have_their_names_from_the_suite(suite, space):
+    cfg = str(space.path / "Proto.yaml")
+    plain, wide = read_suite(suite(RUNS=[cfg, {"CFG": cfg, "TAG": "wide", "NAME": "twice as wide"}], AGAINST="Proto"))
+    assert [(cell.row_name, cell.against) for cell in (plain, wide)] == [("", "Proto"), ("twice as wide", "Proto")]
+
+
 def test_an_empty_tag_or_base_is_none(suite, space, monkeypatch):
     monkeypatch.chdir(space.path)
     (cell,) = read_suite(suite(RUNS=[{"CFG": "Proto.yaml", "TAG": None}], BASE=None))
