@@ -7,7 +7,8 @@
 The first form trains the first stage of a config on the CPU, one thread a process, in rounds that take the numbers of
 processes in turn. It prints a JSON line: images a second (medians), the ratio to the first number, and what the model
 says of it from the step of one process, the latency and the bandwidth measured in the same run. A step has the same
-tasks or images for any number of processes, which share them.
+tasks or images for any number of processes, which share them. `apart` is the ratio for as many processes that run side
+by side and exchange nothing: what the machine's caches and memory allow.
 
 The model: a step of W processes takes
 
@@ -95,15 +96,16 @@ def link(everyone: ranks.Ranks, size: int) -> dict[str, float]:
     return {"latency": seconds[0], "bandwidth": sent / max(seconds[1] - seconds[0], 1e-9)}
 
 
-def start(count: int, arguments: list[str]) -> dict[str, float]:
-    """Run so many processes; what the first one printed."""
+def start(count: int, arguments: list[str], apart: bool = False) -> dict[str, float]:
+    """Run so many processes, which share their steps unless they are apart; what the first one printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    together = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    world = "1" if apart else str(count)
+    together = {"WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--worker", *arguments]
     started = [
-        subprocess.Popen(command, env=os.environ | together | {"RANK": str(n)}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command, env=os.environ | together | {"RANK": "0" if apart else str(n)}, stdout=subprocess.PIPE, text=True)
         for n in range(count)
     ]
     printed = [process.communicate()[0] for process in started]
@@ -115,9 +117,12 @@ def start(count: int, arguments: list[str]) -> dict[str, float]:
 def measured(args: argparse.Namespace, arguments: list[str]) -> dict[str, object]:
     """Rounds of all numbers of processes, and what the model says of them."""
     said: dict[int, list[dict[str, float]]] = {count: [] for count in args.processes}
+    apart: dict[int, list[float]] = {count: [] for count in args.processes if count > 1}
     for _ in range(args.rounds):
         for count in args.processes:
             said[count].append(start(count, arguments))
+        for count, steps in apart.items():
+            steps.append(start(count, arguments, apart=True)["step"])
     median = {n: {key: statistics.median(s[key] for s in of) for key in of[0]} for n, of in said.items()}
     first = median[args.processes[0]]
     line: dict[str, object] = {"images": first["images"], "load": os.getloadavg()[0]}
@@ -128,6 +133,8 @@ def measured(args: argparse.Namespace, arguments: list[str]) -> dict[str, object
             model = modelled(count, first["step"] / count, int(of["exchanges"]), int(of["bytes"]), *link_of)
             row |= {"model": round(first["step"] / model, 2), "latency_us": round(1e6 * of["latency"])}
             row |= {"gigabytes_per_second": round(of["bandwidth"] / 1e9, 2)}
+        if count > 1:
+            row |= {"apart": round(count * first["step"] / statistics.median(apart[count]), 2)}
         line[str(count)] = row
     return line
 

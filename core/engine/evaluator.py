@@ -6,6 +6,7 @@ head.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -101,6 +102,12 @@ class Evaluator:
         evaluation = self.classify(source, episodes)
         evaluation.seconds["total"] += prepared
         return evaluation
+
+    def rehearse(self, method: Method) -> None:
+        """Classify one episode, with one image of each base class in place of all: what fails, fails soon."""
+        trial = copy.copy(self)
+        trial._base_limit = 1
+        trial.run(method, 1)
 
     def source(
         self,

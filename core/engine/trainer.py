@@ -46,7 +46,7 @@ class Trainer:
         """Validate every stage on one episode, so that what cannot work fails before anything is written."""
         with bars.hidden():
             for stage in self._stages:
-                stage.evaluator.run(stage.method, 1)
+                stage.evaluator.rehearse(stage.method)
 
     def resume(self) -> None:
         """Have `fit` go on from last.pth, where there is one.

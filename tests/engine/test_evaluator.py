@@ -24,6 +24,23 @@ class Asks(ProtoNet):
         return super().forward(task)
 
 
+def test_a_rehearsal_encodes_one_image_of_each_base_class(glyphs, monkeypatch):
+    cpu = torch.device("cpu")
+    train, val = (open_split(glyphs, "Glyphs", name) for name in ("train", "val"))
+    base, words = (train, Pixels(train, cpu)), torch.from_numpy(val.vectors)
+    encoded, gather = set(), Pixels.gather
+
+    def noted(pixels, ids, *more, **options):
+        encoded.update(ids.tolist() if pixels is base[1] else ())
+        return gather(pixels, ids, *more, **options)
+
+    monkeypatch.setattr(Pixels, "gather", noted)
+    method = Asks(Conv4(32, "native", width=4), DataInfo(len(train.classes), 32)).eval()
+    sampler = EpisodeSampler(val, Shape(5, 1, 2), 0)
+    Evaluator(val, sampler, Pixels(val, cpu), base=lambda: base, words=lambda: words).rehearse(method)
+    assert encoded == {int(np.flatnonzero(train.labels == c)[0]) for c in range(len(train.classes))}
+
+
 def test_word_vectors_and_base_means_arrive(glyphs):
     cpu = torch.device("cpu")
     train, val = (open_split(glyphs, "Glyphs", name) for name in ("train", "val"))
