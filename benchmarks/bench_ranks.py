@@ -105,7 +105,9 @@ def start(count: int, arguments: list[str], apart: bool = False) -> dict[str, fl
     together = {"WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--worker", *arguments]
     started = [
-        subprocess.Popen(command, env=os.environ | together | {"RANK": "0" if apart else str(n)}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, env=os.environ | together | {"RANK": "0" if apart else str(n)}, stdout=subprocess.PIPE, text=True
+        )
         for n in range(count)
     ]
     printed = [process.communicate()[0] for process in started]

@@ -18,7 +18,7 @@ from core.files import write_text  # noqa: E402
 from core.report.plots import Difference, Point, Rank, plot_differences, plot_points, plot_ranks  # noqa: E402
 from core.report.tables import Cell, Table, as_csv, as_markdown  # noqa: E402
 from core.suites.ranking import ranking  # noqa: E402
-from core.suites.standings import Row, Run, against, baseline, standings  # noqa: E402
+from core.suites.standings import Row, Run, across_seeds, against, baseline, standings  # noqa: E402
 
 RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs/images"
 WIDTH = 128  # characters of a line of text
@@ -38,9 +38,9 @@ NOTE = (
     "of a shared stage included; they depend on that work and rank no method."
 )
 PAIRED = (
-    "Paired by episode with {name}, trained at as many shots as are tested if it draws episodes; ± is the 95 % "
-    "t-interval with these images, *± open* that over disjoint tasks. Of several training seeds, the mean in each "
-    "episode is compared."
+    "Paired by episode with {name}, that trained at as many shots as are tested where there are several; ± is the 95 % "
+    "t-interval with these images, *± open* that over disjoint tasks, *± seeds* that over training seeds, where both "
+    "rows have the same ones. Of several training seeds, the mean in each episode is compared."
 )
 
 
@@ -117,7 +117,7 @@ def texts(row: Row) -> list[str]:
         row.external or "none",
         plus_minus(episodes.mean, episodes.ci95),
         f"{seeds.ci95:.2f} ({len(row.group.seeds)})" if seeds else "(1)",
-        "" if row.disjoint_ci95 is None else f"{row.disjoint_ci95:.2f}",
+        half_width(row.disjoint_ci95),
         plus_minus(paper.value, paper.interval) if paper else "",
         "" if row.gap is None else signed(row.gap),
         f"{row.band:g}" if paper else "",
@@ -171,17 +171,20 @@ def differences(alike: Sequence[Row]) -> list[tuple[Row, Difference, str]]:
 
 def paired_table(alike: Sequence[Row]) -> Table:
     """The table of differences."""
+    base = baseline(alike)
+    assert base is not None, "rows without one have no differences"
     lines = [
         [
             label(row),
             shots(row),
             f"{signed(d.value)} ± {d.ci95:.2f}",
-            "" if d.wide_ci95 is None else f"{d.wide_ci95:.2f}",
+            half_width(d.wide_ci95),
+            half_width(across_seeds(row, base)),
             counts,
         ]
         for row, d, counts in differences(alike)
     ]
-    header = ["method", "trained at", f"difference to {compared_with(alike)}", "± open", "win/tie/loss"]
+    header = ["method", "trained at", f"difference to {base.name}", "± open", "± seeds", "win/tie/loss"]
     return Table(header, [[Cell(text) for text in line] for line in lines], names=2)
 
 
@@ -258,6 +261,11 @@ def suites() -> list[str]:
 def plus_minus(value: float, interval: float) -> str:
     """A number as the documents print it."""
     return f"{value:.2f} ± {interval:.2f}" if interval else f"{value:.2f}"
+
+
+def half_width(interval: float | None) -> str:
+    """Of an interval that may not be known."""
+    return "" if interval is None else f"{interval:.2f}"
 
 
 def signed(value: float) -> str:

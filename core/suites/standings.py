@@ -27,6 +27,7 @@ from ..report import evaluations
 from ..report.compare import Group, grouped, over_disjoint
 from ..report.evaluations import Evaluation
 from ..report.paired import Paired, paired
+from ..report.stats import t_interval
 
 BAND = 2.0  # points, where data/bands.csv has none; training seeds alone move a result by one to two
 STREAMS = {"episodes": "episodes", "batches": "base images", "both": "episodes and base images"}
@@ -197,10 +198,25 @@ def against(row: Row, other: Row) -> tuple[Paired, float | None]:
     return paired(row.group.accuracy[:count], other.group.accuracy[:count]), wide.ci95 if wide else None
 
 
+def across_seeds(row: Row, other: Row) -> float | None:
+    """Half width of the 95 % t-interval of the difference over training seeds, on the episodes that both have.
+
+    None unless both have the same seeds, and several.
+    """
+    mine, others = (
+        {run.config["SEED"]: evaluation.accuracy for run, evaluation in each.members} for each in (row, other)
+    )
+    if mine.keys() != others.keys() or len(mine) == 1:
+        return None
+    count = min(len(row.group.accuracy), len(other.group.accuracy))
+    return t_interval(np.array([mine[seed][:count].mean() - others[seed][:count].mean() for seed in mine])).ci95
+
+
 def baseline(rows: Sequence[Row]) -> Row | None:
-    """The row that the suite compares others with, if it is trained with the shots of its test."""
+    """The row that the suite compares others with; of several, the one that is trained with the shots of its test."""
     named = [row for row in rows if row.name == row.run.about.get("against")]
-    return next((row for row in named if row.trained_shot in (0, row.result["shot"])), None)
+    fitting = [row for row in named if row.trained_shot in (0, row.result["shot"])]
+    return next(iter(fitting if len(named) > 1 else named), None)
 
 
 def _row(members: list[tuple[Run, Evaluation]], makers: Mapping[str, Run]) -> Row:

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import UserError
 from core.report.stats import t_interval
-from core.suites.standings import against, baseline, standings
+from core.suites.standings import across_seeds, against, baseline, standings
 from tests.suites.conftest import BASE_STEPS, META_STEPS
 
 
@@ -46,6 +46,28 @@ def test_a_row_is_compared_on_the_episodes_that_both_have(collected):
     assert base.name == "ProtoNet"
     assert baseline([other]) is None
     assert not base.is_unbalanced
+
+
+def test_the_row_to_compare_with_is_trained_for_the_test_where_there_are_several(collected):
+    for shot in (1, 5):
+        folder = collected("ProtoNet_N5K1_C4", shot=shot)
+    rows = {row.result["shot"]: row for row in standings(folder)[0]}
+    assert baseline([rows[5]]) is rows[5]
+    collected("ProtoNet_N5K5_C4", shot=5)
+    five = [row for row in standings(folder)[0] if row.result["shot"] == 5]
+    assert baseline(five).trained_shot == 5
+
+
+def test_a_difference_over_seeds_needs_the_same_ones(collected):
+    for seed, gain in enumerate((0.0, 4.0, 8.0)):
+        collected("NegMargin_N5K1_C4", seed, gain=gain)
+        folder = collected("ProtoNet_N5K1_C4", seed)
+    rows = {row.name: row for row in standings(folder)[0]}
+    wide = across_seeds(rows["NegMargin"], rows["ProtoNet"])
+    assert wide == pytest.approx(t_interval(np.array([0.0, 4.0, 8.0])).ci95)
+    collected("ProtoNet_N5K1_C4", 3)
+    rows = {row.name: row for row in standings(folder)[0]}
+    assert across_seeds(rows["NegMargin"], rows["ProtoNet"]) is None
 
 
 def test_a_run_that_the_suite_names_is_a_variant_without_a_published_number(collected):
