@@ -8,6 +8,7 @@ from pathlib import Path
 from ..build.config import load_config
 from ..build.data import Data
 from ..build.evaluation import restore
+from ..build.saved import load_saved
 from ..engine import device
 from ..engine.selection import best_checkpoint
 from ..errors import UserError
@@ -32,7 +33,7 @@ def study_pictures(
     """Write what a method shows of some queries of a test episode; see `Method.pictures`.
 
     Args:
-        cfg_file: YAML file.
+        cfg_file: YAML file; "" = the checkpoint's own configuration.
         overrides: of its keys.
         file: checkpoint, or a run folder for its best one.
         episode: number of the test episode.
@@ -44,7 +45,8 @@ def study_pictures(
     Returns:
         The page.
     """
-    loaded, path = load_config(cfg_file, overrides), best_checkpoint(Path(file))
+    path = best_checkpoint(Path(file))
+    loaded = load_config(cfg_file, overrides) if cfg_file else load_saved(path, overrides)
     where, _ = device.prepare(device_name, threads)
     data = Data(loaded.cfg, where)
     (question,) = questions(data.cfg, (), (), ())

@@ -13,8 +13,7 @@ MARGIN = """\
       --checkpoints checkpoint/one/ebest_5way_1shot.pth checkpoint/other/ebest_5way_1shot.pth
 """
 PICTURES = """\
-  {command} pictures --cfg configs/CIFAR-FS/DeepEMD_FCN_N5K1_C4.yaml \\
-      --checkpoint checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4 --episode 3 --query 20 21
+  {command} pictures --checkpoint checkpoint/CIFAR-FS_DeepEMD_FCN_N5K1_C4 --episode 3 --query 20 21
 """
 
 
@@ -52,7 +51,7 @@ def margin(arguments: list[str]) -> None:
 
 def pictures(arguments: list[str]) -> None:
     """What a method shows of its work on an episode: matched regions, weights of classes, as a page."""
-    cli = config_parser("analyse", pictures.__doc__, PICTURES)
+    cli = config_parser("analyse", pictures.__doc__, PICTURES, required=False)
     cli.prog += " pictures"
     cli.add_argument("--checkpoint", "-c", required=True, metavar="RUN", help="run folder or checkpoint")
     cli.add_argument("--episode", type=int, default=0, help="number of a test episode (default: 0)")

@@ -14,8 +14,8 @@ from .common import command_parser
 
 EXAMPLES = """\
 examples:
-  {command} --cfg configs/Glyphs/ProtoNet_N5K1_C4.yaml --checkpoint RUN
-  {command} --cfg configs/CIFAR-FS/DN4_N5K1_C4.yaml --checkpoint RUN --classes 3 --port 7861
+  {command} --checkpoint checkpoint/Glyphs_ProtoNet_N5K1_C4
+  {command} --checkpoint RUN --classes 3 --port 7861
   {command} --encoder torchvision:mobilenet_v2
 
 The page is served to this machine alone (127.0.0.1), until Ctrl-C. It needs gradio (requirements-extras.txt).
@@ -26,13 +26,13 @@ FRAME = '<iframe title="answer" srcdoc="{}" style="width:100%;height:640px;borde
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and serve the page."""
     cli = command_parser("demo", __doc__, EXAMPLES)
-    cli.add_argument("--cfg", metavar="FILE", help="YAML file of a trained network; needs --checkpoint")
-    cli.add_argument("--checkpoint", "-c", metavar="RUN", help="run folder or checkpoint of that network")
+    cli.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: its own)")
+    cli.add_argument("--checkpoint", "-c", metavar="RUN", help="run folder or checkpoint of a trained network")
     cli.add_argument(
         "--encoder",
         default="",
         metavar="NAME",
-        help="a pretrained encoder in place of both, torchvision:MODEL or timm:MODEL",
+        help="a pretrained encoder in its place, torchvision:MODEL or timm:MODEL",
     )
     cli.add_argument("--head", default="own", metavar="NAME", help="method that answers (default: own, the network's)")
     cli.add_argument("--classes", type=int, default=5, metavar="N", help="number of classes on the page (default: 5)")
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = cli.parse_args(arguments)
     if args.classes < 2:
         raise UserError(f"--classes is {args.classes}; give two or more.")
-    if bool(args.encoder) == bool(args.cfg and args.checkpoint):
-        raise UserError("What answers is not clear; give --cfg and --checkpoint, or --encoder.")
+    if bool(args.encoder) == bool(args.checkpoint) or (args.encoder and args.cfg):
+        raise UserError("What answers is not clear; give --checkpoint or --encoder.")
 
     from ..log import start_log
 

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network = cli.add_argument_group("what answers", "--encoder, --checkpoint or --classifier")
     network.add_argument("--encoder", metavar="NAME", help="pretrained network, torchvision:MODEL or timm:MODEL")
     network.add_argument("--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint of a network")
-    network.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: that of its run folder)")
+    network.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: its own)")
     network.add_argument(
         "--classifier", type=Path, metavar="DIR", help="the folder `classifier` that an earlier call wrote"
     )
@@ -88,9 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse arguments that do not go together, and part the checkpoint from the overrides that follow it."""
-    if args.checkpoint and not (args.cfg or args.encoder or args.classifier):
-        args.cfg = _saved_config(Path(args.checkpoint[0]))
-    ways = {"--encoder": args.encoder, "--cfg": args.cfg, "--classifier": args.classifier}
+    network = args.cfg or (None if args.encoder or args.classifier else args.checkpoint)
+    ways = {"--encoder": args.encoder, "--cfg": network, "--classifier": args.classifier}
     given = [option for option, value in ways.items() if value is not None]
     if len(given) != 1:
         what = f"{' and '.join(given)} are given" if given else "nothing says what answers"
@@ -118,11 +117,3 @@ def _refuse(args: argparse.Namespace) -> None:
     args.opts = overrides + args.opts
     if len(args.checkpoint) != 1:
         raise UserError(f"--checkpoint names {len(args.checkpoint)} files; give one run folder or checkpoint.")
-
-
-def _saved_config(checkpoint: Path) -> str:
-    """The configuration that a run folder keeps beside its checkpoints."""
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    if not (folder / "config.yaml").is_file():
-        raise UserError(f"--checkpoint is {checkpoint}, and {folder} holds no config.yaml; give --cfg its YAML file.")
-    return str(folder / "config.yaml")

@@ -36,9 +36,9 @@ log = logging.getLogger("fiveway")
 class Request:
     """What a user asks for, as the command line says it.
 
-    What answers is a `classifier`, or the supports with an `encoder` or with the `checkpoint` of a `cfg`. The first of
-    `heads` answers, and all are compared. `reject` is the share of photographs of the classes that would be rejected.
-    `depth` says how far below `support` the class folders lie.
+    What answers is a `classifier`, or the supports with an `encoder` or with a `checkpoint`, whose configuration is its
+    own without `cfg`. The first of `heads` answers, and all are compared. `reject` is the share of photographs of the
+    classes that would be rejected. `depth` says how far below `support` the class folders lie.
     `reference` is a folder of other photographs, "" for none, None for what the network has; `cache` is a folder, ""
     for none, None for the user's.
     """
@@ -112,8 +112,8 @@ def open_network(request: Request, where: torch.device, cache: Path | None) -> t
     """
     if request.encoder:
         return from_encoder(request.encoder, request.weights, request.heads[0], request.overrides, where), None
-    if request.cfg is None or request.checkpoint is None:
-        raise UserError("nothing says which network encodes the photos; give an encoder, or cfg and checkpoint.")
+    if request.checkpoint is None:
+        raise UserError("nothing says which network encodes the photos; give an encoder or a checkpoint.")
     return from_checkpoint(request.cfg, request.checkpoint, request.overrides, where, cache)
 
 

@@ -17,6 +17,7 @@ from ..build.config import last_stage, load_config
 from ..build.data import Data
 from ..build.evaluation import Network, restore
 from ..build.networks import data_info, make_method
+from ..build.saved import load_saved
 from ..data.pixels import Pixels
 from ..engine.encoder_weights import DEFAULT, load_weights
 from ..engine.selection import best_checkpoint
@@ -33,21 +34,22 @@ WEIGHTS = Path("data/weights")
 
 
 def from_checkpoint(
-    cfg_file: str, checkpoint: Path, overrides: Sequence[str], where: torch.device, cache: Path | None
+    cfg_file: str | None, checkpoint: Path, overrides: Sequence[str], where: torch.device, cache: Path | None
 ) -> tuple[PhotoNetwork, Data]:
-    """The network of a checkpoint, and the data it was trained on.
+    """The network of a checkpoint, and the data it was trained on; its configuration is its own without `cfg_file`.
 
     Raises:
         UserError: where the checkpoint is not one of this configuration, or the configuration is one of features.
     """
-    loaded = load_config(cfg_file, overrides)
+    path = best_checkpoint(checkpoint)
+    loaded = load_config(cfg_file, overrides) if cfg_file else load_saved(path, overrides)
     data = Data(loaded.cfg, where)
     if not data.image_size:
         raise UserError(
             f"DATASET.TRAIN.NAME is {loaded.cfg.DATASET.TRAIN.NAME}, which holds features; photos can be encoded by a "
             "network of images alone."
         )
-    trained = restore(data, best_checkpoint(checkpoint))
+    trained = restore(data, path)
     info, manifest = data_info(data, last_stage(loaded.cfg)), data.split("train").manifest
     reads_words = "semantics" in trained.method.needs
     asked = trained.method.backbone.preprocessing

@@ -24,6 +24,9 @@ def test_a_page_is_written(space, run):
     assert "DeepEMD · Glyphs · episode 3" in html
     assert 2 <= html.count("<figcaption>") <= 4
     assert html.count("<image") == 2 * html.count("<figcaption>")
+    page.unlink()
+    code, _, err = space.script("run_analysis.py", "pictures", "-c", checkpoint, *arguments)
+    assert (code, err, page.read_text()) == (0, "", html)
 
 
 def test_what_cannot_be_drawn_is_said(space, run, refused):

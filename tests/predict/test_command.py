@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from PIL import Image
 
 from core.errors import UserError
@@ -213,12 +214,15 @@ def test_several_heads_are_compared_and_the_first_answers(predict, space, photos
 def test_a_run_brings_its_own_configuration(space, trained, photos, refused):
     arguments = ["--support", photos / "labelled", "--query", photos / "new", "--cache", "", "-d", "cpu"]
     where = ["--out", space.path / "answers"]
-    for checkpoint in (trained[1], best(trained[1])):
+    shutil.copy(best(trained[1]), photos / "alone.pth")
+    for checkpoint in (trained[1], best(trained[1]), photos / "alone.pth"):
         code, out, err = space.script("run_predict.py", "--checkpoint", checkpoint, *arguments, *where)
         assert (code, err) == (0, "")
         assert "ProtoNet on Conv4, 3 classes" in out
-    shutil.copy(best(trained[1]), photos / "alone.pth")
-    sentence = refused("run_predict.py", "--checkpoint", photos / "alone.pth", *arguments)
-    assert sentence.endswith(f"and {photos} holds no config.yaml; give --cfg its YAML file.")
+    old = torch.load(best(trained[1]), weights_only=True)
+    del old["meta"]["config"]
+    torch.save(old, photos / "old.pth")
+    sentence = refused("run_predict.py", "--checkpoint", photos / "old.pth", *arguments)
+    assert sentence.endswith("old.pth does not hold its configuration, as it is an old one; give --cfg FILE as well.")
     sentence = refused("run_predict.py", "--classifier", "x", "--checkpoint", "run", "--query", photos / "new")
     assert sentence == "--checkpoint is given, but the folder x says it already; leave it out."

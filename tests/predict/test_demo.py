@@ -72,7 +72,7 @@ def test_a_file_that_is_no_photograph_is_a_sentence(demo, classes, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--cfg", "a.yaml"], "give --cfg and --checkpoint, or --encoder"),
+        (["--cfg", "a.yaml"], "give --checkpoint or --encoder"),
         (["--encoder", "torchvision:resnet18", "--cfg", "a.yaml", "--checkpoint", "b"], "What answers is not clear"),
         (["--encoder", "torchvision:resnet18", "--classes", "1"], "--classes is 1; give two or more"),
     ],
