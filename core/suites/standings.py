@@ -159,8 +159,7 @@ def standings(folder: Path) -> tuple[list[Row], list[Run]]:
     Raises:
         UserError: where the folder holds no collected run.
     """
-    runs = read_runs(folder)
-    makers = {stage: run for run in runs if run.is_done for stage in run.about["shared"] if len(run.stage_minutes) > 1}
+    runs, makers = read_runs(folder), _makers(folder.parent)
     by_recipe: dict[Any, list[tuple[Run, Evaluation]]] = {}
     for run in (run for run in runs if run.is_done):
         for evaluation in run.evaluations():
@@ -217,6 +216,13 @@ def baseline(rows: Sequence[Row]) -> Row | None:
     named = [row for row in rows if row.name == row.run.about.get("against")]
     fitting = [row for row in named if row.trained_shot in (0, row.result["shot"])]
     return next(iter(fitting if len(named) > 1 else named), None)
+
+
+def _makers(results: Path) -> dict[str, Run]:
+    """The collected run that trained each shared stage, in whichever suite it is."""
+    suites = sorted({file.parents[1] for file in results.glob("*/*/cell.json")})
+    done = [run for suite in suites for run in read_runs(suite) if run.is_done]
+    return {stage: run for run in done for stage in run.about["shared"] if len(run.stage_minutes) > 1}
 
 
 def _row(members: list[tuple[Run, Evaluation]], makers: Mapping[str, Run]) -> Row:

@@ -40,8 +40,20 @@ def collected(tmp_path):
     """Write collected runs; returns the folder of the suite and the accuracies of each run."""
     accuracies = {}
 
-    def add(stem, seed=0, shot=1, gain=0.0, method=None, steps=META_STEPS, shared=(), episodes=40, row="", **changes):
-        folder = tmp_path / "suite" / f"CIFAR-FS_{stem}_s{seed}"
+    def add(
+        stem,
+        seed=0,
+        shot=1,
+        gain=0.0,
+        method=None,
+        steps=META_STEPS,
+        shared=(),
+        episodes=40,
+        row="",
+        suite="suite",
+        **changes,
+    ):
+        folder = tmp_path / suite / f"CIFAR-FS_{stem}_s{seed}"
         cfg = load_config(f"CIFAR-FS/{stem}.yaml", [f"SEED={seed}"]).cfg
         about = {"cfg": f"CIFAR-FS/{stem}.yaml", "state": "done", "shared": list(shared), "row": row}
         about["against"] = "ProtoNet"
@@ -60,7 +72,7 @@ def collected(tmp_path):
         (folder / "env.json").write_text(json.dumps({"cpus": 2, "threads": 1, "commit": "c" * 40}))
         (folder / "cell.json").write_text(json.dumps(about))
         accuracies[stem, seed] = accuracy
-        return tmp_path / "suite"
+        return tmp_path / suite
 
     add.accuracies = accuracies
     return add

@@ -93,6 +93,8 @@ def test_minutes_count_a_shared_stage_for_all_and_failures_stay(collected):
     rows, failed = standings(folder)
     assert [row.minutes for row in rows] == pytest.approx([3.0, 3.0])
     assert [run.path.name for run in failed] == ["wild"]
+    ((row,), _) = standings(collected("FEAT_N5K1_C4", shared=["x"], suite="other"))
+    assert row.minutes == pytest.approx(3.0)
 
 
 def test_an_empty_folder_is_a_sentence(tmp_path):
