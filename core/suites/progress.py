@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os.path import isdir  # that of pathlib raises where a name holds a zero byte
 from pathlib import Path
@@ -107,7 +107,7 @@ class Progress:
 
     state: str  # done | queued | running | failed | incomplete | new
     epochs: int  # finished, of all stages that the cell trains itself
-    of: int
+    of: int  # of these stages; of all while it has no epoch
     best: float | None  # accuracy on validation episodes, percent
     seconds_left: float | None  # of training, from the epochs since it was started
     reason: str = ""  # last lines of the log of a failed cell
@@ -117,7 +117,7 @@ def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
     """Read how far a cell is; `jobs` is SLURM's queue, None where it is not known."""
     record = Record(cell)
     notes, rows = record.read(), _metrics(cell)
-    of = sum(cell.loaded.cfg.STAGE[name].EPOCHS for name in cell.loaded.cfg.STAGES)
+    of = sum(cell.loaded.cfg.STAGE[name].EPOCHS for name in _trained_stages(cell.loaded.cfg.STAGES, rows))
     best = [row["val"] for row in rows if row["stage"] == last_stage(cell.loaded.cfg) and "val" in row]
     state = _state(cell, record, notes, jobs)
     left = None
@@ -126,6 +126,12 @@ def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
         left = (time.time() - started) / since * max(0, of - len(rows))
     reason = _last_lines(record.log if _has_failed(notes) else record.job_log) if state == "failed" else ""
     return Progress(state, len(rows), of, max(best, default=None), left, reason)
+
+
+def _trained_stages(stages: Sequence[str], rows: Sequence[dict[str, Any]]) -> Sequence[str]:
+    """The stages that a cell trains itself, by the records of its epochs: those before the first came from elsewhere."""
+    first = rows[0]["stage"] if rows else ""
+    return stages[stages.index(first) :] if first in stages else stages
 
 
 def is_trained(cell: Cell) -> bool:

@@ -22,6 +22,9 @@ def test_a_suite_runs_once_and_shares_its_base_training(suite, space):
     assert len(list((space.base / "pretrained").glob("*.pth"))) == 1
     logs = [Record(cell).log.read_text() for cell in read_suite(file)]
     assert ["stage base: reusing" in log for log in logs] == [False, True]
+    trained = [progress(cell) for cell in read_suite(file)]
+    assert [each.epochs == each.of for each in trained] == [True, True]
+    assert trained[1].of < trained[0].of  # a stage that came from elsewhere does not count
     assert logs[0].startswith("$ python experiments/run_trainer.py --threads 1 --cfg ")
     before = files(space.base)
     code, out, err = space.script("run_suite.py", file, "--devices", "cpu", "--jobs", "2")
