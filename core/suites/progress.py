@@ -129,7 +129,7 @@ def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
 
 
 def _trained_stages(stages: Sequence[str], rows: Sequence[dict[str, Any]]) -> Sequence[str]:
-    """The stages that a cell trains itself, by the records of its epochs: those before the first came from elsewhere."""
+    """The stages that a cell trains itself, by the records of its epochs: those before the first of them it reuses."""
     first = rows[0]["stage"] if rows else ""
     return stages[stages.index(first) :] if first in stages else stages
 
