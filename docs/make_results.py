@@ -24,9 +24,9 @@ RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs
 WIDTH = 128  # characters of a line of text
 BLOCK = re.compile(r"(<!-- standings: (\w+) -->\n).*?(<!-- end -->)", re.S)
 RANKED = (
-    "*Ranks*: of the rows that were trained with the shots of the test or with none. The bar spans the "
-    "ranks that the paired 95 % intervals over disjoint tasks allow to these networks; another training seed may move "
-    "a row further."
+    "*Ranks*: of the rows that were trained with the shots of the test or with none, where there are any. The bar "
+    "spans the ranks that the paired 95 % intervals over disjoint tasks allow to these networks; another training seed "
+    "may move a row further."
 )
 HEADER = ["method", "learns from", "trained at", "transductive", "external data", "ours", "± seeds", "± open", "paper"]
 HEADER += ["difference", "band", "verdict", "minutes", "machine", "commit"]
@@ -239,8 +239,8 @@ def draw(suite: str, rows: Sequence[Row], table: str) -> None:
 
 
 def trained_for_it(rows: Sequence[Row]) -> list[Row]:
-    """The rows whose training episodes have the shots of the test, or that draw none."""
-    return [row for row in rows if row.trained_shot in (0, row.result["shot"])]
+    """The rows whose training episodes have the shots of the test, or that draw none; all, if none does."""
+    return [row for row in rows if row.trained_shot in (0, row.result["shot"])] or list(rows)
 
 
 def ranks(rows: Sequence[Row]) -> list[Rank]:
