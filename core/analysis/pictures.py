@@ -33,7 +33,7 @@ def study_pictures(
     """Write what a method shows of some queries of a test episode; see `Method.pictures`.
 
     Args:
-        cfg_file: YAML file; "" = the checkpoint's own configuration.
+        cfg_file: YAML file; "" = the one that the checkpoint holds.
         overrides: of its keys.
         file: checkpoint, or a run folder for its best one.
         episode: number of the test episode.

@@ -26,7 +26,7 @@ FRAME = '<iframe title="answer" srcdoc="{}" style="width:100%;height:640px;borde
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and serve the page."""
     cli = command_parser("demo", __doc__, EXAMPLES)
-    cli.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: its own)")
+    cli.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: the one it holds)")
     cli.add_argument("--checkpoint", "-c", metavar="RUN", help="run folder or checkpoint of a trained network")
     cli.add_argument(
         "--encoder",

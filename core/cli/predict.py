@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network = cli.add_argument_group("what answers", "--encoder, --checkpoint or --classifier")
     network.add_argument("--encoder", metavar="NAME", help="pretrained network, torchvision:MODEL or timm:MODEL")
     network.add_argument("--checkpoint", "-c", nargs="+", metavar="RUN", help="run folder or checkpoint of a network")
-    network.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: its own)")
+    network.add_argument("--cfg", metavar="FILE", help="YAML file of --checkpoint (default: the one it holds)")
     network.add_argument(
         "--classifier", type=Path, metavar="DIR", help="the folder `classifier` that an earlier call wrote"
     )
@@ -88,10 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse arguments that do not go together, and part the checkpoint from the overrides that follow it."""
-    network = args.cfg or (None if args.encoder or args.classifier else args.checkpoint)
-    ways = {"--encoder": args.encoder, "--cfg": network, "--classifier": args.classifier}
+    ways = {"--encoder": args.encoder, "--cfg": args.cfg, "--classifier": args.classifier}
     given = [option for option, value in ways.items() if value is not None]
-    if len(given) != 1:
+    if not (len(given) == 1 or (args.checkpoint and not given)):
         what = f"{' and '.join(given)} are given" if given else "nothing says what answers"
         raise UserError(f"{what}; give one of --encoder, --checkpoint, --classifier.")
     if args.classifier is not None:

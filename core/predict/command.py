@@ -36,9 +36,9 @@ log = logging.getLogger("fiveway")
 class Request:
     """What a user asks for, as the command line says it.
 
-    What answers is a `classifier`, or the supports with an `encoder` or with a `checkpoint`, whose configuration is its
-    own without `cfg`. The first of `heads` answers, and all are compared. `reject` is the share of photographs of the
-    classes that would be rejected. `depth` says how far below `support` the class folders lie.
+    What answers is a `classifier`, or the supports with an `encoder` or with a `checkpoint`; its configuration is
+    `cfg`, by default the one it holds. The first of `heads` answers, and all are compared. `reject` is the share of
+    photographs of the classes that would be rejected. `depth` says how far below `support` the class folders lie.
     `reference` is a folder of other photographs, "" for none, None for what the network has; `cache` is a folder, ""
     for none, None for the user's.
     """

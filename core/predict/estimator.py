@@ -36,8 +36,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     Args:
         encoder, weights: torchvision:MODEL or timm:MODEL, and a file of weights; "" is the library's own.
-        cfg, checkpoint: in their place a trained network: its YAML file, None for its own, and its run folder or
-            checkpoint.
+        checkpoint: in their place a trained network, its run folder or checkpoint file.
+        cfg: YAML file of the checkpoint; None = the one it holds.
         head: the method that answers; own is the network's, and of an encoder logistic regression (RFS).
         device: cpu, or the number of a GPU.
         cache: folder of features; None = the user's cache, "" = none is kept.

@@ -36,7 +36,9 @@ WEIGHTS = Path("data/weights")
 def from_checkpoint(
     cfg_file: str | None, checkpoint: Path, overrides: Sequence[str], where: torch.device, cache: Path | None
 ) -> tuple[PhotoNetwork, Data]:
-    """The network of a checkpoint, and the data it was trained on; its configuration is its own without `cfg_file`.
+    """The network of a checkpoint, and the data it was trained on.
+
+    The configuration is `cfg_file`; None = the one that the checkpoint holds.
 
     Raises:
         UserError: where the checkpoint is not one of this configuration, or the configuration is one of features.
