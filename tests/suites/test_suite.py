@@ -4,6 +4,7 @@ import pytest
 
 from core.errors import UserError
 from core.paths import ROOT
+from core.registry import METHODS
 from core.suites.suite import read_suite
 
 
@@ -81,4 +82,10 @@ def test_a_missing_file_is_a_sentence(space, refused):
 @pytest.mark.parametrize("file", sorted((ROOT / "configs" / "suites").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_suites_that_come_with_the_project_can_be_read(file, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert read_suite(file)
+    cells = read_suite(file)
+    assert cells
+    for cell in cells:
+        for stage in cell.loaded.cfg.STAGES:
+            node = cell.loaded.cfg.STAGE[stage]
+            streams = {"episodes", "batches"} if node.STREAM == "both" else {node.STREAM}
+            assert streams <= {*METHODS[node.METHOD].streams}, f"{cell.name}: what stage {stage} learns from"
