@@ -8,7 +8,8 @@ The first form trains the first stage of a config on the CPU, one thread a proce
 processes in turn. It prints a JSON line: images a second (medians), the ratio to the first number, and what the model
 says of it from the step of one process, the latency and the bandwidth measured in the same run. A step has the same
 tasks or images for any number of processes, which share them. `apart` is the ratio for as many processes that run side
-by side and exchange nothing: what the machine's caches and memory allow.
+by side and exchange nothing: what the machine's caches and memory allow. `cpu` is the CPU time of all processes for
+a step, as a multiple of that of one process.
 
 The model: a step of W processes takes
 
@@ -73,13 +74,14 @@ def work(cfg: str, keys: list[str], steps: int) -> dict[str, float]:
     for number in range(3):
         step(number)
     everyone.wait()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     for number in range(3, 3 + steps):
         step(number)
+    of_cpu = (time.process_time() - cpu_start) / steps
     everyone.wait()
     of_step = (time.perf_counter() - start) / steps
     exchanges, size = network(stage)
-    said = {"images": images, "step": of_step, "exchanges": exchanges, "bytes": size}
+    said = {"images": images, "step": of_step, "cpu": of_cpu, "exchanges": exchanges, "bytes": size}
     return said | (link(everyone, size) if not everyone.alone else {})
 
 
@@ -101,14 +103,12 @@ def start(count: int, arguments: list[str], apart: bool = False) -> dict[str, fl
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    world = "1" if apart else str(count)
-    together = {"WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    together["WORLD_SIZE"] = "1" if apart else str(count)
     command = [sys.executable, __file__, "--worker", *arguments]
     started = [
-        subprocess.Popen(
-            command, env=os.environ | together | {"RANK": "0" if apart else str(n)}, stdout=subprocess.PIPE, text=True
-        )
-        for n in range(count)
+        subprocess.Popen(command, env=os.environ | together | {"RANK": str(n)}, stdout=subprocess.PIPE, text=True)
+        for n in ([0] * count if apart else range(count))
     ]
     printed = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
@@ -137,6 +137,7 @@ def measured(args: argparse.Namespace, arguments: list[str]) -> dict[str, object
             row |= {"gigabytes_per_second": round(of["bandwidth"] / 1e9, 2)}
         if count > 1:
             row |= {"apart": round(count * first["step"] / statistics.median(apart[count]), 2)}
+            row |= {"cpu": round(count * of["cpu"] / first["cpu"], 2)}
         line[str(count)] = row
     return line
 

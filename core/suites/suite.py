@@ -72,8 +72,8 @@ def read_suite(path: str | Path) -> list[Cell]:
 
     Keys of the file:
 
-        RUNS       YAML files, or {CFG, NAME, OVERRIDES, SEEDS, TAG, TESTS} for one with these of its own; NAME is what
-                   tables of collected results call it, the words of its YAML if left out
+        RUNS       YAML files, or {CFG, NAME, OVERRIDES, SEEDS, TAG, TESTS} for one with keys of its own; tables of
+                   collected results call it NAME, or by the words of its YAML
         SEEDS      training seeds of every run; [0] if left out
         OVERRIDES  KEY=VALUE of every run
         TESTS      {OVERRIDES, OPTIONS} of each evaluation; one evaluation as the config has it if left out
