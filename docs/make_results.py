@@ -39,8 +39,8 @@ NOTE = (
 )
 PAIRED = (
     "Paired by episode with {name}; of several rows of this name, with the one trained at as many shots as are tested. "
-    "± is the 95 % t-interval with these images, *± open* that over disjoint tasks, *± seeds* that over training seeds, "
-    "where both rows have the same ones. Of several training seeds, the mean in each episode is compared."
+    "± is the 95 % t-interval with these images, *± open* that over disjoint tasks, *± seeds* that over training "
+    "seeds, where both rows have the same ones. Of several training seeds, the mean in each episode is compared."
 )
 
 
