@@ -14,7 +14,7 @@ from .build.config import differing_keys, last_stage, load_config
 from .build.data import Data
 from .build.evaluation import UNTRAINED, Network, initialised, measured, refuse_test
 from .build.identity import describe
-from .build.saved import load_saved
+from .build.saved import load_given_or_saved
 from .build.training import build_trainer
 from .config import Loaded, check_files
 from .config.provenance import COMMAND_LINE
@@ -130,7 +130,7 @@ def evaluate(
     are its own.
     """
     paths = [Path(path) for path in checkpoints]
-    loaded = load_config(cfg_file, overrides) if cfg_file else load_saved(_only(paths), overrides)
+    loaded = load_given_or_saved(cfg_file, paths, overrides)
     everyone = ranks.join()
     where, note = device.prepare(device_name, threads)
     log = start_log(quiet=not everyone.first)
@@ -180,16 +180,6 @@ def _untrained_name(loaded: Loaded, data: Data) -> str:
     text = json.dumps(changed, sort_keys=True, default=str)
     tag = f"{UNTRAINED}-{hashlib.sha256(text.encode()).hexdigest()[:6]}" if changed else UNTRAINED
     return run_name(data.split("train").dataset, loaded.stem, loaded.cfg.SEED, tag)
-
-
-def _only(paths: Sequence[Path]) -> Path:
-    """The one checkpoint whose configuration is asked for."""
-    if len(paths) != 1:
-        raise UserError(
-            "--cfg is missing, and only one checkpoint can bring its own config, but --checkpoint (-c) names "
-            f"{len(paths)}; give --cfg FILE, or one checkpoint."
-        )
-    return best_checkpoint(paths[0])
 
 
 def _result_lines(protocol: Protocol, run: str = "") -> Iterator[str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..build.config import load_config
 from ..build.data import Data
 from ..build.evaluation import restore
-from ..build.saved import load_saved
+from ..build.saved import load_given_or_saved
 from ..engine import device
 from ..engine.selection import best_checkpoint
 from ..errors import UserError
@@ -46,7 +45,7 @@ def study_pictures(
         The page.
     """
     path = best_checkpoint(Path(file))
-    loaded = load_config(cfg_file, overrides) if cfg_file else load_saved(path, overrides)
+    loaded = load_given_or_saved(cfg_file, [path], overrides)
     where, _ = device.prepare(device_name, threads)
     data = Data(loaded.cfg, where)
     (question,) = questions(data.cfg, (), (), ())

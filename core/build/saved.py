@@ -15,6 +15,7 @@ from ..config.read import parse, plugins, read_text
 from ..config.roles import saved_keys, with_role
 from ..engine import checkpoint
 from ..engine.environment import commit
+from ..engine.selection import best_checkpoint
 from ..errors import UserError
 from ..methods.base import Method
 from .config import load_config
@@ -56,6 +57,22 @@ def load_saved(path: Path, overrides: Sequence[str]) -> Loaded:
             f"PLUGINS={named} as well."
         )
     return load_config(path, overrides, text)
+
+
+def load_given_or_saved(cfg_file: str | None, paths: Sequence[Path], overrides: Sequence[str]) -> Loaded:
+    """The configuration of `cfg_file`; without one, that of the only checkpoint or run folder in `paths`.
+
+    Raises:
+        UserError: without a `cfg_file`, where there is not one path, or as `load_saved`.
+    """
+    if cfg_file:
+        return load_config(cfg_file, overrides)
+    if len(paths) != 1:
+        raise UserError(
+            "--cfg is missing, and only one checkpoint can bring its own config, but --checkpoint (-c) names "
+            f"{len(paths)}; give --cfg FILE, or one checkpoint."
+        )
+    return load_saved(best_checkpoint(paths[0]), overrides)
 
 
 def config_text(path: Path, meta: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ..build.config import last_stage, load_config
 from ..build.data import Data
 from ..build.evaluation import Network, restore
 from ..build.networks import data_info, make_method
-from ..build.saved import load_saved
+from ..build.saved import load_given_or_saved
 from ..data.pixels import Pixels
 from ..engine.encoder_weights import DEFAULT, load_weights
 from ..engine.selection import best_checkpoint
@@ -44,7 +44,7 @@ def from_checkpoint(
         UserError: where the checkpoint is not one of this configuration, or the configuration is one of features.
     """
     path = best_checkpoint(checkpoint)
-    loaded = load_config(cfg_file, overrides) if cfg_file else load_saved(path, overrides)
+    loaded = load_given_or_saved(cfg_file, [path], overrides)
     data = Data(loaded.cfg, where)
     if not data.image_size:
         raise UserError(
