@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from ..build.data import Data
 from ..build.evaluation import Network
+from ..build.identity import describe
+from ..build.saved import trained_as
 from ..errors import UserError
 from ..files import FileContent
 from ..methods.base import Method
@@ -72,6 +74,12 @@ class Protocol:
     def answers(self) -> Iterator[Answer]:
         """The answers, one after another."""
         raise NotImplementedError
+
+    def trained_as_published(self) -> bool:
+        """Whether the network was trained by the recipe of REFERENCE, not by a part of it, on images of that size."""
+        network, published = self.network, describe(self.data)
+        same_images = all(network.meta.get(key) == published[key] for key in ("dataset", "image_size"))
+        return same_images and network.path is not None and trained_as(self.cfg, network.path, network.meta)
 
     def origin(self, features_of: str | None = None) -> dict[str, Any]:
         """What a result says of the network it is about: its checkpoint, its data, and what was changed at test.

@@ -12,8 +12,6 @@ import torch
 
 from ..build.data import Data, task_shape
 from ..build.evaluation import Network
-from ..build.identity import describe
-from ..build.saved import trained_as
 from ..data.disjoint import DisjointSampler, count_tasks
 from ..data.episodes import Shape
 from ..engine import device
@@ -157,17 +155,10 @@ class Episodes(Protocol):
 
     def _reference(self, shape: Shape, features_of: str | None) -> dict[str, Any] | None:
         """The published number, where this network answers the published question as the published one did."""
-        wanted, trained = describe(self.data), self.network.meta
-        same_images = all(trained.get(key) == wanted[key] for key in ("dataset", "image_size"))
         same_question = shape == task_shape(self.cfg, "test") and not features_of
-        if not (self.cfg.REFERENCE.ACCURACY and same_images and same_question and self._earned()):
+        if not (self.cfg.REFERENCE.ACCURACY and same_question and self.trained_as_published()):
             return None
         return {key.lower(): value for key, value in self.cfg.REFERENCE.items() if key != "FIGURES"}
-
-    def _earned(self) -> bool:
-        """Whether the checkpoint was trained by the recipe of the published number, not by a part of it."""
-        network = self.network
-        return network.path is not None and trained_as(self.cfg, network.path, network.meta)
 
     def _intervals(self, evaluation: Evaluation, disjoint: Evaluation | None, tasks: int) -> dict[str, Any]:
         """Every interval that these episodes allow, by what it is over."""

@@ -186,10 +186,11 @@ class LowShot(Protocol):
         return hashlib.sha256(self._drawn.encode()).hexdigest()[:8]
 
     def _reference(self, shot: int) -> dict[str, Any] | None:
-        """The published top-5 numbers for this n of the final group, by figure."""
+        """The published top-5 numbers for this n of the final group, by figure, of a network of their recipe."""
         published = self.cfg.REFERENCE
         numbers = {figure: number for figure, n, number in published.FIGURES if n == shot}
-        if not numbers or self._group != "test" or self._joint:  # another classifier answers another question
+        same_question = self._group == "test" and not self._joint  # another classifier answers another question
+        if not (numbers and same_question and self.trained_as_published()):
             return None
         return {"top5": numbers, "source": published.SOURCE, "status": published.STATUS}
 
