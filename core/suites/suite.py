@@ -74,7 +74,7 @@ def read_suite(path: str | Path) -> list[Cell]:
 
         RUNS       YAML files, or {CFG, NAME, OVERRIDES, SEEDS, TAG, TESTS} for one with keys of its own; tables of
                    collected results call it NAME, or by the words of its YAML
-        SEEDS      training seeds of every run; [0] if left out
+        SEEDS      training seeds of every run; that of its YAML if left out
         OVERRIDES  KEY=VALUE of every run
         TESTS      {OVERRIDES, OPTIONS} of each evaluation; one evaluation as the config has it if left out
         BASE       folder of the run folders; checkpoint if left out
@@ -104,12 +104,13 @@ def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
     if not find_config(str(run.get("CFG", "")))[0].is_file():
         raise UserError(f"{file}: RUNS names {run.get('CFG')!r}, which is not a file; give the path of a YAML.")
     shared, own = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
-    seeds = _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [0]
     tag, row_name, against = _word(run, "TAG"), _word(run, "NAME"), _word(tree, "AGAINST")
     tests = tuple(_test(test, file) for test in _items(run, "TESTS", file) or _items(tree, "TESTS", file) or [{}])
+    common = tuple(str(item) for item in (*shared, *own))
+    seed_as_written = load_config(run["CFG"], common).cfg.SEED
     cells = []
-    for seed in seeds:
-        overrides = tuple(str(item) for item in (*shared, *own, *([f"SEED={seed}"] if seed else [])))
+    for seed in _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [seed_as_written]:
+        overrides = common if seed == seed_as_written else (*common, f"SEED={seed}")
         loaded = load_config(run["CFG"], overrides)
         cells.append(Cell(run["CFG"], overrides, tag, tests, _base(tree), loaded, row_name, against))
     return cells

@@ -23,6 +23,14 @@ def test_cells_are_runs_by_seeds(suite, space):
     ]
 
 
+def test_seeds_of_the_suite_go_before_that_of_a_yaml(suite, space):
+    runs = [{"CFG": str(space.config(name="Proto.yaml", SEED=4)), "OVERRIDES": ["EVAL.EPISODES=30"]}]
+    assert [cell.loaded.cfg.SEED for cell in read_suite(suite(RUNS=runs))] == [4]
+    zero, four = read_suite(suite(RUNS=runs, SEEDS=[0, 4]))
+    assert (zero.name, zero.overrides) == ("Glyphs_Proto", ("EVAL.EPISODES=30", "SEED=0"))
+    assert (four.name, four.overrides) == ("Glyphs_Proto_s4", ("EVAL.EPISODES=30",))
+
+
 def test_an_entry_may_have_its_own(suite, space):
     cfg = str(space.path / "Proto.yaml")
     runs = [cfg, {"CFG": cfg, "TAG": "wide", "SEEDS": [5], "OVERRIDES": ["BACKBONE.ARGS.width=16"]}]
