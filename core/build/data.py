@@ -17,7 +17,7 @@ from ..data import views
 from ..data.datasets import FEATURES, dataset
 from ..data.episodes import EpisodeSampler, Shape
 from ..data.holdout import hold_out
-from ..data.pixels import Pixels
+from ..data.pixels import ChannelStatistics, Pixels, Statistics
 from ..data.store import Split, outline_of, prepared, read_outline, read_split, split_dir
 from ..data.words import OWN_FILE, read_names, semantic_vectors
 from ..errors import UserError
@@ -90,8 +90,16 @@ class Data:
         return self._pixels[name]
 
     def open_pixels(self, split: Split) -> Pixels:
-        """The images of any split, normalised as the backbone asks for."""
-        return Pixels(split, self.device, BACKBONES[self.cfg.BACKBONE.NAME].preprocessing)
+        """The images of any split, normalised with `statistics`."""
+        return Pixels(split, self.device, self.statistics)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Mean and deviation that images of every split are normalised with: an encoder's own, else the base images'.
+
+        Those of a test split would tell a network of images beside the one it sees.
+        """
+        return BACKBONES[self.cfg.BACKBONE.NAME].preprocessing or ChannelStatistics.of(self.split("train").manifest)
 
     def words(self, name: str) -> Tensor:
         """Word vectors of a split's classes, [classes, D].

@@ -104,7 +104,8 @@ def features_key(data: Data, method: Method, split: Split, sha256: str) -> dict[
     """Everything that the features of a split depend on; `sha256` is the checkpoint's."""
     frozen = frozen_key(data.cfg, method, data.device) if not data.cfg.STAGES else None
     return (frozen or encoding_key(data.cfg, method, sha256, data.device)) | {
-        "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint", "mean", "std")},
+        "data": {name: split.manifest.get(name) for name in ("pixels_sha256", "fingerprint")},
+        "normalised": [list(data.statistics.mean), list(data.statistics.std)],
         "image_size": split.size,
     }
 

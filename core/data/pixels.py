@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,10 +26,22 @@ class Statistics(Protocol):
     def std(self) -> tuple[float, ...]: ...
 
 
+class ChannelStatistics(NamedTuple):
+    """The `Statistics` of a split's images."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> ChannelStatistics:
+        """Those in a split's manifest; none where it holds features."""
+        return cls(tuple(manifest.get("mean", ())), tuple(manifest.get("std", ())))
+
+
 class Pixels:
     """The images or features of a split, on the device where they fit, else gathered on the host.
 
-    Images are normalised with the statistics of their data set, or with those that an encoder's weights ask for.
+    Images are normalised with `statistics` (default: their own).
     """
 
     def __init__(self, split: Split, device: torch.device, statistics: Statistics | None = None) -> None:
@@ -42,8 +54,8 @@ class Pixels:
         self._are_features = bool(split.features)
         if self._are_features:
             return
-        given = (statistics.mean, statistics.std) if statistics else (split.manifest["mean"], split.manifest["std"])
-        mean, std = (torch.tensor(values, device=device) for values in given)
+        statistics = statistics or ChannelStatistics.of(split.manifest)
+        mean, std = (torch.tensor(values, device=device) for values in (statistics.mean, statistics.std))
         std = std.clamp(min=0.01)  # a channel that never varies stays finite
         # One number for each value of a line of pixels: longer stretches of arithmetic.
         line = (self._images.shape[2], 3)

@@ -18,7 +18,6 @@ from ..build.data import Data
 from ..build.evaluation import Network, restore
 from ..build.networks import data_info, make_method
 from ..build.saved import load_given_or_saved
-from ..data.pixels import Pixels
 from ..engine.encoder_weights import DEFAULT, load_weights
 from ..engine.selection import best_checkpoint
 from ..episode import DataInfo, Features
@@ -52,16 +51,15 @@ def from_checkpoint(
             "network of images alone."
         )
     trained = restore(data, path)
-    info, manifest = data_info(data, last_stage(loaded.cfg)), data.split("train").manifest
+    info = data_info(data, last_stage(loaded.cfg))
     reads_words = "semantics" in trained.method.needs
-    asked = trained.method.backbone.preprocessing
     network = PhotoNetwork(
         cfg=loaded.cfg,
         text=loaded.full(),
         method=trained.method.eval(),
         facts=_facts(info),
-        mean=asked.mean if asked else tuple(manifest["mean"]),
-        std=asked.std if asked else tuple(manifest["std"]),
+        mean=data.statistics.mean,
+        std=data.statistics.std,
         image_size=trained.method.backbone.size or data.image_size,
         origin=_origin(trained, data),
         device=where,
@@ -152,9 +150,9 @@ def _facts(info: DataInfo) -> dict[str, Any]:
 def _base_means(network: PhotoNetwork, data: Data, cache: Path | None) -> Features:
     """Mean feature of each base class, kept beside the features of photographs under the content of their images."""
     store, train, limit = network.store(cache), data.split("train"), network.cfg.EVAL.BASE_IMAGES
-    name = f"{BASE} of {limit or 'all'} {train.manifest['pixels_sha256']} {train.fingerprint}"
+    name = f"{BASE} of {limit or 'all'} {train.manifest['pixels_sha256']} {train.fingerprint} {data.statistics}"
     kept = store.get(name)
     if kept is None:
-        kept = network.encoder(Pixels(train, network.device)).class_means(torch.from_numpy(train.labels), limit)
+        kept = network.encoder(data.pixels("train")).class_means(torch.from_numpy(train.labels), limit)
         store.add([name], {feature: value[None] for feature, value in kept.items()})
     return {feature: value.to(network.device) for feature, value in kept.items()}

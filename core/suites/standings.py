@@ -8,71 +8,26 @@ test has or draws no episodes at all.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ..data.datasets import dataset
 from ..errors import UserError
 from ..paths import DATA
 from ..registry import METHODS
-from ..report import evaluations
 from ..report.compare import Group, grouped, over_disjoint
 from ..report.evaluations import Evaluation
 from ..report.paired import Paired, paired
 from ..report.stats import t_interval
+from .collected import Run, read_runs
 
 BAND = 2.0  # points, where data/bands.csv has none; training seeds alone move a result by one to two
 STREAMS = {"episodes": "episodes", "batches": "base images", "both": "episodes and base images"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """A collected run."""
-
-    path: Path
-    about: Mapping[str, Any]  # cell.json
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has results; else it failed."""
-        return bool(self.about["state"] == "done")
-
-    @cached_property
-    def config(self) -> Mapping[str, Any]:
-        """What was trained."""
-        tree: Mapping[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-        return tree
-
-    @cached_property
-    def environment(self) -> Mapping[str, Any]:
-        """Versions, machine and commit."""
-        content: Mapping[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
-        return content
-
-    @cached_property
-    def stage_minutes(self) -> dict[str, float]:
-        """Minutes that the steps of each stage took, which this run trained itself; without validation."""
-        minutes: dict[str, float] = {}
-        done = 0
-        file = self.path / "metrics.jsonl"  # which a run without stages lacks
-        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-            row = json.loads(line)
-            done = done if row["stage"] in minutes else 0
-            minutes[row["stage"]] = minutes.get(row["stage"], 0.0) + (row["step"] - done) / row["steps_per_second"] / 60
-            done = row["step"]
-        return minutes
-
-    def evaluations(self) -> list[Evaluation]:
-        """Its evaluations."""
-        return [evaluations.read(file.parent) for file in sorted(self.path.glob("eval/*/*/result.json"))]
 
 
 @dataclass(frozen=True)
@@ -121,13 +76,24 @@ class Row:
 
     @property
     def external(self) -> str:
-        """Data from outside the benchmark that the method needs."""
-        return "word vectors" if "semantics" in METHODS[self.result["method"]].needs else ""
+        """Data from outside the benchmark: what an encoder has learned from, and word vectors."""
+        parts = [self.result["external_data"]["weights"]] if self.result.get("external_data") else []
+        if "semantics" in METHODS[self.result["method"]].needs:
+            parts.append("word vectors")
+        elif self.run.trains_on_words:
+            parts.append("word vectors in training")
+        return ", ".join(parts)
 
     @property
-    def trained_shot(self) -> int:
-        """Shots of the training episodes; 0 where no stage draws episodes, so that the training knows no shot."""
-        return _trained_shot(self.run.config)
+    def trained_shots(self) -> str:
+        """Shots of the training episodes, as 1 or 1-9; "" where no stage draws episodes."""
+        shots = self.run.trained_shots
+        return "" if not shots else str(shots[0]) if len(shots) == 1 else f"{shots[0]}-{shots[-1]}"
+
+    @property
+    def is_trained_for_test(self) -> bool:
+        """Whether the training drew episodes of the shots of the test, or none at all."""
+        return self.run.is_trained_for(self.result["shot"])
 
     @property
     def is_unbalanced(self) -> bool:
@@ -169,18 +135,6 @@ def standings(folder: Path) -> tuple[list[Row], list[Run]]:
     return rows, [run for run in runs if not run.is_done]
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """The collected runs of a suite.
-
-    Raises:
-        UserError: where there are none.
-    """
-    files = sorted(folder.glob("*/cell.json"))
-    if not files:
-        raise UserError(f"{folder} holds no collected run; run run_suite.py SUITE --collect {folder.parent} first.")
-    return [Run(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
-
-
 def against(row: Row, other: Row) -> tuple[Paired, float | None]:
     """The difference of two rows on the episodes that both have; episode i is the same for any number of them.
 
@@ -214,7 +168,7 @@ def across_seeds(row: Row, other: Row) -> float | None:
 def baseline(rows: Sequence[Row]) -> Row | None:
     """The row that the suite compares others with; of several, the one that is trained with the shots of its test."""
     named = [row for row in rows if row.name == row.run.about.get("against")]
-    fitting = [row for row in named if row.trained_shot in (0, row.result["shot"])]
+    fitting = [row for row in named if row.is_trained_for_test]
     return next(iter(fitting if len(named) > 1 else named), None)
 
 
@@ -241,11 +195,6 @@ def _minutes(run: Run, makers: Mapping[str, Run]) -> float:
     return sum(run.stage_minutes.values()) + sum(minutes.get(name, 0.0) for minutes in others for name in missing)
 
 
-def _trained_shot(config: Mapping[str, Any]) -> int:
-    draws = any(config["STAGE"][name]["STREAM"] != "batches" for name in config["STAGES"])
-    return int(config["TASK"]["TRAIN"]["SHOT"] or config["TASK"]["TEST"]["SHOT"]) if draws else 0
-
-
 def _words(cfg: str) -> list[str]:
     """Words of a YAML's name before its task: CIFAR-FS/AM3_TRAML_N5K1_C4.yaml gives AM3 and TRAML.
 
@@ -258,7 +207,7 @@ def _published(run: Run, evaluation: Evaluation) -> Published | None:
     """The published number that a result answers; a run that the suite names is a variant, which has none."""
     result, config = evaluation.result, run.config
     is_other = run.about.get("row") or result.get("features_of") or result.get("at_test")
-    if is_other or _trained_shot(config) not in (0, result["shot"]):
+    if is_other or not run.is_trained_for(result["shot"]):
         return None
     setting = {
         "method": result["method"],

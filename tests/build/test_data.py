@@ -38,6 +38,18 @@ def test_word_vectors_come_from_the_file_when_they_are_read(space, tmp_path):
     assert (mapped == mapped[0]).all()
 
 
+def test_images_of_every_split_are_normalised_as_the_base_images(space):
+    data = builder(space.config(), "DATASET.BASE_HOLDOUT=4")
+    base = data._whole("train").manifest
+    for split, pixels in [(data.split(name), data.pixels(name)) for name in ("val", "test")] + [data.held_out()]:
+        images = split.images if split.rows is None else split.images[split.rows[:3]]
+        level = torch.from_numpy(images[:3].astype(np.float64)) / 255
+        expected = (level - torch.tensor(base["mean"])) / torch.tensor(base["std"])
+        seen = pixels.gather(torch.arange(3)).permute(0, 2, 3, 1).double()
+        torch.testing.assert_close(seen, expected, rtol=0, atol=1e-5)
+    assert data.split("test").manifest["mean"] != base["mean"]
+
+
 def test_held_out_images_are_base_images(space):
     held = builder(space.config(TWO_STAGES, "Two.yaml"), "DATASET.BASE_HOLDOUT=4")
     assert held.split("train").counts.tolist() == [16] * 8
