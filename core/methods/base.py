@@ -17,8 +17,8 @@ from ..objectives.loss import Loss
 from ..pictures import Picture
 
 DECLARATIONS = (  # that a method which answers through others has from them
-    *("needs", "train_needs", "streams", "cosine_logits", "base_from_means", "loss_over_base", "transductive"),
-    *("reads_previous", "class_symmetric", "order_free", "frozen_backbone"),
+    *("needs", "train_needs", "streams", "cosine_logits", "base_from_means", "scores_base", "loss_over_base"),
+    *("transductive", "reads_previous", "class_symmetric", "order_free", "frozen_backbone"),
 )
 
 
@@ -36,6 +36,8 @@ class Method(nn.Module):
         streams          what `loss` accepts: episodes | batches
         cosine_logits    logits / scale are cosines, so that objectives on angles may be used
         base_from_means  `base_logits` reads the base classes' means, which are therefore computed
+        scores_base      `base_logits` can stand beside those of `forward`, so that base and novel classes can be asked
+                         about together
         loss_over_base   the loss of an episode is over all base classes, in their order
         transductive     a query's logits depend on the other queries, which are therefore never split into parts
         reads_previous   training reads the network of the stage before, which the method's own state does not contain
@@ -65,6 +67,7 @@ class Method(nn.Module):
     frozen_backbone = False
     cosine_logits = False
     base_from_means = True
+    scores_base = True
     loss_over_base = False
     reads_previous = False
     test_arguments: ClassVar[tuple[str, ...]] = ()

@@ -27,8 +27,8 @@ class BaseTrained(Method):
         self.classifier = classifier
 
     def base_logits(self, task: Task) -> Tensor:
-        """The classifier's logits, [T, Q, n_base]."""
-        return self.classifier(task.query["vector"])
+        """The classifier's logits, [T, Q, n_base]; where `forward` has another scale, those of the base means."""
+        return super().base_logits(task) if self.base_from_means else self.classifier(task.query["vector"])
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Base-class logits [n, n_base]."""

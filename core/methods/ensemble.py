@@ -58,6 +58,7 @@ class Ensemble(Method):
         self._members = [_member(self.head, kind(backbone, info, **arguments)) for arguments in combinations]
         self.vote = vote
         self.declare_as(self.head)
+        self.scores_base = False  # the members' agreement is no score of theirs
 
     @property
     def scale(self) -> float | Tensor:  # type: ignore[override]  # a method may make it a property
@@ -82,10 +83,6 @@ class Ensemble(Method):
         for member in self._members:
             member.training = self.training
         return _agreed(torch.stack([member(task).log_softmax(-1) for member in self._members]), self.vote)
-
-    def base_logits(self, task: Task) -> Tensor:
-        """Logits [T, Q, n_base] of the first member."""
-        return self.head.base_logits(task)
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Logits [n, n_base], as the method learns them."""

@@ -33,6 +33,8 @@ class R2D2(Method):
     CIFAR-FS, WideConv4, 5-way: 65.3 +- 0.2 at 1 shot, 79.4 +- 0.1 at 5 shots.
     """
 
+    scores_base = False  # what a regression gives depends on how many classes it tells apart
+
     def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 50.0, scale: float = 10.0) -> None:
         super().__init__(backbone, info)
         self.penalty = positive("penalty", penalty)
@@ -57,6 +59,8 @@ class LRD2(Method):
         penalty: lambda of the ridge regression in each step.
         iterations: Newton's steps; the released recipes have 1 and 5.
     """
+
+    scores_base = False  # see R2D2
 
     def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 50.0, iterations: int = 5) -> None:
         super().__init__(backbone, info)

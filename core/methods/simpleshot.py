@@ -25,6 +25,7 @@ class SimpleShot(BaseTrained):
             all base images. Class means are taken after the transform.
     """
 
+    base_from_means = True
     base_share: Tensor  # of the base images, [n_base]
 
     def __init__(self, backbone: Backbone, info: DataInfo, *, norm: Literal["UN", "L2N", "CL2N"] = "CL2N") -> None:

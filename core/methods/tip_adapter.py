@@ -28,6 +28,7 @@ class TipAdapter(BaseTrained):
     Differs from the authors' code: no text, so that alpha has nothing to weigh; copies are drawn once for an image.
     """
 
+    scores_base = False  # a score grows with the number of supports
     test_arguments = ("beta", "augmented")
 
     def __init__(self, backbone: Backbone, info: DataInfo, *, beta: float = 5.5, augmented: bool = False) -> None:

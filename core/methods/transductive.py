@@ -19,6 +19,7 @@ class TransductiveHead(SimpleShot):
     """
 
     transductive = True
+    scores_base = False
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of all queries together.

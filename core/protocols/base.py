@@ -103,8 +103,16 @@ class Protocol:
         }
 
 
-def refuse_untrained_classifier(head: Method, network: Network) -> None:
-    """Refuse to score base classes with a classifier that was not trained: the head's, where it has one."""
+def refuse_base_classes(head: Method, network: Network) -> None:
+    """Refuse to score base classes where their scores mean nothing beside those of a task's classes.
+
+    That is where the head says so, and where its classifier of base classes was not trained.
+    """
+    if not head.scores_base:
+        raise UserError(
+            f"{head.name} scores the classes of a task on a scale of this task's own, so base classes cannot stand "
+            "beside them; ask about episodes alone, or take another method."
+        )
     if not head.base_from_means and (network.path is None or head.name != network.method.name):
         raise UserError(
             f"{head.name} scores base classes with a classifier that training learns, and here it is untrained; give a "

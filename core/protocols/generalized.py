@@ -21,7 +21,7 @@ from ..files import FileContent
 from ..methods.base import Method
 from ..report.result import answered_by, data_notes, episodes_name, folder_name
 from ..report.stats import interval
-from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Protocol, refuse_untrained_classifier
+from .base import METHODS, PROTOCOLS, SHOTS, WAYS, Answer, Protocol, refuse_base_classes
 from .questions import Question, TestedNetwork, questions
 
 SHOWN = ("novel", "base", "both", "novel_joint", "base_joint", "delta")
@@ -59,7 +59,7 @@ class Generalized(Protocol):
             )
         self._tested.refuse(self._questions)
         for question in self._questions:
-            refuse_untrained_classifier(self._tested.head(question.method), self.network)
+            refuse_base_classes(self._tested.head(question.method), self.network)
 
     def answers(self) -> Iterator[Answer]:
         evaluator, source = self._tested.evaluator, self._tested.source

@@ -34,7 +34,7 @@ from ..methods.base import Method
 from ..report.result import answered_by, data_notes, folder_name
 from ..report.trials import FIGURES, TOPS, Trials
 from . import joint_regression
-from .base import PROTOCOLS, Answer, Option, Protocol, refuse_untrained_classifier
+from .base import PROTOCOLS, Answer, Option, Protocol, refuse_base_classes
 from .joint_regression import JointRegression
 
 DEFAULT_SHOTS = (1, 2, 5, 10, 20)
@@ -108,7 +108,7 @@ class LowShot(Protocol):
 
     def refuse(self) -> None:
         if not self._joint:
-            refuse_untrained_classifier(self.network.method, self.network)
+            refuse_base_classes(self.network.method, self.network)
         smallest, most = int(self._split.counts.argmin()), max(self._shots)
         count, name = self._split.counts[smallest], self._split.classes[smallest]
         if self._draws is not None and most > self._draws.shape[2]:

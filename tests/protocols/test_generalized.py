@@ -131,8 +131,15 @@ def test_an_untrained_network_has_seen_no_image(space):
 
 def test_an_untrained_classifier_scores_no_base_class(space, refused):
     asked = ("run_evaluator.py", "--cfg", space.config(), "-d", "cpu", "--untrained", "--generalized", HELD)
-    sentence = refused(*asked, "--methods", "own,SimpleShot")
-    assert "SimpleShot scores base classes with a classifier that training learns, and here it is untrained" in sentence
+    sentence = refused(*asked, "--methods", "own,Baseline")
+    assert "Baseline scores base classes with a classifier that training learns, and here it is untrained" in sentence
+
+
+@pytest.mark.parametrize("name", ["R2D2", "LR-D2", "RFS", "TIM", "Ensemble"])
+def test_scores_on_a_scale_of_their_own_stand_beside_no_others(space, refused, name):
+    cfg = space.config(PROTONET | {"METHOD": {"NAME": name}})
+    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--generalized", HELD)
+    assert sentence.startswith(f"{name} scores the classes of a task on a scale of this task's own")
 
 
 # Figures against loops written from their definitions.

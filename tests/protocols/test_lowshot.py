@@ -132,18 +132,22 @@ def test_methods_without_a_classifier_use_the_means_of_the_base_classes(stored):
 
 
 def test_arguments_that_are_others_at_test_are_named(stored):
-    tree = DYNAMIC | {"METHOD": {"NAME": "RFS"}, "STAGES": ["base"], "STAGE": {"base": FAST | {"STREAM": "batches"}}}
+    tree = DYNAMIC | {
+        "METHOD": {"NAME": "Baseline"},
+        "STAGES": ["base"],
+        "STAGE": {"base": FAST | {"STREAM": "batches"}},
+    }
     cfg = config(stored, tree)
     run = stored.train(cfg)
-    asked = ("--lowshot", "test", "--shots", 1, "EVAL.TRIALS=2", "METHOD.ARGS.inverse_penalty=3")
+    asked = ("--lowshot", "test", "--shots", 1, "EVAL.TRIALS=2", "METHOD.ARGS.head_lr=0.02")
     code, out, err = stored.evaluator(cfg, "-c", best(run), *asked)
     assert (code, err) == (0, "")
-    assert "RFS, inverse_penalty 3.0 at test  " in out
+    assert "Baseline, head_lr 0.02 at test  " in out
     (folder,) = (run / "eval" / best(run).stem).iterdir()
-    assert folder.name.endswith("_inverse_penalty=3.0")
+    assert folder.name.endswith("_head_lr=0.02")
 
 
-@pytest.mark.parametrize("name", ["SimpleShot", "RFS", "DynamicFSL"])
+@pytest.mark.parametrize("name", ["Baseline", "NegMargin", "DynamicFSL"])
 def test_an_untrained_classifier_scores_no_base_class(stored, refused, name):
     cfg = config(stored, DYNAMIC | {"METHOD": {"NAME": name}})
     asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot", "test", "--shots", 1)
