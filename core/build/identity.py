@@ -137,16 +137,17 @@ def frozen_key(cfg: Config, method: Method, where: torch.device) -> dict[str, An
     return key | {"keys": keys, "needs": sorted({*FEATURES} & {*method.needs}), "code": code_hash(method.backbone)}
 
 
+# Keys that came after the first hashes were kept, with the values that mean they are not set.
+ADDED_LATER = {".FREEZE": "", "TASK.TRAIN.IMAGES": 0, ".EMA": 0, ".ACCUMULATE": 1}
+
+
 def _counts(key: str, value: Any) -> bool:
     """Whether a key counts by its value: not where it names data or a file, which count by their content.
 
-    A later key that is not set leaves a hash as it was before there was such a key.
+    A key of ADDED_LATER that is not set leaves a hash as it was before there was such a key.
     """
     names_content = key.startswith("DATASET.") or key.endswith((".INIT", "BACKBONE.WEIGHTS"))
-    return not names_content and not any(key.endswith(later) and value == unset for later, unset in LATER.items())
-
-
-LATER = {".FREEZE": "", "TASK.TRAIN.IMAGES": 0, ".EMA": 0, ".ACCUMULATE": 1}  # and their values where they are not set
+    return not names_content and not any(key.endswith(later) and value == unset for later, unset in ADDED_LATER.items())
 
 
 def _external(method: Method) -> list[str]:
@@ -183,10 +184,8 @@ def code_hash(network: nn.Module) -> str:
     classes = {c for module in network.modules() for c in type(module).__mro__}
     modules = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
     files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in modules}
-    digest = hashlib.sha256()
-    for file in sorted(filter(os.path.isfile, files), key=os.path.basename):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
+    contents = sorted(sha256(Path(file)) for file in files if os.path.isfile(file))  # wherever the files lie
+    return hashlib.sha256("".join(contents).encode()).hexdigest()
 
 
 def _plain(node: Any) -> Any:

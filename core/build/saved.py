@@ -54,7 +54,7 @@ def load_saved(path: Path, overrides: Sequence[str]) -> Loaded:
     if named and not any(override.startswith("PLUGINS") for override in overrides):
         raise UserError(
             f"{path} was trained with modules of a user's own, whose import runs them; if you trust them, give "
-            f"PLUGINS={named} as well."
+            f"PLUGINS=[{','.join(named)}] as well."
         )
     return load_config(path, overrides, text)
 

@@ -30,7 +30,7 @@ def key(
     choices: tuple[str, ...] = (),
     ranged: bool = False,
 ) -> Key:
-    """An entry of the manual.
+    """The `Key` of one line of defaults.py.
 
     Raises:
         ValueError: no role, an unknown one, or "neither" beside another.

@@ -62,8 +62,8 @@ class Recipe:
     def factor(self, epoch: float, epochs: int) -> float:
         """What every group's learning rate is multiplied by at a (fractional) epoch.
 
-        Warm-up is linear, from 1/16 as in NegMargin's code unless `warmup_start` says otherwise; the other schedules
-        count epochs from the start.
+        Warm-up is linear, from 1/16 as in NegMargin's code unless `warmup_start` says otherwise. step and multistep
+        count epochs from the start; cosine begins where the warm-up ends.
         """
         if epoch < self.warmup:
             return self.warmup_start + (1 - self.warmup_start) * epoch / self.warmup

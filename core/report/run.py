@@ -1,7 +1,7 @@
 """The run folder: everything a run leaves behind, each file written whole or not at all.
 
 checkpoint/<DataSet>_<yaml stem>[_s<seed>][_<tag>]/
-    config.yaml  diff.txt  env.json  train.log  metrics.jsonl  tb/  status.json
+    config.yaml  diff.txt  env.json  train.log  metrics.jsonl  tb/  epochs/  status.json
     last.pth  ebest_<N>way_<K>shot.pth  .lock (while it is trained)
     eval/<checkpoint stem>/<split>_<N>w<K>s_q<Q>_seed<seed>_<episodes>[_<another method>][_bf16]/
         result.json  episodes.csv  per_class.csv  confusion.csv  disjoint.csv  report.html

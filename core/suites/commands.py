@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..engine.device import choose
 from ..errors import UserError
 from ..registry import nearest
 from ..report.compare import as_tables, compare
@@ -33,6 +34,8 @@ def run_suite(file: str, devices: Sequence[str], jobs: int = 0, threads: int = 0
     """
     if jobs < 0 or threads < 0:
         raise UserError(f"--jobs is {jobs} and --threads is {threads}; neither can be negative.")
+    for name in devices:
+        choose(name)  # refuses one that this machine lacks before any cell starts
     cells, jobs = read_suite(file), jobs or len(devices)
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     failed = LocalRunner(cells, devices, jobs, threads, lambda line: print(line, flush=True)).run(read_queue(cells))

@@ -8,7 +8,6 @@ test has or draws no episodes at all.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..report.evaluations import Evaluation
 from ..report.paired import Paired, paired
 from ..report.stats import t_interval
 from .collected import Run, read_runs
+from .suite import words_of
 
 BAND = 2.0  # points, where data/bands.csv has none; training seeds alone move a result by one to two
 STREAMS = {"episodes": "episodes", "batches": "base images", "both": "episodes and base images"}
@@ -63,7 +63,7 @@ class Row:
     @property
     def name(self) -> str:
         """The suite's name of the run, or the YAML's words; a head on another's features says whose they are."""
-        words = _words(self.run.about["cfg"])
+        words = words_of(self.run.about["cfg"])
         if self.result.get("features_of"):
             return f"{self.result['method']} on {words[0]}'s features"
         return self.run.about.get("row") or " ".join(words)
@@ -195,14 +195,6 @@ def _minutes(run: Run, makers: Mapping[str, Run]) -> float:
     return sum(run.stage_minutes.values()) + sum(minutes.get(name, 0.0) for minutes in others for name in missing)
 
 
-def _words(cfg: str) -> list[str]:
-    """Words of a YAML's name before its task: CIFAR-FS/AM3_TRAML_N5K1_C4.yaml gives AM3 and TRAML.
-
-    `short` says how long a recipe trains, not what it is.
-    """
-    return [word for word in re.split(r"_N\d+K\d+_", Path(cfg).stem)[0].split("_") if word != "short"]
-
-
 def _published(run: Run, evaluation: Evaluation) -> Published | None:
     """The published number that a result answers; a run that the suite names is a variant, which has none."""
     result, config = evaluation.result, run.config
@@ -211,7 +203,7 @@ def _published(run: Run, evaluation: Evaluation) -> Published | None:
         return None
     setting = {
         "method": result["method"],
-        "variant": " ".join(_words(run.about["cfg"])[1:]),
+        "variant": " ".join(words_of(run.about["cfg"])[1:]),
         "loss": config["OBJECTIVE"]["NAME"],
         "dataset": result["dataset"],
         "backbone": config["BACKBONE"]["NAME"],

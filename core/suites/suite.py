@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os.path import expanduser  # that of pathlib raises where there is no such user
@@ -43,6 +44,11 @@ class Cell:
         """Name of the run folder."""
         cfg = self.loaded.cfg
         return run_name(dataset(cfg.DATASET.TRAIN.NAME).name, self.loaded.stem, cfg.SEED, self.tag)
+
+    @property
+    def row(self) -> str:
+        """Its name in tables of collected results."""
+        return self.row_name or " ".join(words_of(self.loaded.stem))
 
     @property
     def run(self) -> RunFolder:
@@ -94,7 +100,24 @@ def read_suite(path: str | Path) -> list[Cell]:
         if cell.name in folders:
             raise UserError(f"{file}: two cells have the run folder {cell.name}; give one of them a TAG.")
         folders[cell.name] = cell
+    _refuse_unknown_row(cells, file)
     return cells
+
+
+def words_of(cfg: str) -> list[str]:
+    """Words of a YAML's name before its task: CIFAR-FS/AM3_TRAML_N5K1_C4.yaml gives AM3 and TRAML.
+
+    `short` says how long a recipe trains, not what it is.
+    """
+    return [word for word in re.split(r"_N\d+K\d+_", Path(cfg).stem)[0].split("_") if word != "short"]
+
+
+def _refuse_unknown_row(cells: Sequence[Cell], file: Path) -> None:
+    """Refuse an AGAINST that names neither a run nor another head on a run's features."""
+    against, rows = cells[0].against, {cell.row for cell in cells}
+    heads = tuple(f" on {words_of(cell.loaded.stem)[0]}'s features" for cell in cells)
+    if against and against not in rows and not against.endswith(heads):
+        raise UserError(f"{file}: AGAINST is {against}, which is no row{nearest(against, rows)}; name one of RUNS.")
 
 
 def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
@@ -136,6 +159,8 @@ def _items(tree: Mapping[str, Any], key: str, file: Path) -> Sequence[Any]:
     items = tree.get(key, [])
     if not isinstance(items, list):
         raise UserError(f"{file}: {key} is {items!r}, but it must be a list.")
+    if key in ("SEEDS", "TESTS") and key in tree and not items:
+        raise UserError(f"{file}: {key} is an empty list; list something, or leave {key} out.")
     return items
 
 

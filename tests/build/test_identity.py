@@ -1,5 +1,9 @@
 """What names a shared stage: everything that shapes it, and nothing else."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torchvision import models
@@ -8,6 +12,7 @@ from core.build.config import load_config
 from core.build.data import Data
 from core.build.identity import describe, features_key, stage_key
 from core.build.networks import build_method
+from core.paths import ROOT
 from tests.workspace import PROTONET, TWO_STAGES
 
 
@@ -72,6 +77,18 @@ def test_methods_share_the_features_of_a_frozen_encoder_where_they_read_the_same
         network = build_method(data)
         keys.append(features_key(data, network, data.split("test"), network.name + str(method.get("ARGS"))))
     assert all(key == keys[0] for key in keys) == shared
+
+
+def test_the_code_of_a_network_has_one_name_in_every_process(tmp_path):
+    program = (
+        "import core.build.identity as i, core.methods.protonet as p, core.backbones.conv4 as c, core.episode as e\n"
+    )
+    program += "print(i.code_hash(p.ProtoNet(c.Conv4(16, 'native'), e.DataInfo(2, 16, 5, 1, 1, base_counts=(9, 9)))))"
+    names = set()
+    for seed in "123456":
+        started = {"env": {**os.environ, "PYTHONHASHSEED": seed}, "cwd": ROOT, "text": True, "check": True}
+        names.add(subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, **started).stdout)
+    assert len(names) == 1
 
 
 def test_word_vectors_and_held_out_images_name_it_too(space, tmp_path):

@@ -87,7 +87,7 @@ def test_modules_that_a_checkpoint_names_are_not_imported_unasked(trained, space
     torch.save(content, file)
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     code, _, err = space.script("run_evaluator.py", "-c", file, "-d", "cpu")
-    assert (code, "whose import runs them; if you trust them, give PLUGINS=['evil'] as well" in err) == (2, True)
+    assert (code, "whose import runs them; if you trust them, give PLUGINS=[evil] as well" in err) == (2, True)
     assert not (tmp_path / "ran").exists()
 
 
