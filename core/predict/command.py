@@ -14,6 +14,7 @@ from ..engine import device as devices
 from ..errors import UserError
 from ..files import write_files
 from ..log import log_result, start_log
+from ..text import visible
 from .answers import Answers, answer, counted
 from .checks import checks, unreadable
 from .classifier import OWN, Classifier, make_classifier
@@ -210,9 +211,9 @@ def print_answers(answers: Answers, out: Path) -> None:
     """The table, what is to be known about it, and where the files are."""
     log.info("%s", answers.as_text())
     for sentence in answers.notes:
-        log.info("note: %s", sentence)
+        log.info("note: %s", visible(sentence, ""))
     for line in unreadable(answers.bad):
-        log.info("not answered: %s", line)
+        log.info("not answered: %s", visible(line, ""))
     facts = answers.facts
     line = f"{facts['method']}  {counted(len(answers.rows), 'photo')}, {len(answers.classes)} classes"
     rejected = sum(row.rejected for row in answers.rows)

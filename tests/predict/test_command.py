@@ -75,6 +75,14 @@ def test_files_that_cannot_be_read_are_named_and_the_others_answered(predict, sp
     assert f"not answered: {photos}/new/cup/torn.jpg does not decode as an image" in out
 
 
+def test_a_name_with_control_characters_is_written_out(predict, photos):
+    file = photos / "\x1b[2J\n.png"
+    file.write_bytes(b"no photo")
+    _, out, _ = predict(query=file)
+    assert f"not answered: {photos}/\\x1b[2J\\n.png does not decode" in out
+    assert "\x1b" not in out
+
+
 def test_a_file_that_is_no_image_is_named(predict, space, photos):
     (photos / "note.txt").write_text("no photo")
     code, out, _ = predict(query=photos / "note.txt")
