@@ -201,6 +201,15 @@ def test_a_pretrained_encoder_needs_no_training(space, photos, tmp_path):
     assert (space.path / "again" / "answers.csv").read_text() == (space.path / "answers" / "answers.csv").read_text()
 
 
+def test_folders_and_lists_that_cannot_be_are_sentences(refused, trained, photos):
+    arguments = ["--support", photos / "labelled", "--query", photos / "new", "-c", trained[1], "-d", "cpu"]
+    (photos / "taken").touch()
+    sentence = refused("run_predict.py", *arguments, "--cache", "", "--out", photos / "taken")
+    assert sentence.startswith(f"{photos}/taken/classifier cannot be written (Not a directory); ")
+    sentence = refused("run_predict.py", *arguments, "--heads", ",")
+    assert sentence == "--heads is ',', which names no method; give one, such as RFS, or leave it out."
+
+
 def test_options_of_an_encoder_are_refused_elsewhere(refused, trained, photos):
     query = ["--query", photos / "new", "--support", photos / "labelled"]
     sentence = refused("run_predict.py", *query, "--cfg", trained[0], "-c", trained[1], "--weights", "a.pth")
