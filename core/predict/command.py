@@ -65,6 +65,7 @@ class Request:
 def run(request: Request) -> bool:
     """Answer; returns whether every photograph could be used."""
     refuse_share(request.reject)
+    heads = compared_heads(request)
     start_log()
     where, note = devices.prepare(request.device, request.threads)
     if note:
@@ -83,7 +84,7 @@ def run(request: Request) -> bool:
         network, data = open_network(request, where, cache)
         store = network.store(cache)
         supports, bad = encode_supports(network, store, request.support, labelled)
-        names = [OWN if request.encoder else request.heads[0], *request.heads[1:]]
+        names = [OWN if request.encoder else heads[0], *heads[1:]]
         classifiers = [make_classifier(network, supports, name) for name in names]
         trusts = [trusted(each, request.reference, data, store) for each in classifiers]
         classifier, trust = classifiers[0], trusts[0]
@@ -121,6 +122,20 @@ def open_network(request: Request, where: torch.device, cache: Path | None) -> t
 def cache_folder(cache: str | None) -> Path | None:
     """The folder of features that a word means: None is the user's, "" none."""
     return default_folder() if cache is None else Path(cache) if cache else None
+
+
+def compared_heads(request: Request) -> list[str]:
+    """The heads by their names; an encoder's own is logistic regression.
+
+    Raises:
+        UserError: where one is listed twice.
+    """
+    heads = ["RFS" if request.encoder and name.lower() == OWN else name for name in request.heads]
+    lower = [name.lower() for name in heads]
+    for place, name in enumerate(lower):
+        if name in lower[:place]:
+            raise UserError(f"--heads lists {heads[place]} twice; leave one out.")
+    return heads
 
 
 def refuse_share(share: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from core.errors import UserError
-from core.predict.command import refuse_share
+from core.predict.command import Request, compared_heads, refuse_share
 from tests.predict.encoders import NAME, SIZE, write_weights
 from tests.predict.photos import write_classes, write_photo
 from tests.workspace import best
@@ -226,6 +226,14 @@ def test_several_heads_are_compared_and_the_first_answers(predict, space, photos
     assert content["heads"][0]["expected_accuracy"] == content["expected_accuracy"]
     assert content["method"] == "ProtoNet"
     assert "head      expected accuracy" in out
+
+
+def test_an_encoders_own_head_is_logistic_regression_and_no_head_stands_twice():
+    assert compared_heads(Request(encoder=NAME, heads=("SimpleShot", "own"))) == ["SimpleShot", "RFS"]
+    assert compared_heads(Request(heads=("SimpleShot", "own"))) == ["SimpleShot", "own"]
+    for request in (Request(heads=("RFS", "rfs")), Request(encoder=NAME, heads=("own", "RFS"))):
+        with pytest.raises(UserError, match=r"--heads lists (?i:RFS) twice; leave one out\."):
+            compared_heads(request)
 
 
 def test_a_run_brings_its_own_configuration(space, trained, photos, refused):
