@@ -138,12 +138,11 @@ def compared_heads(request: Request) -> list[str]:
     return heads
 
 
-def refuse_share(share: float) -> None:
+def refuse_share(share: float, name: str = "--reject") -> None:
     """Refuse a share that is none."""
     if not 0 <= share < 1:
         raise UserError(
-            f"--reject is {share:g}; give the share of the supports that may be rejected, from 0 to below 1, "
-            "such as 0.1."
+            f"{name} is {share:g}; give the share of the supports that may be rejected, from 0 to below 1, such as 0.1."
         )
 
 
