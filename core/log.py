@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .errors import UserError
+from .text import visible
 
 BOLD, PLAIN = "\033[1;32m", "\033[0m"
 
@@ -19,7 +20,7 @@ class _Terminal(logging.StreamHandler):
     """Prints above a progress bar. A result is bold and green where the stream is a terminal that may show colours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
+        text = visible(self.format(record))
         if getattr(record, "result", False) and self._in_colour():
             first, *rest = text.split("\n", 1)
             text = "\n".join([f"{BOLD}{first}{PLAIN}", *rest])

@@ -83,3 +83,10 @@ def test_a_new_log_leaves_the_file_of_the_old_one(tmp_path, capsys):
     start_log()
     assert capsys.readouterr().out == "first\nsecond\n"
     assert [(tmp_path / name).read_text()[21:] for name in ("a.log", "b.log")] == ["first\n", "second\n"]
+
+
+def test_a_name_gives_the_terminal_no_orders(monkeypatch):
+    screen = at_terminal(monkeypatch)
+    start_log()
+    logging.getLogger("fiveway").info("weights  %s", "a\x1b]0;title\x07.pth")
+    assert screen.getvalue() == "weights  a\\x1b]0;title\\x07.pth\n"

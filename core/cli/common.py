@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..paths import ROOT, command
 from ..stopping import exit_code, stoppable
+from ..text import visible
 
 # What a number looks like, how it is called, an example.
 NUMBERS = {
@@ -52,7 +53,7 @@ def run_command(main: Callable[[], None]) -> None:
             _refuse_bytes(sys.argv[1:])
             main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever read what is printed has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

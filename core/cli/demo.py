@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import os
+import socket
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,8 @@ examples:
 
 The page is served to this machine alone (127.0.0.1), until Ctrl-C. It needs gradio (requirements-extras.txt).
 """
+HOST = "127.0.0.1"
+LARGEST = "50mb"  # an uploaded photograph
 FRAME = '<iframe title="answer" srcdoc="{}" style="width:100%;height:640px;border:0"></iframe>'
 
 
@@ -43,18 +47,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"--classes is {args.classes}; give two or more.")
     if bool(args.encoder) == bool(args.checkpoint) or (args.encoder and args.cfg):
         raise UserError("What answers is not clear; give --checkpoint or --encoder.")
+    _refuse_port(args.port)
 
     from ..log import start_log
 
     start_log().info("The page is being made; on a busy machine that takes a minute.")
-    gradio = imported()
-    from ..predict.demo import Demo
-    from ..predict.estimator import FewShotClassifier
+    with tempfile.TemporaryDirectory(prefix="fiveway-demo-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads  # photographs do not outlive the page
+        gradio = imported()
+        from ..predict.demo import Demo
+        from ..predict.estimator import FewShotClassifier
 
-    network = {"encoder": args.encoder} if args.encoder else {"cfg": args.cfg, "checkpoint": args.checkpoint}
-    make = partial(FewShotClassifier, **network, head=args.head, device=args.device, reference="")
-    page = build(gradio, Demo(make).answer, args.classes)
-    page.launch(server_name="127.0.0.1", server_port=args.port, share=False)
+        network = {"encoder": args.encoder} if args.encoder else {"cfg": args.cfg, "checkpoint": args.checkpoint}
+        demo = Demo(partial(FewShotClassifier, **network, head=args.head, device=args.device, reference=""))
+        demo.open()
+        serve(build(gradio, demo.answer, args.classes), args.port)
+
+
+def _refuse_port(port: int) -> None:
+    """Refuse a port that is none, or that cannot be opened."""
+    if not 0 < port < 2**16:
+        raise UserError(f"--port is {port}; give a number from 1 to 65535.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"--port is {port}, which cannot be opened ({error.strerror}); give another.") from error
 
 
 def imported() -> Any:
@@ -67,18 +86,31 @@ def imported() -> Any:
     return gradio
 
 
+def serve(page: Any, port: int | None, **options: Any) -> Any:
+    """Serve the page to this machine, by its own names alone: no web page elsewhere reaches it by a name of its own."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    own = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    kinds = {"share": False, "show_error": True, "max_file_size": LARGEST, "app_kwargs": {"middleware": [own]}}
+    try:
+        return page.launch(server_name=HOST, server_port=port, **kinds, **options)
+    except OSError as error:  # another program took it meanwhile
+        raise UserError(f"--port is {port}, which cannot be opened; give another.") from error
+
+
 def build(gradio: Any, answer: Callable[..., tuple[dict[str, float], str]], classes: int) -> Any:
     """The page: a name and photographs for each class, a photograph in question, and the answer."""
 
     def asked(query: str | None, *names_and_files: Any) -> tuple[dict[str, float], str]:
         if not query:
-            raise gradio.Error("Drop a photo in question first.")
+            raise gradio.Error("Drop a photo in question first.", print_exception=False)
         names, files = names_and_files[:classes], names_and_files[classes:]
         given = [(name.strip(), [Path(path) for path in paths or []]) for name, paths in zip(names, files, strict=True)]
         try:
             probabilities, page = answer(given, Path(query))
         except UserError as error:
-            raise gradio.Error(str(error)) from error
+            raise gradio.Error(str(error), print_exception=False) from error
         return probabilities, FRAME.format(html.escape(page))
 
     with gradio.Blocks(title="FiveWay") as blocks:
@@ -90,7 +122,8 @@ def build(gradio: Any, answer: Callable[..., tuple[dict[str, float], str]], clas
                     names.append(gradio.Textbox(f"class {number + 1}", label="name"))
                     files.append(gradio.File(label="photos", file_count="multiple", file_types=["image"], height=140))
         with gradio.Row():
-            query = gradio.Image(label="photo in question", type="filepath", height=260)
+            # a file as it was dropped: gradio's image would be a copy in RGB
+            query = gradio.File(label="photo in question", file_types=["image"], height=260)
             label = gradio.Label(label="answer", num_top_classes=classes)
         button, seen = gradio.Button("Which class is it?", variant="primary"), gradio.HTML()
         button.click(asked, [query, *names, *files], [label, seen], api_name="answer")

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cfg=args.cfg,
             checkpoint=args.checkpoint and Path(args.checkpoint[0]),
             overrides=args.opts,
-            heads=[name for name in (args.heads or "own").replace(" ", "").split(",") if name],
+            heads=_heads("own" if args.heads is None else args.heads),
             reject=args.reject,
             reference=args.reference,
             cache=args.cache,
@@ -84,6 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if not complete:
         sys.exit(1)
+
+
+def _heads(text: str) -> list[str]:
+    """The methods that --heads lists."""
+    names = [name for name in text.replace(" ", "").split(",") if name]
+    if not names:
+        raise UserError(f"--heads is {text!r}, which names no method; give one, such as RFS, or leave it out.")
+    return names
 
 
 def _refuse(args: argparse.Namespace) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..report.result import harmless
 from ..report.tables import Cell, Table, as_text
+from ..text import visible
 from .classifier import Classifier
 from .network import Encoded
 from .trust import Trust
@@ -83,7 +85,7 @@ class Answers:
         ]
         more = len(self.rows) - SHOWN
         note = f"... and {more} more certain ones, see answers.csv" if more > 0 else ""
-        return as_text(Table(header, [[Cell(text) for text in row] for row in cells], note, names=2))
+        return as_text(Table(header, [[Cell(visible(text, "")) for text in row] for row in cells], note, names=2))
 
     def accuracy(self) -> tuple[float, int]:
         """Share of correct answers among photographs whose folder is a class, in %, and their number."""
@@ -131,12 +133,13 @@ def _nearest(classifier: Classifier, encoded: Encoded) -> tuple[Tensor, Tensor]:
 
 def _row(row: Answer) -> dict[str, Any]:
     """A row of answers.csv; probabilities with six digits."""
-    return {
+    cells = {
         "file": row.file,
         "class": row.shown,
         **{name: value for name, value in asdict(row).items() if name not in ("file", "answer")},
         "if_not_rejected": row.answer,
     }
+    return {name: harmless(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
 
 
 def _short(name: str) -> str:

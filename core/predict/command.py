@@ -14,6 +14,7 @@ from ..engine import device as devices
 from ..errors import UserError
 from ..files import write_files
 from ..log import log_result, start_log
+from ..text import visible
 from .answers import Answers, answer, counted
 from .checks import checks, unreadable
 from .classifier import OWN, Classifier, make_classifier
@@ -64,6 +65,7 @@ class Request:
 def run(request: Request) -> bool:
     """Answer; returns whether every photograph could be used."""
     refuse_share(request.reject)
+    heads = compared_heads(request)
     start_log()
     where, note = devices.prepare(request.device, request.threads)
     if note:
@@ -82,7 +84,7 @@ def run(request: Request) -> bool:
         network, data = open_network(request, where, cache)
         store = network.store(cache)
         supports, bad = encode_supports(network, store, request.support, labelled)
-        names = [OWN if request.encoder else request.heads[0], *request.heads[1:]]
+        names = [OWN if request.encoder else heads[0], *heads[1:]]
         classifiers = [make_classifier(network, supports, name) for name in names]
         trusts = [trusted(each, request.reference, data, store) for each in classifiers]
         classifier, trust = classifiers[0], trusts[0]
@@ -122,12 +124,25 @@ def cache_folder(cache: str | None) -> Path | None:
     return default_folder() if cache is None else Path(cache) if cache else None
 
 
-def refuse_share(share: float) -> None:
+def compared_heads(request: Request) -> list[str]:
+    """The heads by their names; an encoder's own is logistic regression.
+
+    Raises:
+        UserError: where one is listed twice.
+    """
+    heads = ["RFS" if request.encoder and name.lower() == OWN else name for name in request.heads]
+    lower = [name.lower() for name in heads]
+    for place, name in enumerate(lower):
+        if name in lower[:place]:
+            raise UserError(f"--heads lists {heads[place]} twice; leave one out.")
+    return heads
+
+
+def refuse_share(share: float, name: str = "--reject") -> None:
     """Refuse a share that is none."""
     if not 0 <= share < 1:
         raise UserError(
-            f"--reject is {share:g}; give the share of the supports that may be rejected, from 0 to below 1, "
-            "such as 0.1."
+            f"{name} is {share:g}; give the share of the supports that may be rejected, from 0 to below 1, such as 0.1."
         )
 
 
@@ -210,9 +225,9 @@ def print_answers(answers: Answers, out: Path) -> None:
     """The table, what is to be known about it, and where the files are."""
     log.info("%s", answers.as_text())
     for sentence in answers.notes:
-        log.info("note: %s", sentence)
+        log.info("note: %s", visible(sentence, ""))
     for line in unreadable(answers.bad):
-        log.info("not answered: %s", line)
+        log.info("not answered: %s", visible(line, ""))
     facts = answers.facts
     line = f"{facts['method']}  {counted(len(answers.rows), 'photo')}, {len(answers.classes)} classes"
     rejected = sum(row.rejected for row in answers.rows)

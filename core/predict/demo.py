@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from ..prepare.images import Decoding, decode
 from ..report.page.pictures import ShownTask, task_sections
 from ..report.page.render import Section, page
 from .answers import Answer
-from .classifier import Classifier
+from .classifier import OWN, Classifier, make_head_named
 from .command import cache_folder, encode
 from .estimator import FewShotClassifier
 from .page import Pictures
@@ -32,6 +33,15 @@ class Demo:
     def __init__(self, make: Callable[[], FewShotClassifier]) -> None:
         self._make = make
 
+    def open(self) -> None:
+        """Open the network, so that what is wrong with it is said before a page is served.
+
+        Raises:
+            UserError: where it cannot be read, or there is no such head.
+        """
+        classifier = self._make()
+        make_head_named(classifier.open()[0], OWN if classifier.encoder else classifier.head)
+
     def answer(self, classes: Sequence[tuple[str, Sequence[Path]]], query: Path) -> tuple[dict[str, float], str]:
         """Probabilities by class, and a page of the answer: the nearest photograph, and what the method shows.
 
@@ -48,17 +58,31 @@ class Demo:
         if len(named) < 2:
             raise UserError("Fewer than two classes have photos; drop some into another one.")
         labelled = [(path, name) for name, paths in classes for path in paths]
-        classifier = self._make().fit([path for path, _ in labelled], [name for _, name in labelled])
-        (row,) = classifier.answers([query])
+        shown = {str(path): f"{name}/{path.name}" for path, name in labelled} | {str(query): query.name}
+        with _named(shown):
+            classifier = self._make().fit([path for path, _ in labelled], [name for _, name in labelled])
+            (row,) = classifier.answers([query])
         shares = dict(zip(named_in_order(classifier), classifier.predict_proba([query])[0].tolist(), strict=True))
         photos = {str(path): Photo(str(path), path) for path in (*(path for path, _ in labelled), query)}
-        card = Pictures(photos, photos).card(row) | {"file": query.name}
+        card = Pictures(photos, photos).card(row) | {"file": query.name, "support": shown[row.nearest_support]}
         note = "Small: the labelled photo that is nearest. " + " ".join(
             f"{line.capitalize()}." for line in classifier.trust_.describe()
         )
         sections = [Section("Answer", "cards", {"cards": [card], "note": note})]
         sections += _pictures(classifier, photos, photos[str(query)], row)
         return shares, page(row.answer, sections)
+
+
+@contextmanager
+def _named(shown: Mapping[str, str]) -> Iterator[None]:
+    """Errors name photographs as they were dropped, and not by the files where the page keeps them."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for path, name in shown.items():
+            text = text.replace(path, name)
+        raise UserError(text) from error
 
 
 def named_in_order(classifier: FewShotClassifier) -> list[str]:

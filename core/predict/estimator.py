@@ -15,7 +15,7 @@ from ..errors import UserError
 from .answers import Answer, answer
 from .checks import unreadable
 from .classifier import OWN, Classifier, make_classifier
-from .command import Request, cache_folder, encode, open_network, trusted
+from .command import Request, cache_folder, encode, open_network, refuse_share, trusted
 from .folder import load_classifier, save_classifier
 from .network import Encoded, PhotoNetwork
 from .photos import photos_from
@@ -75,11 +75,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """Learn from labelled images, one label for each.
 
         Raises:
-            UserError: where an image cannot be read, or there are fewer than two classes.
+            UserError: where an image cannot be read, there are fewer than two classes, or parameters do not fit.
         """
-        network, data = _network(
-            self.encoder, self.weights, self.cfg, self.checkpoint, self.head, self.device, self.cache
-        )
+        if len(images) != len(labels):
+            raise UserError(f"{len(images)} images have {len(labels)} labels; give one label for each image.")
+        network, data = self.open()
         texts = [str(label) for label in labels]
         if len(set(texts)) != len(set(labels)):
             raise UserError("two labels read alike as text; give labels of one type.")
@@ -90,6 +90,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.trust_ = trusted(self.classifier_, self.reference, data, store)
         return self
 
+    def open(self) -> tuple[PhotoNetwork, Data | None]:
+        """The network that encodes images, which is read once, and its data.
+
+        Raises:
+            UserError: where parameters exclude each other, or it cannot be read.
+        """
+        refuse_share(self.reject, "reject")
+        if self.encoder and (self.checkpoint is not None or self.cfg is not None):
+            raise UserError(
+                f"encoder is {self.encoder}, but checkpoint is {self.checkpoint} and cfg {self.cfg}; leave one way out."
+            )
+        return _network(self.encoder, self.weights, self.cfg, self.checkpoint, self.head, self.device, self.cache)
+
     def predict(self, images: Sequence[Any]) -> np.ndarray:
         """The class [n] of each image."""
         probabilities = self.predict_proba(images)
@@ -98,6 +111,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def predict_proba(self, images: Sequence[Any]) -> np.ndarray:
         """Probabilities [n, classes], in the order of `classes_`."""
         fitted, trust = self._fitted()
+        if not len(images):
+            return np.zeros((0, len(self.classes_)))
         encoded = self._encoded(fitted.network, images)
         probabilities = trust.probabilities(fitted.logits(encoded.features)).numpy()
         place = {name: i for i, name in enumerate(fitted.supports.classes)}
@@ -105,6 +120,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def answers(self, images: Sequence[Any]) -> list[Answer]:
         """What answers.csv would say of each image, in the order of the images."""
+        refuse_share(self.reject, "reject")
         fitted, trust = self._fitted()
         encoded = self._encoded(fitted.network, images)
         order = {photo.name: i for i, photo in enumerate(encoded.photos)}

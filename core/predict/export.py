@@ -1,4 +1,4 @@
-"""A classifier without FiveWay and PyTorch: an encoder in ONNX, a head of a few arrays, and thirty lines of Python."""
+"""A classifier without FiveWay and PyTorch: an encoder in ONNX, a head of a few arrays, and a page of Python."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from ..build.networks import make_method
 from ..engine import checkpoint
 from ..episode import DataInfo, Features
 from ..errors import UserError
-from ..files import DAMAGE, FileContent, write_files
+from ..files import DAMAGE, FileContent, write_files, writing
 from ..kinds import misfit, parse_json
 from .calibration import CALIBRATION, Calibration
 from .classifier import OWN, Classifier, make_head_named
@@ -70,7 +70,8 @@ def save_classifier(folder: Path, classifier: Classifier, trust: Trust) -> None:
         "sha256": {CONFIG: _hash(network.text.encode()), TENSORS: _hash(content)},
     }
     sheet = json.loads(json.dumps(sheet))  # tuples become lists, as they are when the seal is checked
-    (folder / SHEET).unlink(missing_ok=True)
+    with writing(folder):
+        (folder / SHEET).unlink(missing_ok=True)
     files: dict[str, FileContent] = {
         CONFIG: network.text,
         TENSORS: lambda file: file.write(content),

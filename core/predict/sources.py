@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from ..engine.encoder_weights import DEFAULT, load_weights
 from ..engine.selection import best_checkpoint
 from ..episode import DataInfo, Features
 from ..errors import UserError
+from ..paths import DATA
 from ..registry import BACKBONES
 from .classifier import OWN
 from .network import BASE, PhotoNetwork
@@ -29,7 +31,8 @@ from .network import BASE, PhotoNetwork
 log = logging.getLogger("fiveway")
 
 BASE_CONFIG = "configs/_base_/photos.yaml"
-WEIGHTS = Path("data/weights")
+WEIGHTS = (Path("data/weights"), DATA / "weights")  # the user's, then the checkout's
+MADE = "torchvision:mobilenet_v2"  # `make weights` fetches its weights
 
 
 def from_checkpoint(
@@ -71,23 +74,28 @@ def from_checkpoint(
 
 
 def from_encoder(
-    name: str, weights: str, head: str, overrides: Sequence[str], where: torch.device, folder: Path = WEIGHTS
+    name: str,
+    weights: str,
+    head: str,
+    overrides: Sequence[str],
+    where: torch.device,
+    folders: Sequence[Path] = WEIGHTS,
 ) -> PhotoNetwork:
     """The network of an encoder with pretrained weights, and a method that learns nothing beside the supports.
 
     Args:
         name: torchvision:MODEL or timm:MODEL.
-        weights: a file, or "" for what lies in `folder` under the library's name, else for the library's download.
+        weights: a file, or "" for what lies in `folders` under the library's name, else for the library's download.
         head: the method; "own" is logistic regression (RFS).
         overrides: of the configuration, as on a command line.
         where: the device.
-        folder: of weights.
+        folders: of weights.
 
     Raises:
         UserError: where there is no such encoder, or its weights do not fit or cannot be had.
     """
     chosen = [] if head.lower() == OWN else [f"METHOD.NAME={head}"]
-    with _named_as_options():
+    with _named_as_options(name):
         loaded = load_config(BASE_CONFIG, [f"BACKBONE.NAME={name}", *chosen, *overrides])
         cfg, preprocessing = loaded.cfg, BACKBONES[loaded.cfg.BACKBONE.NAME].preprocessing
         if preprocessing is None:
@@ -96,7 +104,7 @@ def from_encoder(
             )
         info = DataInfo(n_base=1, image_size=cfg.DATASET.SIZE, base_counts=(1,))
         method = make_method(cfg, last_stage(cfg), info).eval()
-        external = load_weights(method.backbone, weights or _lying(method.backbone, folder))
+        external = load_weights(method.backbone, weights or _lying(method.backbone, folders))
     return PhotoNetwork(
         cfg=cfg,
         text=loaded.full(),
@@ -110,10 +118,10 @@ def from_encoder(
     )
 
 
-def _lying(encoder: Backbone, folder: Path) -> str:
-    """The file of the library's default weights where it lies in a folder, else the word for its download."""
+def _lying(encoder: Backbone, folders: Sequence[Path]) -> str:
+    """The file of the library's default weights where it lies in one of the folders, else the word for its download."""
     assert isinstance(encoder, Encoder), "other backbones are refused"
-    for published in encoder.publications():
+    for published, folder in itertools.product(encoder.publications(), folders):
         file = folder / PurePosixPath(published.url).name
         if published.url and file.is_file():
             log.info("weights  %s", file)
@@ -122,8 +130,8 @@ def _lying(encoder: Backbone, folder: Path) -> str:
 
 
 @contextmanager
-def _named_as_options() -> Iterator[None]:
-    """Errors name the options of the command line in place of the keys that they set."""
+def _named_as_options(encoder: str) -> Iterator[None]:
+    """Errors name the options of the command line in place of the keys that they set, and what fetches weights."""
     try:
         yield
     except UserError as error:
@@ -131,6 +139,8 @@ def _named_as_options() -> Iterator[None]:
         text = str(error)
         for key, option in words.items():
             text = text.replace(key, option)
+        if encoder == MADE:
+            text = text.replace("; fetch it on", "; run `make weights` in a checkout of FiveWay, or fetch it on")
         raise UserError(text) from error
 
 

@@ -162,10 +162,15 @@ def _safe(value: Any) -> str:
     return f"{text[-LONGEST_VALUE:]}~{hashlib.sha256(str(value).encode()).hexdigest()[:6]}".lstrip("-.")
 
 
-def quoted(name: str) -> str:
-    """A CSV field: no spreadsheet takes it for a formula, no terminal for a command."""
+def harmless(name: str) -> str:
+    """A text for a CSV cell: no spreadsheet takes it for a formula, no terminal for a command."""
     name = "".join(letter if letter.isprintable() or letter in "\r\n" else "?" for letter in name)
-    name = f"'{name}" if name[:1] in set("=+-@") else name
+    return f"'{name}" if name[:1] in set("=+-@") else name
+
+
+def quoted(name: str) -> str:
+    """A CSV field, harmless."""
+    name = harmless(name)
     return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\r\n') else name
 
 

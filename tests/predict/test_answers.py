@@ -22,9 +22,9 @@ def made():
 
 
 def row(truth="apple", said="apple", rejected=False, file="a.png", **more):
-    values = {"probability": 0.75, "runner_up": "bear", "runner_up_probability": 0.25, "margin": 0.5}
+    values = {"probability": 0.75, "runner_up": "bear", "runner_up_probability": 0.25, "margin": 0.5} | more
     return Answer(file, said, **values, nearest_support="x/1.png", similarity=0.9, rejected=rejected,
-                  truth=truth, **more)  # fmt: skip
+                  truth=truth)  # fmt: skip
 
 
 def test_rows_are_what_the_logits_say(made):
@@ -69,6 +69,16 @@ def test_files_say_the_same():
     assert content["unreadable"] == {"c.png": "is empty"}
     assert answers.as_text().splitlines()[1].split() == ["a.png", "apple", "0.75", "bear", "0.50", "x/1.png"]
     assert answers.accuracy() == (50.0, 2)
+
+
+def test_names_are_neither_formulas_nor_orders_to_a_terminal():
+    formula = '=HYPERLINK("http:evil","x")'
+    rows = [row(formula, formula, file="new\n\x1b[31m.png", runner_up="@x")]
+    answers = Answers([formula, "@x"], ["x/1.png"], rows, {})
+    (cells,) = csv.DictReader(io.StringIO(answers.as_csv()))
+    assert [cells[name] for name in ("class", "truth", "if_not_rejected")] == [f"'{formula}"] * 3
+    assert (cells["runner_up"], cells["file"], cells["margin"]) == ("'@x", "new\n?[31m.png", "0.5")
+    assert "new\\n\\x1b[31m.png" in answers.as_text()
 
 
 def test_accuracy_counts_photos_of_the_classes_alone():

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from core.errors import UserError
-from core.predict.command import refuse_share
+from core.predict.command import Request, compared_heads, refuse_share
 from tests.predict.encoders import NAME, SIZE, write_weights
 from tests.predict.photos import write_classes, write_photo
 from tests.workspace import best
@@ -73,6 +73,14 @@ def test_files_that_cannot_be_read_are_named_and_the_others_answered(predict, sp
     assert len(rows(space)) == 9
     assert "not answered: cup/empty.png is empty (0 bytes)" in out
     assert f"not answered: {photos}/new/cup/torn.jpg does not decode as an image" in out
+
+
+def test_a_name_with_control_characters_is_written_out(predict, photos):
+    file = photos / "\x1b[2J\n.png"
+    file.write_bytes(b"no photo")
+    _, out, _ = predict(query=file)
+    assert f"not answered: {photos}/\\x1b[2J\\n.png does not decode" in out
+    assert "\x1b" not in out
 
 
 def test_a_file_that_is_no_image_is_named(predict, space, photos):
@@ -193,6 +201,15 @@ def test_a_pretrained_encoder_needs_no_training(space, photos, tmp_path):
     assert (space.path / "again" / "answers.csv").read_text() == (space.path / "answers" / "answers.csv").read_text()
 
 
+def test_folders_and_lists_that_cannot_be_are_sentences(refused, trained, photos):
+    arguments = ["--support", photos / "labelled", "--query", photos / "new", "-c", trained[1], "-d", "cpu"]
+    (photos / "taken").touch()
+    sentence = refused("run_predict.py", *arguments, "--cache", "", "--out", photos / "taken")
+    assert sentence.startswith(f"{photos}/taken/classifier cannot be written (Not a directory); ")
+    sentence = refused("run_predict.py", *arguments, "--heads", ",")
+    assert sentence == "--heads is ',', which names no method; give one, such as RFS, or leave it out."
+
+
 def test_options_of_an_encoder_are_refused_elsewhere(refused, trained, photos):
     query = ["--query", photos / "new", "--support", photos / "labelled"]
     sentence = refused("run_predict.py", *query, "--cfg", trained[0], "-c", trained[1], "--weights", "a.pth")
@@ -209,6 +226,14 @@ def test_several_heads_are_compared_and_the_first_answers(predict, space, photos
     assert content["heads"][0]["expected_accuracy"] == content["expected_accuracy"]
     assert content["method"] == "ProtoNet"
     assert "head      expected accuracy" in out
+
+
+def test_an_encoders_own_head_is_logistic_regression_and_no_head_stands_twice():
+    assert compared_heads(Request(encoder=NAME, heads=("SimpleShot", "own"))) == ["SimpleShot", "RFS"]
+    assert compared_heads(Request(heads=("SimpleShot", "own"))) == ["SimpleShot", "own"]
+    for request in (Request(heads=("RFS", "rfs")), Request(encoder=NAME, heads=("own", "RFS"))):
+        with pytest.raises(UserError, match=r"--heads lists (?i:RFS) twice; leave one out\."):
+            compared_heads(request)
 
 
 def test_a_run_brings_its_own_configuration(space, trained, photos, refused):

@@ -1,11 +1,15 @@
 """The demo: its answer without a browser, and its page served and asked where gradio is installed."""
 
 import importlib.util
+import os
+import socket
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from core.cli import demo as command
 from core.errors import UserError
@@ -35,7 +39,7 @@ def test_an_answer_is_probabilities_and_a_page(demo, classes, tmp_path):
     assert shares["bowl"] > shares["cup"]
     assert page.count("<img") == 2
     assert "query.png" in page
-    assert str(tmp_path / "bowl") in page.split('alt="nearest: ')[1]
+    assert page.split('alt="nearest: ')[1].startswith("bowl/0")
     assert demo.answer(classes, query) == (shares, page)
 
 
@@ -63,10 +67,34 @@ def test_what_cannot_be_asked_is_a_sentence(change, said, demo, classes, tmp_pat
         demo.answer(change(classes), write_photo(tmp_path / "query.png", 1))
 
 
-def test_a_file_that_is_no_photograph_is_a_sentence(demo, classes, tmp_path):
+def test_a_file_that_is_no_photograph_is_named_as_it_was_dropped(demo, classes, tmp_path):
     (tmp_path / "query.png").write_text("no picture")
-    with pytest.raises(UserError, match="cannot be used"):
+    with pytest.raises(UserError, match=r"cannot be used: query\.png does not decode"):
         demo.answer(classes, tmp_path / "query.png")
+    classes[0][1][0].write_text("no picture")
+    with pytest.raises(UserError, match=r"cannot be used: cup/00\.png does not decode"):
+        demo.answer(classes, tmp_path / "query.png")
+
+
+def test_a_network_that_cannot_be_opened_is_a_sentence(demo):
+    demo.open()
+    with pytest.raises(UserError, match="--encoder is 'torchvision:nope'"):
+        Demo(partial(FewShotClassifier, encoder="torchvision:nope")).open()
+    with pytest.raises(UserError, match="/nope"):
+        Demo(partial(FewShotClassifier, checkpoint="/nope")).open()
+    with pytest.raises(UserError, match="--head is 'nope'"):
+        Demo(lambda: demo._make().set_params(head="nope")).open()
+
+
+def test_a_port_that_is_taken_or_none_is_refused(refused):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused("run_demo.py", "--encoder", "torchvision:resnet18", "--port", port)
+    assert said == f"--port is {port}, which cannot be opened (Address already in use); give another."
+    said = refused("run_demo.py", "--encoder", "torchvision:resnet18", "--port", "99999")
+    assert said == "--port is 99999; give a number from 1 to 65535."
 
 
 @pytest.mark.parametrize(
@@ -81,6 +109,25 @@ def test_arguments_that_do_not_fit_are_refused(arguments, said, refused):
     assert said in refused("run_demo.py", *arguments)
 
 
+def test_uploads_do_not_outlive_the_page(trained, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # is as it was after the test
+    monkeypatch.setattr(command, "imported", lambda: None)
+    monkeypatch.setattr(command, "build", lambda *arguments: None)
+    seen = []
+
+    def serve(page, port):
+        seen.append(Path(os.environ["GRADIO_TEMP_DIR"]))
+        assert seen[0].is_dir()
+        (seen[0] / "photo.png").touch()
+
+    monkeypatch.setattr(command, "serve", serve)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command.main(["--cfg", str(trained[0]), "--checkpoint", str(trained[1]), "-d", "cpu", "--port", port])
+    assert not seen[0].exists()
+
+
 def test_without_gradio_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UserError, match="pip install gradio"):
@@ -89,6 +136,7 @@ def test_without_gradio_a_sentence_says_what_to_install(monkeypatch):
 
 SERVED = """
 import sys
+import httpx
 from functools import partial
 from pathlib import Path
 from gradio_client import Client, handle_file
@@ -98,22 +146,30 @@ from core.predict.estimator import FewShotClassifier
 
 cfg, checkpoint, query, *folders = sys.argv[1:]
 made = partial(FewShotClassifier, cfg=cfg, checkpoint=checkpoint, cache="", reference="")
-page = demo.build(demo.imported(), Demo(made).answer, 2)
-_, address, _ = page.launch(server_name="127.0.0.1", share=False, prevent_thread_lock=True, quiet=True)
+asked = []
+def answer(given, path):
+    asked.append(path.read_bytes())
+    return Demo(made).answer(given, path)
+page = demo.build(demo.imported(), answer, 2)
+_, address, _ = demo.serve(page, None, prevent_thread_lock=True, quiet=True)
 files = [[handle_file(str(path)) for path in sorted(Path(folder).iterdir())] for folder in folders]
 label, html = Client(address, verbose=False).predict(handle_file(query), "cup", "bowl", *files, api_name="/answer")
-print(address, label["label"], "srcdoc=" in html)
+same = asked == [Path(query).read_bytes()]
+foreign = httpx.get(address + "gradio_api/info", headers={"Host": "evil.com"}).status_code
+print(address, label["label"], "srcdoc=" in html, same, foreign)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="gradio is not installed")
 def test_the_page_is_served_to_this_machine_and_answers(trained, classes, tmp_path):
-    query = write_photo(tmp_path / "query.png", 1, 9)
+    query = tmp_path / "query.png"
+    write_photo(tmp_path / "rgb.png", 1, 9)
+    Image.open(tmp_path / "rgb.png").convert("RGBA").save(query)  # which a conversion to RGB would change
     folders = [tmp_path / name for name, _ in classes[:2]]
     arguments = [str(part) for part in (*trained[:1], trained[1], query, *folders)]
     done = subprocess.run([sys.executable, "-c", SERVED, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    address, answer, shown = done.stdout.split()[-3:]
+    address, answer, *rest = done.stdout.split()[-5:]
     assert address.startswith("http://127.0.0.1:")
-    assert (answer, shown) == ("bowl", "True")
+    assert (answer, *rest) == ("bowl", "True", "True", "400")

@@ -81,6 +81,27 @@ def test_it_comes_back_from_its_folder(classifier, photos, tmp_path):
     assert [row.file for row in answers] == paths
 
 
+def test_no_images_have_no_answers(classifier, photos):
+    classifier.fit(*photos)
+    assert classifier.predict([]).tolist() == []
+    assert classifier.predict_proba([]).shape == (0, 3)
+    assert classifier.answers([]) == []
+
+
+@pytest.mark.parametrize("number", [0, 17, 19])
+def test_each_image_has_a_label(number, classifier, photos):
+    paths, labels = photos
+    with pytest.raises(UserError, match=f"18 images have {number} labels; give one label for each"):
+        classifier.fit(paths, (labels + labels)[:number])
+
+
+def test_parameters_that_exclude_each_other_are_refused(classifier, photos):
+    with pytest.raises(UserError, match="reject is 5; give the share"):
+        classifier.set_params(reject=5).fit(*photos)
+    with pytest.raises(UserError, match="encoder is torchvision:resnet18, but checkpoint is /nope and cfg None"):
+        FewShotClassifier(encoder="torchvision:resnet18", checkpoint="/nope").fit(*photos)
+
+
 def test_errors_are_sentences(classifier, photos, tmp_path):
     with pytest.raises(UserError, match="call fit, or load"):
         classifier.predict(photos[0])

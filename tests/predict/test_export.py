@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.errors import UserError
 from core.predict import export as module
@@ -15,7 +16,7 @@ from core.predict.classifier import make_classifier
 from core.predict.folder import save_classifier
 from core.predict.trust import measure_trust
 from tests.predict.encoders import NAME, SIZE, write_weights
-from tests.predict.photos import network, supports_of, write_classes, write_photo
+from tests.predict.photos import network, pattern, supports_of, write_classes, write_photo
 
 pytest.importorskip("onnx", reason="the export needs onnx")
 pytest.importorskip("onnxruntime", reason="the export needs onnxruntime")
@@ -51,6 +52,54 @@ def test_predict_py_answers_as_run_predict_does(space, tmp_path):
     assert [(name, answer) for name, answer, _ in lines] == [(row["file"], row["class"]) for row in rows]
     ours = [float(row["probability"]) for row in rows]
     assert [float(share) for _, _, share in lines] == pytest.approx(ours, abs=1e-4)
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """Run an exported predict.py."""
+    saved(tmp_path / "classifier")
+    module.export(tmp_path / "classifier", tmp_path / "out")
+
+    def run(*files):
+        return subprocess.run([sys.executable, "-c", RUN, tmp_path / "out/predict.py", *files], capture_output=True,
+                              text=True)  # fmt: skip
+
+    return run
+
+
+@pytest.mark.timeout(300)
+def test_predict_py_names_what_run_predict_refuses_and_goes_on(exported, tmp_path):
+    good = write_photo(tmp_path / "good.png", 0)
+    photo = Image.fromarray(pattern(0))
+    photo.convert("CMYK").save(tmp_path / "print.jpg")
+    Image.fromarray(np.full((48, 48), 4000, np.uint16)).save(tmp_path / "deep.png")
+    photo.save(tmp_path / "film.gif", save_all=True, append_images=[Image.fromarray(pattern(1))])
+    photo.save(tmp_path / "odd.ppm")
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "empty.png").touch()
+    reasons = {
+        "print.jpg": "is in CMYK",
+        "deep.png": "has 16 bits a channel",
+        "film.gif": "is animated (2 frames)",
+        "odd.ppm": "cannot be read as an image",
+        "torn.jpg": "cannot be read as an image",
+        "empty.png": "is empty",
+        "none.png": "does not exist",
+        ".": "is a folder; give the photos in it",
+    }
+    run = exported(*(tmp_path / name for name in reasons), good)
+    assert run.returncode == 1
+    assert [line.split("\t")[0] for line in run.stdout.splitlines()] == [str(good)]
+    lines = run.stderr.splitlines()
+    for line, (name, reason) in zip(lines, reasons.items(), strict=True):
+        assert line.startswith(f"{tmp_path / name} {reason}")
+
+
+def test_predict_py_without_photos_says_how_it_is_called(exported):
+    run = exported()
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("usage: python ")
+    assert len(run.stderr.splitlines()) == 1
 
 
 def test_the_files_say_where_they_come_from(tmp_path):

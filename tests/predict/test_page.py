@@ -36,6 +36,7 @@ def test_every_answer_is_shown_the_least_certain_first(predict):
     sheet = section(html, "All answers")
     files = re.findall(r'class="note file" title="(.*?)"', sheet)
     assert [file.replace("&lt;", "<").replace("&gt;", ">") for file in files] == [a["file"] for a in answers["answers"]]
+    assert sheet.count(".png</bdi>") == 8  # the end of a path is what is left of it
     assert sheet.count('alt="nearest: ') == 8
     assert sheet.count("✗") == sum(a["answer"] != a["truth"] for a in answers["answers"])
     assert f"{answers['accuracy']:.1f} %" in section(html, "Result")

@@ -8,9 +8,10 @@ from PIL import Image
 
 from core.build.evaluation import build_evaluator
 from core.errors import UserError
+from core.paths import ROOT
 from core.predict.classifier import make_classifier
 from core.predict.photos import Photo
-from core.predict.sources import from_checkpoint, from_encoder
+from core.predict.sources import WEIGHTS, from_checkpoint, from_encoder
 from tests.predict.encoders import NAME, SIZE, write_weights
 from tests.predict.photos import drawn, pattern, supports_of
 from tests.workspace import PROTONET, Workspace, best
@@ -104,7 +105,11 @@ def test_weights_that_lie_in_the_folder_are_taken(weights, tmp_path):
     (tmp_path / published.rsplit("/", 1)[-1]).write_bytes(weights.read_bytes())
     with pytest.raises(UserError, match="--weights"):  # another folder holds none, and there is no connection
         from_encoder(NAME, str(tmp_path / "none.pth"), "own", SIZE, CPU)
-    assert from_encoder(NAME, "", "own", SIZE, CPU, tmp_path).origin["sha256"]
+    assert from_encoder(NAME, "", "own", SIZE, CPU, [tmp_path / "empty", tmp_path]).origin["sha256"]
+
+
+def test_weights_of_the_checkout_are_found_from_any_folder():
+    assert ROOT / "data" / "weights" in WEIGHTS
 
 
 def test_heads_that_read_the_same_share_the_features_of_an_encoder(weights):
@@ -140,7 +145,11 @@ def test_a_missing_download_says_what_to_do(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Torchvision, "download", fail)
     with pytest.raises(UserError, match=r"could not fetch .*no route to host.*set --weights to the file"):
-        from_encoder(NAME, "", "own", SIZE, CPU, tmp_path)
+        from_encoder(NAME, "", "own", SIZE, CPU, [tmp_path])
+    with pytest.raises(
+        UserError, match=r"could not fetch .*; run `make weights` in a checkout of FiveWay, or fetch it"
+    ):
+        from_encoder("torchvision:mobilenet_v2", "", "own", [], CPU, [tmp_path])
 
 
 def test_an_encoder_knows_no_base_classes_and_is_centred_at_zero(weights):

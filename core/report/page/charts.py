@@ -162,7 +162,8 @@ def drawing(content: Markup, height: int = HEIGHT) -> Markup:
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers from `low` or below to `high` or above."""
     if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
-        low, high = low - 0.5, high + 0.5
+        around = min(0.5, abs(low) / 2) if abs(low) > 1e-6 else 0.5  # a constant of 0.001 is not drawn at 0
+        low, high = low - around, high + around
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))

@@ -85,6 +85,13 @@ def test_texts_are_escaped(chart):
     assert HOSTILE in " ".join(parsed(chart).itertext())
 
 
+@pytest.mark.parametrize("value", [0.001, -0.001, 0.5])
+def test_a_small_constant_is_not_drawn_at_zero(value):
+    found = charts.ticks(value, value)
+    assert found[0] <= value <= found[-1]
+    assert found[-1] - found[0] <= 2 * abs(value)
+
+
 @given(NUMBERS, NUMBERS)
 def test_ticks_cover_the_range_in_a_few_equal_steps(a, b):
     low, high = min(a, b), max(a, b)
