@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ from .split_files import Row, classes_of_rows, read_rows, split_name
 
 DEPTH = 4  # folders below a class folder
 HIDDEN = (".", "__MACOSX")
+Identity = tuple[int, int]  # device and number of a folder
 
 
 @dataclass
@@ -140,26 +141,47 @@ def nested_folders(images: dict[str, Path]) -> list[str]:
     return sorted(places - {"."}) if len(places) > 1 else []
 
 
-def images_below(folder: Path, depth: int, prefix: str = "") -> dict[str, Path]:
-    """The image files in a folder and in the folders in it, `depth` levels deep, by their path in the folder.
+def images_below(folder: Path, depth: int) -> dict[str, Path]:
+    """The image files in a folder and in the folders in it, `depth` levels deep, by their path in the folder."""
+    files = {name: path for name, path in files_below(folder, depth) if name.lower().endswith(SUFFIXES)}
+    unprintable = [name for name in files if not name.isprintable()]
+    if unprintable:
+        raise UserError(f"{folder} holds an image named {unprintable[0]!r}; rename it.")
+    return files
 
-    Hidden files and folders are left out. `prefix` begins every path.
+
+def files_below(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
+    """Every file in a folder and in the folders in it, `depth` levels deep, after its path in the folder.
+
+    Hidden files and folders are left out, and so are links that lead back to a folder they lie in.
     """
-    files: dict[str, Path] = {}
+    return _walk(folder, depth, "", _ancestry(folder))
+
+
+def _walk(folder: Path, depth: int, prefix: str, above: frozenset[Identity]) -> Iterator[tuple[str, Path]]:
+    """`files_below`, of a folder that lies in the folders `above`; `prefix` begins every path."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((entry for entry in entries if not entry.name.startswith(HIDDEN)), key=lambda e: e.name)
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
     for entry in found:
-        if os.path.isdir(entry.path):  # entry.is_dir raises where links lead in a circle
-            files |= images_below(Path(entry.path), depth - 1, f"{prefix}{entry.name}/") if depth else {}
-        elif entry.name.lower().endswith(SUFFIXES):
-            files[prefix + entry.name] = Path(entry.path)
-    unprintable = [name for name in files if not name.isprintable()]
-    if unprintable:
-        raise UserError(f"{folder} holds an image named {unprintable[0]!r}; rename it.")
-    return files
+        if not os.path.isdir(entry.path):  # entry.is_dir raises where links lead in a circle
+            yield prefix + entry.name, Path(entry.path)
+        elif depth and (inner := _identity(entry.path)) not in above:
+            yield from _walk(Path(entry.path), depth - 1, f"{prefix}{entry.name}/", above | {inner})
+
+
+def _ancestry(folder: Path) -> frozenset[Identity]:
+    """A folder and all that hold it, also by way of a link; a link to one of them leads in a circle."""
+    here, named = Path(os.path.realpath(folder)), Path(os.path.abspath(folder))
+    return frozenset(_identity(each) for each in (here, *here.parents, *named.parents) if os.path.isdir(each))
+
+
+def _identity(folder: str | Path) -> Identity:
+    """What a folder has in common with every link to it."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _from_lists(lists: list[Path], folder: Path) -> ImageSet:
@@ -222,12 +244,15 @@ def _add(image_set: ImageSet, more: ImageSet, source: Path) -> None:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted by name; hidden ones are left out."""
+    """The folders in a folder, sorted by name, without hidden ones and links to a folder that holds this one."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
     folders = [entry for entry in entries if os.path.isdir(entry) and not entry.name.startswith(HIDDEN)]
+    if any(entry.is_symlink() for entry in folders):
+        above = _ancestry(folder)
+        folders = [entry for entry in folders if _identity(entry) not in above]
     unprintable = [entry.name for entry in folders if not entry.name.isprintable()]
     if unprintable:
         raise UserError(f"{folder} holds a folder named {unprintable[0]!r}; rename it.")

@@ -126,9 +126,17 @@ def test_links_that_lead_in_a_circle_are_no_images(tmp_path):
     circle = tmp_path / "photos" / "a" / "circle"
     circle.symlink_to(circle)
     (tmp_path / "photos" / "b" / "up").symlink_to(tmp_path / "photos", target_is_directory=True)
-    classes = find_images([tmp_path / "photos"]).images
-    assert list(classes["a"]) == ["1.png"]
-    assert "1.png" in classes["b"]
+    (tmp_path / "photos" / "loop").symlink_to(".", target_is_directory=True)
+    assert names(find_images([tmp_path / "photos"])) == {"a": ["1.png"], "b": ["1.png"]}
+    assert list(images_below(tmp_path / "photos", 8)) == ["a/1.png", "b/1.png"]
+
+
+def test_a_link_to_another_folder_is_followed(tmp_path):
+    touch(tmp_path, "photos/cat/1.png", "elsewhere/more/2.png")
+    (tmp_path / "photos" / "dog").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert names(find_images([tmp_path / "photos"])) == {"cat": ["1.png"], "dog": ["more/2.png"]}
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "photos", target_is_directory=True)
+    assert names(find_images([tmp_path / "photos"]))["dog"] == ["more/2.png"]
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"a\x1b[31m", "a\u202eb".encode()])
