@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,8 @@ from .split_files import Row, classes_of_rows, read_rows, split_name
 
 DEPTH = 4  # folders below a class folder
 HIDDEN = (".", "__MACOSX")
+SPOILING = {"Cc", "Cs", "Zl", "Zp"}  # categories: control characters, bytes that are no UTF-8, ends of lines
+TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the direction of a line
 Identity = tuple[int, int]  # device and number of a folder
 
 
@@ -144,7 +147,7 @@ def nested_folders(images: dict[str, Path]) -> list[str]:
 def images_below(folder: Path, depth: int) -> dict[str, Path]:
     """The image files in a folder and in the folders in it, `depth` levels deep, by their path in the folder."""
     files = {name: path for name, path in files_below(folder, depth) if name.lower().endswith(SUFFIXES)}
-    unprintable = [name for name in files if not name.isprintable()]
+    unprintable = [name for name in files if not is_printable(name)]
     if unprintable:
         raise UserError(f"{folder} holds an image named {unprintable[0]!r}; rename it.")
     return files
@@ -182,6 +185,11 @@ def _identity(folder: str | Path) -> Identity:
     """What a folder has in common with every link to it."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
+
+
+def is_printable(name: str) -> bool:
+    """Whether a name leaves the line of a terminal as it is; unlike str.isprintable, with every kind of space."""
+    return not any(unicodedata.category(letter) in SPOILING or letter in TURNING for letter in name)
 
 
 def _from_lists(lists: list[Path], folder: Path) -> ImageSet:
@@ -253,7 +261,7 @@ def folders_in(folder: Path) -> list[Path]:
     if any(entry.is_symlink() for entry in folders):
         above = _ancestry(folder)
         folders = [entry for entry in folders if _identity(entry) not in above]
-    unprintable = [entry.name for entry in folders if not entry.name.isprintable()]
+    unprintable = [entry.name for entry in folders if not is_printable(entry.name)]
     if unprintable:
         raise UserError(f"{folder} holds a folder named {unprintable[0]!r}; rename it.")
     return folders

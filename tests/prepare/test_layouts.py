@@ -145,3 +145,12 @@ def test_class_folders_that_cannot_be_printed_are_named(tmp_path, name):
     os.mkdir(os.path.join(os.fsencode(tmp_path), name))
     with pytest.raises(UserError, match="holds a folder named"):
         find_images([tmp_path])
+
+
+def test_ordinary_names_with_rare_spaces_and_joiners_are_taken(tmp_path):
+    screenshot = "Screenshot at 9.41\u202fAM.png"  # as macOS calls them
+    touch(tmp_path, f"\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645/{screenshot}", "dog/\u00a01.png")
+    assert names(find_images([tmp_path])) == {
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645": [screenshot],
+        "dog": ["\u00a01.png"],
+    }
