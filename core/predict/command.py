@@ -14,6 +14,7 @@ from ..engine import device as devices
 from ..errors import UserError
 from ..files import write_files
 from ..log import log_result, start_log
+from ..prepare.skipped import skipped_note
 from .answers import Answers, answer, counted
 from .checks import checks, unreadable
 from .classifier import OWN, Classifier, make_classifier
@@ -186,12 +187,14 @@ def predict(
     encoded, unusable = encode(network, photos, store)
     bad = dict(bad) | unusable
     rows = answer(classifier, trust, encoded, request.reject)
+    labelled = support_photos(request.support, depth=request.depth) if request.support else []
+    skipped = _skipped([path for path in request.query if path.is_dir()], photos)
     notes = checks(supports, encoded, rows, trust)
+    notes += skipped + _skipped([request.support] if request.support else [], labelled)
     facts = {**describe(classifier, trust, request.reject), **more}
     answers = Answers(supports.classes, supports.names, rows, facts, notes, bad)
     facts |= measured(answers)
     by_name = {photo.name: photo for photo in photos}
-    labelled = support_photos(request.support, depth=request.depth) if request.support else []
     supported = {photo.name: photo for photo in labelled}
     write_files(
         request.out,
@@ -203,7 +206,13 @@ def predict(
         },
     )
     print_answers(answers, request.out)
-    return not bad
+    return not (bad or skipped)
+
+
+def _skipped(folders: Sequence[Path], photos: Sequence[Photo]) -> list[str]:
+    """A sentence for each folder that holds files beside its photographs."""
+    used = [photo.source for photo in photos if isinstance(photo.source, Path)]
+    return [note for folder in folders if (note := skipped_note(folder, used))]
 
 
 def print_answers(answers: Answers, out: Path) -> None:

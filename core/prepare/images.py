@@ -16,6 +16,8 @@ from ..files import read_regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+FOREIGN = {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")}
+JPEG_2000 = (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
 FILTER = f"bicubic, antialiased (Pillow {PIL.__version__})"
 FINEST_DRAFT = 2  # a JPEG is read at a reduced scale while its shorter side stays this many times the wanted size
 
@@ -93,7 +95,22 @@ def _decode(file: Path | bytes, decoding: Decoding) -> tuple[np.ndarray, bool]:
     except Image.DecompressionBombError as error:
         raise BadImage("has more pixels than can be read safely; save it smaller") from error
     except Exception as error:  # whatever a decoder stumbles over, the file is at fault
-        raise BadImage("does not decode as an image, perhaps cut short") from error
+        kind = foreign_format(content)
+        raise BadImage(
+            f"is {kind}, which is not read; save it as JPEG"
+            if kind
+            else "does not decode as an image, perhaps cut short"
+        ) from error
+
+
+def foreign_format(content: bytes) -> str:
+    """The name of a format of photographs that is not read, from the first bytes of a file; "" for any other."""
+    if content.startswith(JPEG_2000):
+        return "JPEG 2000"
+    if content[4:8] != b"ftyp":
+        return ""
+    brands = content[8 : min(64, int.from_bytes(content[:4]))]
+    return next((name for name, marks in FOREIGN.items() if any(mark in brands for mark in marks)), "")
 
 
 def _square(image: Image.Image, decoding: Decoding) -> np.ndarray:

@@ -22,10 +22,14 @@ Identity = tuple[int, int]  # device and number of a folder
 
 @dataclass
 class ImageSet:
-    """The images of a source by class and name, and the split of each class where the source says."""
+    """The images of a source by class and name, and the split of each class where the source says.
+
+    `listed` says whether CSV files chose the images.
+    """
 
     images: dict[str, dict[str, Path]] = field(default_factory=dict)
     split_of: dict[str, str] = field(default_factory=dict)
+    listed: bool = False
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Call classes otherwise, {name: new name}."""
@@ -199,7 +203,7 @@ def _from_lists(lists: list[Path], folder: Path) -> ImageSet:
         split = split_name(file.stem)
         rows += [row if row.split else row._replace(split=split) for row in read_rows(file)]
     split_of = classes_of_rows(rows, lists[0].parent if len(lists) > 1 else lists[0])
-    image_set = ImageSet(split_of={} if "" in split_of.values() else split_of)
+    image_set = ImageSet(split_of={} if "" in split_of.values() else split_of, listed=True)
     index = _Index(folder)
     missing = []
     for row in rows:
@@ -236,6 +240,7 @@ class _Index:
 
 def _add(image_set: ImageSet, more: ImageSet, source: Path) -> None:
     """Add the images of a further source to a set."""
+    image_set.listed |= more.listed
     for name, new_images in more.images.items():
         images = image_set.images.setdefault(name, {})
         twice = images.keys() & new_images.keys()

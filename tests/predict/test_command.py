@@ -75,6 +75,17 @@ def test_files_that_cannot_be_read_are_named_and_the_others_answered(predict, sp
     assert f"not answered: {photos}/new/cup/torn.jpg does not decode as an image" in out
 
 
+def test_files_that_are_skipped_are_named(predict, photos):
+    (photos / "labelled" / "loose.jpg").write_bytes(b"")
+    code, out, _ = predict()
+    assert code == 0
+    assert f"note: 1 file is skipped in {photos}/labelled: loose.jpg (where no photos are looked for)" in out
+    (photos / "new" / "cup" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    code, out, _ = predict()
+    assert code == 1
+    assert f"note: 1 file is skipped in {photos}/new: cup/phone.heic (HEIC: save it as JPEG)" in out
+
+
 def test_a_file_that_is_no_image_is_named(predict, space, photos):
     (photos / "note.txt").write_text("no photo")
     code, out, _ = predict(query=photos / "note.txt")

@@ -73,6 +73,9 @@ def bad_images():
     return {
         "is empty": b"",
         "does not decode": b"no image",
+        "is HEIC, which is not read; save it as JPEG": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
+        "is AVIF, which": encoded(picture(0), "AVIF"),
+        "is JPEG 2000, which": encoded(picture(0), "JPEG2000"),
         "perhaps cut short": good[: len(good) // 2],
         "is in CMYK": encoded(picture(0, mode="CMYK"), "JPEG"),
         "has 16 bits a channel": encoded(sixteen, "PNG"),
