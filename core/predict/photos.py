@@ -16,7 +16,7 @@ from PIL import Image
 from ..errors import UserError
 from ..files import read_regular
 from ..prepare.images import SUFFIXES, BadImage
-from ..prepare.layouts import folders_in, images_below
+from ..prepare.layouts import folders_in, images_below, loose_images
 
 DEPTH = 8  # folders below a folder of queries
 MOST_NAMED = 5  # files or folders in one sentence
@@ -101,9 +101,8 @@ def _class_folders(folder: Path, option: str, depth: int) -> list[str]:
     for _ in range(depth - 1):
         loose = [name for name in names if images_below(folder / name, 0)]
         if loose:
-            raise UserError(
-                f"--depth is {depth}, but {folder / loose[0]} holds photos beside class folders; put them into one."
-            )
+            first = folder / loose[0]
+            raise UserError(f"--depth is {depth}, but {first} {loose_images(first, 'photos')}.")
         names = [f"{name}/{entry.name}" for name in names for entry in folders_in(folder / name)]
     for name in names:
         nested = [entry.name for entry in folders_in(folder / name) if images_below(entry, DEPTH)]

@@ -69,6 +69,10 @@ class Published:
 
 def collect_folder(folder: Path, options: Options) -> Collected:
     """Any folder of images; its class split comes from split folders, a CSV or JSON file, or the classes' hashes."""
+    if folder.is_file():
+        raise UserError(
+            f"'{folder}' is a file, but folder:PATH takes a folder of class folders; unpack it and give that."
+        )
     csvs = [path for path in options.sources if path.suffix.lower() != ".json"]
     image_set = find_images([folder, *csvs], options.depth)
     if not (csvs or options.depth):

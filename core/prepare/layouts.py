@@ -131,15 +131,20 @@ def class_folders(folder: Path, depth: int = 1) -> dict[str, dict[str, Path]]:
     for _ in range(depth - 1):
         for name, entry in entries.items():
             if images_below(entry, 0):
-                raise UserError(
-                    f"--depth is {depth}, but {folder / name} holds images beside class folders; move them into one."
-                )
+                raise UserError(f"--depth is {depth}, but {folder / name} {loose_images(entry, 'images')}.")
         entries = {f"{name}/{inner.name}": inner for name, entry in entries.items() for inner in folders_in(entry)}
     classes = {name: images_below(entry, DEPTH) for name, entry in entries.items()}
     empty = [str(folder / name) for name, images in classes.items() if not images]
     if empty and len(empty) < len(classes):
         raise UserError(f"{' and '.join(empty[:5])} holds no images; remove the folder, or put its images there.")
     return {} if empty else classes
+
+
+def loose_images(folder: Path, what: str) -> str:
+    """Words on a folder of class folders that holds images itself, and what to do about them."""
+    if folders_in(folder):
+        return f"holds {what} beside class folders; move them into one"
+    return f"holds {what} and no class folders; give a smaller --depth, or leave it out"
 
 
 def nested_folders(images: dict[str, Path]) -> list[str]:

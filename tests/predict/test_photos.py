@@ -46,7 +46,9 @@ def test_nested_folders_are_refused_not_flattened(tmp_path):
     sentence = f"the folder fruit holds folders (apple, pear); give --support {tmp_path}/fruit, or --depth 2"
     assert sentence in refused(tmp_path)
     assert "--depth" not in refused(tmp_path, option="--reference")
-    assert f"{tmp_path}/cup holds photos beside class folders" in refused(tmp_path, depth=2)
+    assert f"{tmp_path}/cup holds photos and no class folders; give a smaller --depth" in refused(tmp_path, depth=2)
+    write_classes(tmp_path / "cup", {"small": 1})
+    assert f"{tmp_path}/cup holds photos beside class folders; move them" in refused(tmp_path, depth=2)
 
 
 def test_nested_class_folders_are_classes_where_one_says_so(tmp_path):

@@ -61,6 +61,9 @@ def test_class_folders_lie_as_deep_as_one_says(tmp_path):
     touch(tmp_path, "tools/loose.png")
     with pytest.raises(UserError, match=r"tools holds images beside class folders; move them into one"):
         find_images([tmp_path], 2)
+    touch(tmp_path / "flat", "cat/1.png", "dog/1.png")
+    with pytest.raises(UserError, match=r"cat holds images and no class folders; give a smaller --depth, or leave it"):
+        find_images([tmp_path / "flat"], 2)
     (tmp_path / "list.csv").write_text("filename,label\n1.png,cat\n")
     with pytest.raises(UserError, match=r"--depth is 2, but .*list.csv says which class"):
         find_images([tmp_path, tmp_path / "list.csv"], 2)

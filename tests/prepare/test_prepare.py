@@ -96,7 +96,7 @@ def test_real_archive(tmp_path):
 def test_a_yaml_finds_the_folder_again(tmp_path):
     photos = write_classes(tmp_path / "my photos", names(6))
     name = f"folder:{photos}"
-    with pytest.raises(UserError, match=r"prepare_data.py folder:.*my photos --size 12`\.$"):
+    with pytest.raises(UserError, match=r"prepare_data.py folder:.*my photos --size 12 --root .*data`\.$"):
         open_split(tmp_path / "data", name, "test", 12)
     prepared(photos, tmp_path / "data")
     split = open_split(tmp_path / "data", name, "test", 12)
