@@ -65,6 +65,8 @@ class Request:
 def run(request: Request) -> bool:
     """Answer; returns whether every photograph could be used."""
     refuse_share(request.reject)
+    for folder in request.query:
+        refuse_inside(request.out, folder, "--query", "answered the next time")
     start_log()
     where, note = devices.prepare(request.device, request.threads)
     if note:
@@ -132,16 +134,14 @@ def refuse_share(share: float) -> None:
         )
 
 
-def refuse_inside(out: Path, support: Path) -> None:
-    """Refuse a folder of answers that would be taken for a class, or lie among a class's photographs.
+def refuse_inside(out: Path, folder: Path, option: str = "--support", taken: str = "taken for a class") -> None:
+    """Refuse a folder of answers whose contact sheet would lie among photographs, and what it would be taken for.
 
     Raises:
-        UserError: where it lies in the folder of the supports.
+        UserError: where it lies in the folder that the option gives.
     """
-    if support.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(
-            f"--out is {out}, which lies in --support, {support}, and would be taken for a class; give another."
-        )
+    if folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UserError(f"--out is {out}, which lies in {option}, {folder}, and would be {taken}; give another.")
 
 
 def encode_supports(

@@ -123,6 +123,10 @@ def test_bad_input_is_one_sentence(refused, trained, photos, space):
     assert "--reject is 2;" in refused("run_predict.py", *network, *support, "--query", new, "--reject", "2")
     inside = [*network[:-1], photos / "labelled" / "answers"]
     assert "which lies in --support" in refused("run_predict.py", *inside, *support, "--query", new)
+    inside = ["-d", "cpu", "--out", new / "answers", "--query", photos / "none", new]
+    for answers in ([*network[:4], *support], ["--classifier", photos]):
+        sentence = refused("run_predict.py", *answers, *inside)
+        assert sentence.endswith(f"lies in --query, {new}, and would be answered the next time; give another.")
     assert "--head is 'RSF'" in refused("run_predict.py", *network, *support, "--query", new, "--head", "RSF")
     assert "--checkpoint is missing" in refused("run_predict.py", "--cfg", trained[0], *support, "--query", new)
     for photo in (photos / "labelled" / "bowl").iterdir():
