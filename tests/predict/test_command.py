@@ -182,6 +182,8 @@ def test_what_does_not_go_together_is_refused(refused, trained, photos):
     assert "nothing says what answers; give one of" in refused("run_predict.py", *query)
     sentence = refused("run_predict.py", *query, "--classifier", "x", "--head", "RFS")
     assert sentence == "--head is given, but the folder x says it already; leave it out."
+    sentence = refused("run_predict.py", *query, "--classifier", "x", "NO.SUCH.KEY=1")
+    assert sentence == "NO.SUCH.KEY=1 is given, but the configuration of the folder x is fixed; leave it out."
     assert "which holds no classifier.json" in refused("run_predict.py", *query, "--classifier", photos)
 
 
