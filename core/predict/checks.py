@@ -15,8 +15,21 @@ MOST_NAMED = 5
 
 def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: Trust) -> list[str]:
     """Sentences about duplicates, classes with one photograph, and photographs that fit no class."""
-    found = [*same_pictures(supports, encoded), *single(supports), *_far(rows, trust)]
-    return found
+    return [
+        *same_pictures(supports, encoded),
+        *single(supports),
+        *_far(rows, trust),
+        *other_folders(supports.classes, rows),
+    ]
+
+
+def other_folders(classes: Sequence[str], rows: Sequence[Answer]) -> list[str]:
+    """A sentence about folders of queries that are called like no class, perhaps as a name is misspelled."""
+    others = sorted({row.truth for row in rows} - {"", *classes})
+    if not others:
+        return []
+    named = "1 folder of queries is" if len(others) == 1 else f"{len(others)} folders of queries are"
+    return [f"{named} called like no class (their photos count as photos of none): {_listed(others)}"]
 
 
 def single(supports: Supports) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,7 +132,11 @@ def query_photos(paths: Sequence[Path], classes: Sequence[str]) -> list[Photo]:
             photos.append(Photo(str(path), path))
         else:
             raise UserError(f"--query names {path}, which does not exist; give a folder of photos, or files.")
-    return list({photo.name: photo for photo in photos}.values())
+    found: dict[str, Photo] = {}
+    for photo in photos:  # a file that is named twice keeps the label that one of both knows
+        if photo.name not in found or photo.label:
+            found[photo.name] = photo
+    return list(found.values())
 
 
 def _in_folder(folder: Path, classes: Sequence[str]) -> list[Photo]:
@@ -142,9 +147,16 @@ def _in_folder(folder: Path, classes: Sequence[str]) -> list[Photo]:
             f"--query is {folder}, which holds no photo ({', '.join(SUFFIXES)}); give a folder of photos, or files."
         )
     depth = 1 + max((name.count("/") for name in classes), default=0)
+    known = {_composed(name): name for name in classes}  # macOS writes an accent as a letter of its own
     labels = {name: "/".join(name.split("/")[:-1][:depth]) for name in files}
+    labels = {name: known.get(_composed(label), label) for name, label in labels.items()}
     labelled = not set(classes).isdisjoint(labels.values())
     return [Photo(str(folder / name), path, labels[name] if labelled else "") for name, path in sorted(files.items())]
+
+
+def _composed(name: str) -> str:
+    """A name with each accented letter as one character."""
+    return unicodedata.normalize("NFC", name)
 
 
 def photos_from(items: Sequence[Any], labels: Sequence[str] | None = None) -> list[Photo]:

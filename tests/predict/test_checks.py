@@ -3,7 +3,7 @@
 import pytest
 
 from core.predict.answers import answer
-from core.predict.checks import checks, duplicates, single, unreadable
+from core.predict.checks import checks, duplicates, other_folders, single, unreadable
 from core.predict.classifier import make_classifier
 from core.predict.photos import Photo
 from core.predict.trust import measure_trust
@@ -43,6 +43,16 @@ def test_a_photo_of_something_else_is_pointed_out(encoder):
     rows = answer(classifier, trust, encoded, 0.0)
     (sentence,) = checks(classifier.supports, encoded, rows, trust)
     assert sentence.startswith("1 photo is unlike all supports, perhaps of no class: other")
+
+
+def test_folders_of_no_class_are_named(encoder):
+    classifier = make_classifier(encoder, supports_of(encoder, [2, 2]))
+    encoded = encoder.encode(drawn([0, 5], [50]), encoder.store(None))
+    rows = answer(classifier, measure_trust(classifier), encoded, 0.0)
+    (sentence,) = other_folders(classifier.supports.classes, rows)
+    assert (
+        sentence == f"1 folder of queries is called like no class (their photos count as photos of none): {CLASSES[5]}"
+    )
 
 
 def test_every_unreadable_file_has_a_line():

@@ -74,6 +74,17 @@ def test_folders_called_like_classes_label_their_photos(tmp_path):
     assert [photo.label for photo in query_photos([tmp_path], ["bowl"])] == ["", ""]
 
 
+def test_an_accent_of_its_own_names_the_same_class(tmp_path):
+    write_classes(tmp_path, {"Cre\u0300me": 1})
+    assert [photo.label for photo in query_photos([tmp_path], ["Cr\u00e8me", "cup"])] == ["Cr\u00e8me"]
+
+
+def test_a_photo_named_twice_keeps_its_label(tmp_path):
+    write_classes(tmp_path, {"cup": 1})
+    for paths in ([tmp_path, tmp_path / "cup"], [tmp_path / "cup", tmp_path]):
+        assert [photo.label for photo in query_photos(paths, ["cup"])] == ["cup"]
+
+
 def test_queries_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"--query names .*none, which does not exist"):
         query_photos([tmp_path / "none"], [])
