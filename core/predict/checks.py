@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .answers import Answer, counted
-from .looks import NEAR, distances
+from .looks import NEAR, apart
 from .network import Encoded
 from .supports import Supports
 from .trust import Trust
@@ -45,14 +45,14 @@ def duplicates(supports: Supports, encoded: Encoded) -> dict[str, tuple[str, boo
     """{query: (support, whether the files are equal)} of photographs that are among the supports."""
     if not len(encoded.photos):
         return {}
-    apart = distances(encoded.looks, supports.looks)
-    nearest = apart.argmin(1)
+    differing = apart(encoded.looks, supports.looks)
+    nearest = differing.argmin(1)
     pairs = {}
     for i, photo in enumerate(encoded.photos):
         support = int(nearest[i])
         if photo.sha256 in supports.sha256:
             pairs[photo.name] = (supports.names[supports.sha256.index(photo.sha256)], True)
-        elif apart[i, support] <= NEAR:
+        elif differing[i, support] <= NEAR:
             pairs[photo.name] = (supports.names[support], False)
     return pairs
 
