@@ -17,6 +17,7 @@ def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: 
     """Sentences about duplicates, classes with one photograph, and photographs that fit no class."""
     return [
         *same_pictures(supports, encoded),
+        *in_two_classes(supports),
         *single(supports),
         *_far(rows, trust),
         *other_folders(supports.classes, rows),
@@ -67,6 +68,21 @@ def same_pictures(supports: Supports, encoded: Encoded) -> list[str]:
             verb = "is" if len(some) == 1 else "are"
             sentences.append(f"{counted(len(some), 'photo')} {verb} {what}: {_listed(some)}")
     return sentences
+
+
+def in_two_classes(supports: Supports) -> list[str]:
+    """A sentence about pictures that are supports of two classes, of which one must be wrong."""
+    pairs = []
+    for i, name in enumerate(supports.names):  # row by row, as all pairs at once would fill the memory
+        near = apart(supports.looks[i : i + 1], supports.looks[i + 1 :])[0] <= NEAR
+        for j, is_near in enumerate(near.tolist(), start=i + 1):
+            same = is_near or supports.sha256[i] == supports.sha256[j]
+            if same and supports.labels[i] != supports.labels[j]:
+                pairs.append(f"{name} = {supports.names[j]}")
+    if not pairs:
+        return []
+    verb = "is" if len(pairs) == 1 else "are"
+    return [f"{counted(len(pairs), 'picture')} {verb} among the supports of two classes: {_listed(pairs)}"]
 
 
 def _far(rows: Sequence[Answer], trust: Trust) -> list[str]:

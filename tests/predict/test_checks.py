@@ -3,9 +3,10 @@
 import pytest
 
 from core.predict.answers import answer
-from core.predict.checks import checks, duplicates, other_folders, single, unreadable
+from core.predict.checks import checks, duplicates, in_two_classes, other_folders, single, unreadable
 from core.predict.classifier import make_classifier
 from core.predict.photos import Photo
+from core.predict.supports import make_supports
 from core.predict.trust import measure_trust
 from tests.predict.photos import CLASSES, drawn, network, supports_of, write_photo
 
@@ -27,6 +28,21 @@ def test_the_same_picture_in_another_file_is_found(encoder, tmp_path):
     jpeg = write_photo(tmp_path / "copy.jpg", 1, 0, quality=95)
     encoded = encoder.encode([Photo("copy.jpg", jpeg)], encoder.store(None))
     assert duplicates(supports, encoded) == {"copy.jpg": ("image 0", False)}
+
+
+def test_a_picture_in_two_classes_is_named(encoder, tmp_path):
+    jpeg = write_photo(tmp_path / "copy.jpg", 0, 1, quality=95)
+    (same,) = drawn([1], [0])
+    photos = [*drawn([0, 1], [0, 1]), Photo("copied.png", same.source, CLASSES[0]), Photo("copy.jpg", jpeg, CLASSES[1])]
+    photos[:4] = [Photo(f"{number}.png", photo.source, photo.label) for number, photo in enumerate(photos[:4])]
+    supports = make_supports(encoder.encode(photos, encoder.store(None)), encoder)
+    (sentence,) = in_two_classes(supports)
+    assert sentence.startswith("2 pictures are among the supports of two classes: ")
+    assert {frozenset(pair.split(" = ")) for pair in sentence.partition(": ")[2].split(", ")} == {
+        frozenset({"copied.png", "2.png"}),
+        frozenset({"copy.jpg", "1.png"}),
+    }
+    assert not in_two_classes(supports_of(encoder, [2, 2]))
 
 
 def test_classes_with_one_photo_are_named(encoder):
