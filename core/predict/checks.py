@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from .answers import Answer, counted
@@ -13,7 +14,7 @@ from .trust import Trust
 MOST_NAMED = 5
 
 
-def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: Trust) -> list[str]:
+def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: Trust, share: float = 0.0) -> list[str]:
     """Sentences about duplicates, classes with one photograph, and photographs that fit no class."""
     return [
         *same_pictures(supports, encoded),
@@ -21,7 +22,15 @@ def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: 
         *single(supports),
         *_far(rows, trust),
         *other_folders(supports.classes, rows),
+        *rejects_nothing(trust, share),
     ]
+
+
+def rejects_nothing(trust: Trust, share: float) -> list[str]:
+    """A sentence where a share is to be rejected, but nothing tells how similar photographs of the classes are."""
+    if not share or trust.threshold(share) > -math.inf:
+        return []
+    return [f"--reject {share:g} rejects nothing, as too few photos can be held out; a second photo of each would help"]
 
 
 def other_folders(classes: Sequence[str], rows: Sequence[Answer]) -> list[str]:

@@ -189,7 +189,7 @@ def predict(
     rows = answer(classifier, trust, encoded, request.reject)
     labelled = support_photos(request.support, depth=request.depth) if request.support else []
     skipped = _skipped([path for path in request.query if path.is_dir()], photos)
-    notes = checks(supports, encoded, rows, trust)
+    notes = checks(supports, encoded, rows, trust, request.reject)
     notes += skipped + _skipped([request.support] if request.support else [], labelled)
     facts = {**describe(classifier, trust, request.reject), **more}
     answers = Answers(supports.classes, supports.names, rows, facts, notes, bad)

@@ -3,7 +3,7 @@
 import pytest
 
 from core.predict.answers import answer
-from core.predict.checks import checks, duplicates, in_two_classes, other_folders, single, unreadable
+from core.predict.checks import checks, duplicates, in_two_classes, other_folders, rejects_nothing, single, unreadable
 from core.predict.classifier import make_classifier
 from core.predict.photos import Photo
 from core.predict.supports import make_supports
@@ -69,6 +69,12 @@ def test_folders_of_no_class_are_named(encoder):
     assert (
         sentence == f"1 folder of queries is called like no class (their photos count as photos of none): {CLASSES[5]}"
     )
+
+
+def test_a_share_that_cannot_be_rejected_is_said(encoder):
+    alone, two = (measure_trust(make_classifier(encoder, supports_of(encoder, [n, n]))) for n in (1, 2))
+    assert rejects_nothing(alone, 0.3)[0].startswith("--reject 0.3 rejects nothing, as too few photos can be held out")
+    assert rejects_nothing(alone, 0) == rejects_nothing(two, 0.3) == []
 
 
 def test_every_unreadable_file_has_a_line():
