@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,7 +205,7 @@ def predict(
             "report.html": answers_page(answers, trust, by_name, supported),
         },
     )
-    print_answers(answers, request.out)
+    print_answers(answers, request.out, bad.keys() - unusable.keys())
     return not (bad or skipped)
 
 
@@ -215,13 +215,13 @@ def _skipped(folders: Sequence[Path], photos: Sequence[Photo]) -> list[str]:
     return [note for folder in folders if (note := skipped_note(folder, used))]
 
 
-def print_answers(answers: Answers, out: Path) -> None:
-    """The table, what is to be known about it, and where the files are."""
+def print_answers(answers: Answers, out: Path, unused: Collection[str]) -> None:
+    """The table, what is to be known about it, and where the files are; `unused` supports have no answer to miss."""
     log.info("%s", answers.as_text())
     for sentence in answers.notes:
         log.info("note: %s", sentence)
-    for line in unreadable(answers.bad):
-        log.info("not answered: %s", line)
+    for name, reason in answers.bad.items():
+        log.info("%s: %s %s", "support not used" if name in unused else "not answered", name, reason)
     facts = answers.facts
     line = f"{facts['method']}  {counted(len(answers.rows), 'photo')}, {len(answers.classes)} classes"
     rejected = sum(row.rejected for row in answers.rows)

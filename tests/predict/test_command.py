@@ -71,7 +71,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_answered(predict, sp
     code, out, _ = predict()
     assert code == 1
     assert len(rows(space)) == 9
-    assert "not answered: cup/empty.png is empty (0 bytes)" in out
+    assert "support not used: cup/empty.png is empty (0 bytes)" in out
     assert f"not answered: {photos}/new/cup/torn.jpg does not decode as an image" in out
 
 
