@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from os.path import expanduser  # that of pathlib raises where there is no such user
 from pathlib import Path
@@ -210,6 +211,8 @@ def find_split(root: str | Path, name: str, split: str, size: int = 0, key: str 
             raise UserError(f"{key} is {name!r}, of which {root} holds no {split}: write it with `{export}`.")
         if not named.drawn:
             arguments = f"{name if named.path else f'{named.name} --from PATH'}{'' if native else f' --size {size}'}"
+            if str(root) != "data":
+                arguments += f" --root {shlex.quote(str(root))}"
             originals = f", from originals of {size} px or more" if size > named.native_size > 0 and not native else ""
             raise UserError(
                 f"{key} is {name!r}, which is not prepared under {root}{f' at {size} px' if size else ''}: "

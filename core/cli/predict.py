@@ -107,6 +107,9 @@ def _refuse(args: argparse.Namespace) -> None:
         for option, value in unread.items():
             if value is not None:
                 raise UserError(f"{option} is given, but the folder {args.classifier} says it already; leave it out.")
+        if args.opts:
+            said = f"{args.opts[0]} is given, but the configuration of the folder {args.classifier} is fixed"
+            raise UserError(f"{said}; leave it out.")
         return
     if args.support is None:
         raise UserError("--support is missing; give a folder with one folder of photos for each class.")

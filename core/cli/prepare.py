@@ -116,8 +116,9 @@ def print_splits(root: Path, splits: list[Split]) -> None:
     for pair, count in manifest.get("duplicates_across_splits", {}).items():
         how = "in all features" if splits[0].features else "pixel by pixel"
         print(f"note: {count} images lie in {pair}, equal {how}")
-    if manifest.get("enlarged"):
-        print(f"note: {manifest['enlarged']}")
+    for key in ("enlarged", "skipped"):
+        if manifest.get(key):
+            print(f"note: {manifest[key]}")
     if manifest.get("deviation"):
         print(f"DEVIATES from the published benchmark: {manifest['deviation']}")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from .answers import Answer, counted
-from .looks import NEAR, distances
+from .looks import NEAR, apart
 from .network import Encoded
 from .supports import Supports
 from .trust import Trust
@@ -13,10 +14,32 @@ from .trust import Trust
 MOST_NAMED = 5
 
 
-def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: Trust) -> list[str]:
+def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: Trust, share: float = 0.0) -> list[str]:
     """Sentences about duplicates, classes with one photograph, and photographs that fit no class."""
-    found = [*same_pictures(supports, encoded), *single(supports), *_far(rows, trust)]
-    return found
+    return [
+        *same_pictures(supports, encoded),
+        *in_two_classes(supports),
+        *single(supports),
+        *_far(rows, trust),
+        *other_folders(supports.classes, rows),
+        *rejects_nothing(trust, share),
+    ]
+
+
+def rejects_nothing(trust: Trust, share: float) -> list[str]:
+    """A sentence where a share is to be rejected, but nothing tells how similar photographs of the classes are."""
+    if not share or trust.threshold(share) > -math.inf:
+        return []
+    return [f"--reject {share:g} rejects nothing, as too few photos can be held out; a second photo of each would help"]
+
+
+def other_folders(classes: Sequence[str], rows: Sequence[Answer]) -> list[str]:
+    """A sentence about folders of queries that are called like no class, perhaps as a name is misspelled."""
+    others = sorted({row.truth for row in rows} - {"", *classes})
+    if not others:
+        return []
+    named = "1 folder of queries is" if len(others) == 1 else f"{len(others)} folders of queries are"
+    return [f"{named} called like no class (their photos count as photos of none): {_listed(others)}"]
 
 
 def single(supports: Supports) -> list[str]:
@@ -32,14 +55,14 @@ def duplicates(supports: Supports, encoded: Encoded) -> dict[str, tuple[str, boo
     """{query: (support, whether the files are equal)} of photographs that are among the supports."""
     if not len(encoded.photos):
         return {}
-    apart = distances(encoded.looks, supports.looks)
-    nearest = apart.argmin(1)
+    differing = apart(encoded.looks, supports.looks)
+    nearest = differing.argmin(1)
     pairs = {}
     for i, photo in enumerate(encoded.photos):
         support = int(nearest[i])
         if photo.sha256 in supports.sha256:
             pairs[photo.name] = (supports.names[supports.sha256.index(photo.sha256)], True)
-        elif apart[i, support] <= NEAR:
+        elif differing[i, support] <= NEAR:
             pairs[photo.name] = (supports.names[support], False)
     return pairs
 
@@ -54,6 +77,21 @@ def same_pictures(supports: Supports, encoded: Encoded) -> list[str]:
             verb = "is" if len(some) == 1 else "are"
             sentences.append(f"{counted(len(some), 'photo')} {verb} {what}: {_listed(some)}")
     return sentences
+
+
+def in_two_classes(supports: Supports) -> list[str]:
+    """A sentence about pictures that are supports of two classes, of which one must be wrong."""
+    pairs = []
+    for i, name in enumerate(supports.names):  # row by row, as all pairs at once would fill the memory
+        near = apart(supports.looks[i : i + 1], supports.looks[i + 1 :])[0] <= NEAR
+        for j, is_near in enumerate(near.tolist(), start=i + 1):
+            same = is_near or supports.sha256[i] == supports.sha256[j]
+            if same and supports.labels[i] != supports.labels[j]:
+                pairs.append(f"{name} = {supports.names[j]}")
+    if not pairs:
+        return []
+    verb = "is" if len(pairs) == 1 else "are"
+    return [f"{counted(len(pairs), 'picture')} {verb} among the supports of two classes: {_listed(pairs)}"]
 
 
 def _far(rows: Sequence[Answer], trust: Trust) -> list[str]:

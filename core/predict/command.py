@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ..engine import device as devices
 from ..errors import UserError
 from ..files import write_files
 from ..log import log_result, start_log
+from ..prepare.skipped import skipped_note
 from ..text import visible
 from .answers import Answers, answer, counted
 from .checks import checks, unreadable
@@ -65,6 +66,8 @@ class Request:
 def run(request: Request) -> bool:
     """Answer; returns whether every photograph could be used."""
     refuse_share(request.reject)
+    for folder in request.query:
+        refuse_inside(request.out, folder, "--query", "answered the next time")
     heads = compared_heads(request)
     start_log()
     where, note = devices.prepare(request.device, request.threads)
@@ -146,16 +149,14 @@ def refuse_share(share: float, name: str = "--reject") -> None:
         )
 
 
-def refuse_inside(out: Path, support: Path) -> None:
-    """Refuse a folder of answers that would be taken for a class, or lie among a class's photographs.
+def refuse_inside(out: Path, folder: Path, option: str = "--support", taken: str = "taken for a class") -> None:
+    """Refuse a folder of answers whose contact sheet would lie among photographs, and what it would be taken for.
 
     Raises:
-        UserError: where it lies in the folder of the supports.
+        UserError: where it lies in the folder that the option gives.
     """
-    if support.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(
-            f"--out is {out}, which lies in --support, {support}, and would be taken for a class; give another."
-        )
+    if folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UserError(f"--out is {out}, which lies in {option}, {folder}, and would be {taken}; give another.")
 
 
 def encode_supports(
@@ -201,12 +202,14 @@ def predict(
     encoded, unusable = encode(network, photos, store)
     bad = dict(bad) | unusable
     rows = answer(classifier, trust, encoded, request.reject)
-    notes = checks(supports, encoded, rows, trust)
+    labelled = support_photos(request.support, depth=request.depth) if request.support else []
+    skipped = _skipped([path for path in request.query if path.is_dir()], photos)
+    notes = checks(supports, encoded, rows, trust, request.reject)
+    notes += skipped + _skipped([request.support] if request.support else [], labelled)
     facts = {**describe(classifier, trust, request.reject), **more}
     answers = Answers(supports.classes, supports.names, rows, facts, notes, bad)
     facts |= measured(answers)
     by_name = {photo.name: photo for photo in photos}
-    labelled = support_photos(request.support, depth=request.depth) if request.support else []
     supported = {photo.name: photo for photo in labelled}
     write_files(
         request.out,
@@ -217,17 +220,24 @@ def predict(
             "report.html": answers_page(answers, trust, by_name, supported),
         },
     )
-    print_answers(answers, request.out)
-    return not bad
+    print_answers(answers, request.out, bad.keys() - unusable.keys())
+    return not (bad or skipped)
 
 
-def print_answers(answers: Answers, out: Path) -> None:
-    """The table, what is to be known about it, and where the files are."""
+def _skipped(folders: Sequence[Path], photos: Sequence[Photo]) -> list[str]:
+    """A sentence for each folder that holds files beside its photographs."""
+    used = [photo.source for photo in photos if isinstance(photo.source, Path)]
+    return [note for folder in folders if (note := skipped_note(folder, used))]
+
+
+def print_answers(answers: Answers, out: Path, unused: Collection[str]) -> None:
+    """The table, what is to be known about it, and where the files are; `unused` supports have no answer to miss."""
     log.info("%s", answers.as_text())
     for sentence in answers.notes:
         log.info("note: %s", visible(sentence, ""))
-    for line in unreadable(answers.bad):
-        log.info("not answered: %s", visible(line, ""))
+    for name, reason in answers.bad.items():
+        place = "support not used" if name in unused else "not answered"
+        log.info("%s: %s", place, visible(f"{name} {reason}", ""))
     facts = answers.facts
     line = f"{facts['method']}  {counted(len(answers.rows), 'photo')}, {len(answers.classes)} classes"
     rejected = sum(row.rejected for row in answers.rows)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 SIDE = 16  # a look has SIDE * SIDE bits
+BITS = SIDE * SIDE
 NEAR = 10  # bits in which two looks of one picture may differ
 
 
@@ -26,3 +27,17 @@ def _look(image: np.ndarray) -> np.ndarray:
 def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Bits in which looks [n, 32] and [m, 32] differ, [n, m]."""
     return np.bitwise_count(one[:, None] ^ other[None]).sum(-1, dtype=np.int64)
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`distances`, and all bits where a look is that of a plain picture, which all look alike."""
+    found = distances(one, other)
+    found[_is_plain(one)] = BITS
+    found[:, _is_plain(other)] = BITS
+    return found
+
+
+def _is_plain(seen: np.ndarray) -> np.ndarray:
+    """Whether looks [n, 32] are those of one colour or of a smooth rise: nearly all their bits agree, [n]."""
+    bright = np.bitwise_count(seen).sum(-1, dtype=np.int64)
+    return np.minimum(bright, BITS - bright) <= NEAR

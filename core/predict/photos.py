@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from PIL import Image
 from ..errors import UserError
 from ..files import read_regular
 from ..prepare.images import SUFFIXES, BadImage
-from ..prepare.layouts import folders_in, images_below
+from ..prepare.layouts import folders_in, images_below, loose_images
 
 DEPTH = 8  # folders below a folder of queries
 MOST_NAMED = 5  # files or folders in one sentence
@@ -101,9 +102,8 @@ def _class_folders(folder: Path, option: str, depth: int) -> list[str]:
     for _ in range(depth - 1):
         loose = [name for name in names if images_below(folder / name, 0)]
         if loose:
-            raise UserError(
-                f"--depth is {depth}, but {folder / loose[0]} holds photos beside class folders; put them into one."
-            )
+            first = folder / loose[0]
+            raise UserError(f"--depth is {depth}, but {first} {loose_images(first, 'photos')}.")
         names = [f"{name}/{entry.name}" for name in names for entry in folders_in(folder / name)]
     for name in names:
         nested = [entry.name for entry in folders_in(folder / name) if images_below(entry, DEPTH)]
@@ -132,7 +132,11 @@ def query_photos(paths: Sequence[Path], classes: Sequence[str]) -> list[Photo]:
             photos.append(Photo(str(path), path))
         else:
             raise UserError(f"--query names {path}, which does not exist; give a folder of photos, or files.")
-    return list({photo.name: photo for photo in photos}.values())
+    found: dict[str, Photo] = {}
+    for photo in photos:  # a file that is named twice keeps the label that one of both knows
+        if photo.name not in found or photo.label:
+            found[photo.name] = photo
+    return list(found.values())
 
 
 def _in_folder(folder: Path, classes: Sequence[str]) -> list[Photo]:
@@ -143,9 +147,16 @@ def _in_folder(folder: Path, classes: Sequence[str]) -> list[Photo]:
             f"--query is {folder}, which holds no photo ({', '.join(SUFFIXES)}); give a folder of photos, or files."
         )
     depth = 1 + max((name.count("/") for name in classes), default=0)
+    known = {_composed(name): name for name in classes}  # macOS writes an accent as a letter of its own
     labels = {name: "/".join(name.split("/")[:-1][:depth]) for name in files}
+    labels = {name: known.get(_composed(label), label) for name, label in labels.items()}
     labelled = not set(classes).isdisjoint(labels.values())
     return [Photo(str(folder / name), path, labels[name] if labelled else "") for name, path in sorted(files.items())]
+
+
+def _composed(name: str) -> str:
+    """A name with each accented letter as one character."""
+    return unicodedata.normalize("NFC", name)
 
 
 def photos_from(items: Sequence[Any], labels: Sequence[str] | None = None) -> list[Photo]:

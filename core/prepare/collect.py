@@ -14,6 +14,7 @@ from ..errors import UserError
 from .images import Decoding
 from .layouts import ImageSet, find_images, nested_folders
 from .packing import Content, Decoders, ImageFiles
+from .skipped import skipped_note
 from .split_files import read_class_lists, split_by_hash
 
 LEAST_IMAGES = 2  # of a class: a support and a query
@@ -68,6 +69,10 @@ class Published:
 
 def collect_folder(folder: Path, options: Options) -> Collected:
     """Any folder of images; its class split comes from split folders, a CSV or JSON file, or the classes' hashes."""
+    if folder.is_file():
+        raise UserError(
+            f"'{folder}' is a file, but folder:PATH takes a folder of class folders; unpack it and give that."
+        )
     csvs = [path for path in options.sources if path.suffix.lower() != ".json"]
     image_set = find_images([folder, *csvs], options.depth)
     if not (csvs or options.depth):
@@ -77,7 +82,10 @@ def collect_folder(folder: Path, options: Options) -> Collected:
     split_of, how = split_classes(folder, counts, image_set.split_of, given_by, options)
     decoding = Decoding(options.size)
     contents = file_contents(image_set.images, split_of, str(folder), decoding, options.workers)
-    return Collected(contents, {"split_by": how, "preparation": decoding.describe(), "depth": options.depth or 1})
+    notes = {"split_by": how, "preparation": decoding.describe(), "depth": options.depth or 1}
+    used = [path for images in image_set.images.values() for path in images.values()]
+    skipped = "" if image_set.listed else skipped_note(folder, used)
+    return Collected(contents, notes | ({"skipped": skipped} if skipped else {}))
 
 
 def _refuse_nested(image_set: ImageSet, folder: Path) -> None:

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import PIL
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ..files import read_regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+FOREIGN = {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")}
+JPEG_2000 = (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
+BITS_PER_SAMPLE = 258  # a tag of TIFF: one number for each channel
 FILTER = f"bicubic, antialiased (Pillow {PIL.__version__})"
 FINEST_DRAFT = 2  # a JPEG is read at a reduced scale while its shorter side stays this many times the wanted size
 
@@ -93,21 +97,46 @@ def _decode(file: Path | bytes, decoding: Decoding) -> tuple[np.ndarray, bool]:
     except Image.DecompressionBombError as error:
         raise BadImage("has more pixels than can be read safely; save it smaller") from error
     except Exception as error:  # whatever a decoder stumbles over, the file is at fault
-        raise BadImage("does not decode as an image, perhaps cut short") from error
+        kind = foreign_format(content)
+        raise BadImage(
+            f"is {kind}, which is not read; save it as JPEG"
+            if kind
+            else "does not decode as an image, perhaps cut short"
+        ) from error
 
 
-def _square(image: Image.Image, decoding: Decoding) -> np.ndarray:
-    """Refuse, reduce, convert, crop and resize, in this order."""
+def foreign_format(content: bytes) -> str:
+    """The name of a format of photographs that is not read, from the first bytes of a file; "" for any other."""
+    if content.startswith(JPEG_2000):
+        return "JPEG 2000"
+    if content[4:8] != b"ftyp":
+        return ""
+    brands = content[8 : min(64, int.from_bytes(content[:4]))]
+    return next((name for name, marks in FOREIGN.items() if any(mark in brands for mark in marks)), "")
+
+
+def _refuse_unfit(image: Image.Image, decoding: Decoding) -> None:
+    """Refuse what cannot be converted to 8-bit RGB without guessing."""
     if decoding.side and image.size != (decoding.side, decoding.side):
         width, height = image.size
         raise BadImage(f"is {width}x{height} pixels instead of {decoding.side}x{decoding.side}")
     frames = getattr(image, "n_frames", 1)
-    if image.format != "MPO" and frames > 1:  # an MPO is a photo with a second view behind it
+    if frames > 1 and image.format == "TIFF":
+        raise BadImage(f"has {frames} pages; save one page")
+    if frames > 1 and image.format != "MPO":  # an MPO is a photo with a second view behind it
         raise BadImage(f"is animated ({frames} frames); save one frame")
     if image.mode.startswith(("I", "F")):
         raise BadImage(f"has more than 8 bits a channel (mode {image.mode}); save it with 8")
+    bits = image.tag_v2.get(BITS_PER_SAMPLE, (8,)) if isinstance(image, TiffImageFile) else (8,)
+    if max(bits) > 8:  # Pillow keeps the upper 8 without a word
+        raise BadImage(f"has {max(bits)} bits a channel; save it with 8")
     if image.mode == "CMYK" and not decoding.as_published:
         raise BadImage("is in CMYK, whose colours depend on a printing profile; save it in RGB")
+
+
+def _square(image: Image.Image, decoding: Decoding) -> np.ndarray:
+    """Refuse, reduce, convert, crop and resize, in this order."""
+    _refuse_unfit(image, decoding)
     image.draft(None, (FINEST_DRAFT * decoding.size,) * 2)
     if not decoding.as_published:
         image = ImageOps.exif_transpose(image)

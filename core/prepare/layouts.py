@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -14,14 +15,21 @@ from .split_files import Row, classes_of_rows, read_rows, split_name
 
 DEPTH = 4  # folders below a class folder
 HIDDEN = (".", "__MACOSX")
+SPOILING = {"Cc", "Cs", "Zl", "Zp"}  # categories: control characters, bytes that are no UTF-8, ends of lines
+TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the direction of a line
+Identity = tuple[int, int]  # device and number of a folder
 
 
 @dataclass
 class ImageSet:
-    """The images of a source by class and name, and the split of each class where the source says."""
+    """The images of a source by class and name, and the split of each class where the source says.
+
+    `listed` says whether CSV files chose the images.
+    """
 
     images: dict[str, dict[str, Path]] = field(default_factory=dict)
     split_of: dict[str, str] = field(default_factory=dict)
+    listed: bool = False
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Call classes otherwise, {name: new name}."""
@@ -123,9 +131,7 @@ def class_folders(folder: Path, depth: int = 1) -> dict[str, dict[str, Path]]:
     for _ in range(depth - 1):
         for name, entry in entries.items():
             if images_below(entry, 0):
-                raise UserError(
-                    f"--depth is {depth}, but {folder / name} holds images beside class folders; move them into one."
-                )
+                raise UserError(f"--depth is {depth}, but {folder / name} {loose_images(entry, 'images')}.")
         entries = {f"{name}/{inner.name}": inner for name, entry in entries.items() for inner in folders_in(entry)}
     classes = {name: images_below(entry, DEPTH) for name, entry in entries.items()}
     empty = [str(folder / name) for name, images in classes.items() if not images]
@@ -134,32 +140,65 @@ def class_folders(folder: Path, depth: int = 1) -> dict[str, dict[str, Path]]:
     return {} if empty else classes
 
 
+def loose_images(folder: Path, what: str) -> str:
+    """Words on a folder of class folders that holds images itself, and what to do about them."""
+    if folders_in(folder):
+        return f"holds {what} beside class folders; move them into one"
+    return f"holds {what} and no class folders; give a smaller --depth, or leave it out"
+
+
 def nested_folders(images: dict[str, Path]) -> list[str]:
     """The folders in a class folder that hold its images, where they lie in more than one place; [] elsewhere."""
     places = {str(PurePosixPath(name).parent) for name in images}
     return sorted(places - {"."}) if len(places) > 1 else []
 
 
-def images_below(folder: Path, depth: int, prefix: str = "") -> dict[str, Path]:
-    """The image files in a folder and in the folders in it, `depth` levels deep, by their path in the folder.
+def images_below(folder: Path, depth: int) -> dict[str, Path]:
+    """The image files in a folder and in the folders in it, `depth` levels deep, by their path in the folder."""
+    files = {name: path for name, path in files_below(folder, depth) if name.lower().endswith(SUFFIXES)}
+    unprintable = [name for name in files if not is_printable(name)]
+    if unprintable:
+        raise UserError(f"{folder} holds an image named {unprintable[0]!r}; rename it.")
+    return files
 
-    Hidden files and folders are left out. `prefix` begins every path.
+
+def files_below(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
+    """Every file in a folder and in the folders in it, `depth` levels deep, after its path in the folder.
+
+    Hidden files and folders are left out, and so are links that lead back to a folder they lie in.
     """
-    files: dict[str, Path] = {}
+    return _walk(folder, depth, "", _ancestry(folder))
+
+
+def _walk(folder: Path, depth: int, prefix: str, above: frozenset[Identity]) -> Iterator[tuple[str, Path]]:
+    """`files_below`, of a folder that lies in the folders `above`; `prefix` begins every path."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((entry for entry in entries if not entry.name.startswith(HIDDEN)), key=lambda e: e.name)
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
     for entry in found:
-        if os.path.isdir(entry.path):  # entry.is_dir raises where links lead in a circle
-            files |= images_below(Path(entry.path), depth - 1, f"{prefix}{entry.name}/") if depth else {}
-        elif entry.name.lower().endswith(SUFFIXES):
-            files[prefix + entry.name] = Path(entry.path)
-    unprintable = [name for name in files if not name.isprintable()]
-    if unprintable:
-        raise UserError(f"{folder} holds an image named {unprintable[0]!r}; rename it.")
-    return files
+        if not os.path.isdir(entry.path):  # entry.is_dir raises where links lead in a circle
+            yield prefix + entry.name, Path(entry.path)
+        elif depth and (inner := _identity(entry.path)) not in above:
+            yield from _walk(Path(entry.path), depth - 1, f"{prefix}{entry.name}/", above | {inner})
+
+
+def _ancestry(folder: Path) -> frozenset[Identity]:
+    """A folder and all that hold it, also by way of a link; a link to one of them leads in a circle."""
+    here, named = Path(os.path.realpath(folder)), Path(os.path.abspath(folder))
+    return frozenset(_identity(each) for each in (here, *here.parents, *named.parents) if os.path.isdir(each))
+
+
+def _identity(folder: str | Path) -> Identity:
+    """What a folder has in common with every link to it."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def is_printable(name: str) -> bool:
+    """Whether a name leaves the line of a terminal as it is; unlike str.isprintable, with every kind of space."""
+    return not any(unicodedata.category(letter) in SPOILING or letter in TURNING for letter in name)
 
 
 def _from_lists(lists: list[Path], folder: Path) -> ImageSet:
@@ -169,7 +208,7 @@ def _from_lists(lists: list[Path], folder: Path) -> ImageSet:
         split = split_name(file.stem)
         rows += [row if row.split else row._replace(split=split) for row in read_rows(file)]
     split_of = classes_of_rows(rows, lists[0].parent if len(lists) > 1 else lists[0])
-    image_set = ImageSet(split_of={} if "" in split_of.values() else split_of)
+    image_set = ImageSet(split_of={} if "" in split_of.values() else split_of, listed=True)
     index = _Index(folder)
     missing = []
     for row in rows:
@@ -206,6 +245,7 @@ class _Index:
 
 def _add(image_set: ImageSet, more: ImageSet, source: Path) -> None:
     """Add the images of a further source to a set."""
+    image_set.listed |= more.listed
     for name, new_images in more.images.items():
         images = image_set.images.setdefault(name, {})
         twice = images.keys() & new_images.keys()
@@ -222,13 +262,16 @@ def _add(image_set: ImageSet, more: ImageSet, source: Path) -> None:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted by name; hidden ones are left out."""
+    """The folders in a folder, sorted by name, without hidden ones and links to a folder that holds this one."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
     folders = [entry for entry in entries if os.path.isdir(entry) and not entry.name.startswith(HIDDEN)]
-    unprintable = [entry.name for entry in folders if not entry.name.isprintable()]
+    if any(entry.is_symlink() for entry in folders):
+        above = _ancestry(folder)
+        folders = [entry for entry in folders if _identity(entry) not in above]
+    unprintable = [entry.name for entry in folders if not is_printable(entry.name)]
     if unprintable:
         raise UserError(f"{folder} holds a folder named {unprintable[0]!r}; rename it.")
     return folders

@@ -43,6 +43,8 @@ def prepare(root: str | Path, source: Source, options: Options) -> list[Split]:
     splits = [read_split(folder) for folder in folders.values()]
     _refuse_other_seed(splits[0], options)
     _refuse_other_ways(splits[0], options)
+    if dataset.path is not None:
+        _refuse_other_lists(splits[0], options)
     return splits
 
 
@@ -169,4 +171,18 @@ def _refuse_other_ways(split: Split, options: Options) -> None:
             raise UserError(
                 f"{option} is {given}, but {split.dataset} is prepared with {known}; leave {option} out, or delete the "
                 "prepared folder first."
+            )
+
+
+def _refuse_other_lists(split: Split, options: Options) -> None:
+    """Refuse lists of classes or images other than those that the splits on disk were prepared with."""
+    known = split.manifest.get("source_sha256", {})
+    for path in options.sources:
+        if not os.path.exists(path):
+            raise UserError(f"--from is '{path}', which does not exist; check the path.")
+        if os.path.isfile(path) and known.get(path.name) != sha256(path):
+            raise UserError(
+                f"--from is '{path}', but the classes of {split.dataset} are prepared by "
+                f"{split.manifest.get('split_by', 'something else')}, and not by this file as it is now; leave --from "
+                "out, or delete the prepared folder first."
             )

@@ -65,7 +65,7 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
         (["STAGE.meta.INIT=weights.pth"], "STAGE.meta.INIT is weights.pth, which is not a file; give the path of"),
         (["STAGE.meta.AUGMENT=[cropp-4]"], "STAGE.meta.AUGMENT names 'cropp-4', which is not one of: "),
         (["DATASET.NAME=Glyph"], "NAME is 'Glyph', which is not one of: "),
-        (["DATASET.NAME=CIFAR-FS"], "prepare_data.py CIFAR-FS --from PATH --size 16`."),
+        (["DATASET.NAME=CIFAR-FS"], "prepare_data.py CIFAR-FS --from PATH --size 16 --root /"),
     ],
 )
 def test_options(untrainable, space, arguments, sentence):

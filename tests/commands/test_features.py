@@ -146,7 +146,8 @@ def test_a_file_of_features_is_trained_and_tested_on_by_its_yaml(space, images):
     few = ("TASK.TEST.WAY=2", "TASK.TEST.QUERY=3", "EVAL.EPISODES=20")
     code, _, err = space.script("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", *where, *few)
     assert code == 2
-    assert f"which is not prepared under {space.root}: run `python experiments/prepare_data.py {mine}`" in err
+    command = f"python experiments/prepare_data.py {mine} --root {space.root}"
+    assert f"which is not prepared under {space.root}: run `{command}`" in err
     code, out, err = space.script("prepare_data.py", mine, "--root", space.root)
     assert (code, err) == (0, "")
     assert "classes split by order of the classes by hash, seed 0" in out

@@ -71,7 +71,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_answered(predict, sp
     code, out, _ = predict()
     assert code == 1
     assert len(rows(space)) == 9
-    assert "not answered: cup/empty.png is empty (0 bytes)" in out
+    assert "support not used: cup/empty.png is empty (0 bytes)" in out
     assert f"not answered: {photos}/new/cup/torn.jpg does not decode as an image" in out
 
 
@@ -81,6 +81,17 @@ def test_a_name_with_control_characters_is_written_out(predict, photos):
     _, out, _ = predict(query=file)
     assert f"not answered: {photos}/\\x1b[2J\\n.png does not decode" in out
     assert "\x1b" not in out
+
+
+def test_files_that_are_skipped_are_named(predict, photos):
+    (photos / "labelled" / "loose.jpg").write_bytes(b"")
+    code, out, _ = predict()
+    assert code == 0
+    assert f"note: 1 file is skipped in {photos}/labelled: loose.jpg (where no photos are looked for)" in out
+    (photos / "new" / "cup" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    code, out, _ = predict()
+    assert code == 1
+    assert f"note: 1 file is skipped in {photos}/new: cup/phone.heic (HEIC: save it as JPEG)" in out
 
 
 def test_a_file_that_is_no_image_is_named(predict, space, photos):
@@ -120,6 +131,10 @@ def test_bad_input_is_one_sentence(refused, trained, photos, space):
     assert "--reject is 2;" in refused("run_predict.py", *network, *support, "--query", new, "--reject", "2")
     inside = [*network[:-1], photos / "labelled" / "answers"]
     assert "which lies in --support" in refused("run_predict.py", *inside, *support, "--query", new)
+    inside = ["-d", "cpu", "--out", new / "answers", "--query", photos / "none", new]
+    for answers in ([*network[:4], *support], ["--classifier", photos]):
+        sentence = refused("run_predict.py", *answers, *inside)
+        assert sentence.endswith(f"lies in --query, {new}, and would be answered the next time; give another.")
     assert "--head is 'RSF'" in refused("run_predict.py", *network, *support, "--query", new, "--head", "RSF")
     assert "--checkpoint is missing" in refused("run_predict.py", "--cfg", trained[0], *support, "--query", new)
     for photo in (photos / "labelled" / "bowl").iterdir():
@@ -175,6 +190,8 @@ def test_what_does_not_go_together_is_refused(refused, trained, photos):
     assert "nothing says what answers; give one of" in refused("run_predict.py", *query)
     sentence = refused("run_predict.py", *query, "--classifier", "x", "--head", "RFS")
     assert sentence == "--head is given, but the folder x says it already; leave it out."
+    sentence = refused("run_predict.py", *query, "--classifier", "x", "NO.SUCH.KEY=1")
+    assert sentence == "NO.SUCH.KEY=1 is given, but the configuration of the folder x is fixed; leave it out."
     assert "which holds no classifier.json" in refused("run_predict.py", *query, "--classifier", photos)
 
 

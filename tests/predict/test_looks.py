@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from core.predict.looks import NEAR, distances, looks
+from core.predict.looks import NEAR, apart, distances, looks
 from tests.predict.photos import pattern
 
 
@@ -34,3 +34,12 @@ def test_distances_count_bits():
     other = np.array([[0b110, 255]], np.uint8)
     assert distances(one, other).tolist() == [[10]]
     assert looks(np.zeros((0, 8, 8, 3), np.uint8)).shape == (0, 32)
+
+
+def test_plain_pictures_are_near_nothing_and_others_as_near_as_they_are():
+    rise = np.linspace(0, 255, 48).astype(np.uint8)[None, :, None].repeat(48, 0).repeat(3, 2)
+    pictures = np.stack([np.full((48, 48, 3), 40, np.uint8), np.full((48, 48, 3), 200, np.uint8), rise, pattern(0)])
+    found = apart(looks(pictures), looks(pictures))
+    assert (found[:3] > NEAR).all()
+    assert (found[:, :3] > NEAR).all()
+    assert found[3, 3] == 0

@@ -46,7 +46,9 @@ def test_nested_folders_are_refused_not_flattened(tmp_path):
     sentence = f"the folder fruit holds folders (apple, pear); give --support {tmp_path}/fruit, or --depth 2"
     assert sentence in refused(tmp_path)
     assert "--depth" not in refused(tmp_path, option="--reference")
-    assert f"{tmp_path}/cup holds photos beside class folders" in refused(tmp_path, depth=2)
+    assert f"{tmp_path}/cup holds photos and no class folders; give a smaller --depth" in refused(tmp_path, depth=2)
+    write_classes(tmp_path / "cup", {"small": 1})
+    assert f"{tmp_path}/cup holds photos beside class folders; move them" in refused(tmp_path, depth=2)
 
 
 def test_nested_class_folders_are_classes_where_one_says_so(tmp_path):
@@ -70,6 +72,17 @@ def test_folders_called_like_classes_label_their_photos(tmp_path):
     write_classes(tmp_path, {"cup": 1, "other": 1})
     assert [photo.label for photo in query_photos([tmp_path], ["cup", "bowl"])] == ["cup", "other"]
     assert [photo.label for photo in query_photos([tmp_path], ["bowl"])] == ["", ""]
+
+
+def test_an_accent_of_its_own_names_the_same_class(tmp_path):
+    write_classes(tmp_path, {"Cre\u0300me": 1})
+    assert [photo.label for photo in query_photos([tmp_path], ["Cr\u00e8me", "cup"])] == ["Cr\u00e8me"]
+
+
+def test_a_photo_named_twice_keeps_its_label(tmp_path):
+    write_classes(tmp_path, {"cup": 1})
+    for paths in ([tmp_path, tmp_path / "cup"], [tmp_path / "cup", tmp_path]):
+        assert [photo.label for photo in query_photos(paths, ["cup"])] == ["cup"]
 
 
 def test_queries_that_are_not_there_are_refused(tmp_path):

@@ -73,6 +73,12 @@ def test_json_and_csv_splits(tmp_path):
         prepared(photos, tmp_path / "c", Options((tmp_path / "split.json",), 12))
 
 
+def test_an_archive_as_a_folder_is_to_be_unpacked(tmp_path):
+    (tmp_path / "photos.tar").touch()
+    with pytest.raises(UserError, match=r"photos.tar' is a file, but folder:PATH takes a folder of class folders; unp"):
+        prepared(tmp_path / "photos.tar", tmp_path / "data")
+
+
 def test_unusable_folders(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         prepared(tmp_path / "nothing", tmp_path / "data")

@@ -1,5 +1,6 @@
 import io
 import os
+import struct
 from contextlib import suppress
 
 import numpy as np
@@ -73,11 +74,15 @@ def bad_images():
     return {
         "is empty": b"",
         "does not decode": b"no image",
+        "is HEIC, which is not read; save it as JPEG": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
+        "is AVIF, which": encoded(picture(0), "AVIF"),
+        "is JPEG 2000, which": encoded(picture(0), "JPEG2000"),
         "perhaps cut short": good[: len(good) // 2],
         "is in CMYK": encoded(picture(0, mode="CMYK"), "JPEG"),
         "has 16 bits a channel": encoded(sixteen, "PNG"),
         "has more than 8 bits": encoded(sixteen, "TIFF"),
         r"is animated \(2 frames\)": encoded(picture(0), "GIF", **frames),
+        "has 2 pages; save one page": encoded(picture(0), "TIFF", **frames),
         "frames": encoded(picture(0), "WEBP", **frames),
     }
 
@@ -86,6 +91,18 @@ def bad_images():
 def test_what_cannot_be_shown_is_refused_with_a_reason(reason):
     with pytest.raises(BadImage, match=reason):
         decode(bad_images()[reason], Decoding(8))
+
+
+def test_a_tiff_of_16_bits_in_three_channels_is_refused():
+    """Pillow opens it as RGB; it writes none, so the bytes are laid out here."""
+    tags = [(256, 4, 8), (257, 4, 8), (258, 3, 134), (259, 3, 1), (262, 3, 2), (273, 4, 140), (277, 3, 3), (278, 4, 8)]
+    tags.append((279, 4, 8 * 8 * 6))
+    content = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    for tag, kind, value in tags:
+        content += struct.pack("<HHII", tag, kind, 3 if tag == 258 else 1, value)
+    content = content.ljust(134, b"\0") + struct.pack("<3H", 16, 16, 16) + bytes(8 * 8 * 6)
+    with pytest.raises(BadImage, match="has 16 bits a channel; save it with 8"):
+        decode(content, Decoding(8))
 
 
 def test_published_benchmarks_may_hold_cmyk():

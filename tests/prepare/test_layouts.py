@@ -61,6 +61,9 @@ def test_class_folders_lie_as_deep_as_one_says(tmp_path):
     touch(tmp_path, "tools/loose.png")
     with pytest.raises(UserError, match=r"tools holds images beside class folders; move them into one"):
         find_images([tmp_path], 2)
+    touch(tmp_path / "flat", "cat/1.png", "dog/1.png")
+    with pytest.raises(UserError, match=r"cat holds images and no class folders; give a smaller --depth, or leave it"):
+        find_images([tmp_path / "flat"], 2)
     (tmp_path / "list.csv").write_text("filename,label\n1.png,cat\n")
     with pytest.raises(UserError, match=r"--depth is 2, but .*list.csv says which class"):
         find_images([tmp_path, tmp_path / "list.csv"], 2)
@@ -126,9 +129,17 @@ def test_links_that_lead_in_a_circle_are_no_images(tmp_path):
     circle = tmp_path / "photos" / "a" / "circle"
     circle.symlink_to(circle)
     (tmp_path / "photos" / "b" / "up").symlink_to(tmp_path / "photos", target_is_directory=True)
-    classes = find_images([tmp_path / "photos"]).images
-    assert list(classes["a"]) == ["1.png"]
-    assert "1.png" in classes["b"]
+    (tmp_path / "photos" / "loop").symlink_to(".", target_is_directory=True)
+    assert names(find_images([tmp_path / "photos"])) == {"a": ["1.png"], "b": ["1.png"]}
+    assert list(images_below(tmp_path / "photos", 8)) == ["a/1.png", "b/1.png"]
+
+
+def test_a_link_to_another_folder_is_followed(tmp_path):
+    touch(tmp_path, "photos/cat/1.png", "elsewhere/more/2.png")
+    (tmp_path / "photos" / "dog").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert names(find_images([tmp_path / "photos"])) == {"cat": ["1.png"], "dog": ["more/2.png"]}
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "photos", target_is_directory=True)
+    assert names(find_images([tmp_path / "photos"]))["dog"] == ["more/2.png"]
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"a\x1b[31m", "a\u202eb".encode()])
@@ -137,3 +148,12 @@ def test_class_folders_that_cannot_be_printed_are_named(tmp_path, name):
     os.mkdir(os.path.join(os.fsencode(tmp_path), name))
     with pytest.raises(UserError, match="holds a folder named"):
         find_images([tmp_path])
+
+
+def test_ordinary_names_with_rare_spaces_and_joiners_are_taken(tmp_path):
+    screenshot = "Screenshot at 9.41\u202fAM.png"  # as macOS calls them
+    touch(tmp_path, f"\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645/{screenshot}", "dog/\u00a01.png")
+    assert names(find_images([tmp_path])) == {
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645": [screenshot],
+        "dog": ["\u00a01.png"],
+    }

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import time
@@ -95,7 +96,7 @@ def test_real_archive(tmp_path):
 def test_a_yaml_finds_the_folder_again(tmp_path):
     photos = write_classes(tmp_path / "my photos", names(6))
     name = f"folder:{photos}"
-    with pytest.raises(UserError, match=r"prepare_data.py folder:.*my photos --size 12`\.$"):
+    with pytest.raises(UserError, match=r"prepare_data.py folder:.*my photos --size 12 --root .*data`\.$"):
         open_split(tmp_path / "data", name, "test", 12)
     prepared(photos, tmp_path / "data")
     split = open_split(tmp_path / "data", name, "test", 12)
@@ -108,6 +109,26 @@ def test_another_seed_is_refused_once_prepared(tmp_path):
     prepared(photos, tmp_path / "data")
     with pytest.raises(UserError, match=r"--split-seed is 3, but .* seed 0"):
         prepared(photos, tmp_path / "data", Options(size=12, seed=3))
+
+
+def test_another_class_split_is_refused_once_prepared(tmp_path):
+    photos, split = write_classes(tmp_path / "photos", names(6)), tmp_path / "split.json"
+    options = Options(size=12, workers=1, sources=(split,))
+    prepared(photos, tmp_path / "by_hash")
+    first, second, third = names(6)[:2], names(6)[2:4], names(6)[4:]
+    split.write_text(json.dumps({"train": first, "val": second, "test": third}))
+    with pytest.raises(
+        UserError, match=r"--from is '.*split.json', but the classes of .* are prepared by order of the"
+    ):
+        prepared(photos, tmp_path / "by_hash", options)
+    for _ in range(2):
+        assert prepared(photos, tmp_path / "by_list", options)[0].classes == first
+    split.write_text(json.dumps({"train": second, "val": first, "test": third}))
+    with pytest.raises(UserError, match=r"by class lists of split.json, and not by this file as it is now; leave"):
+        prepared(photos, tmp_path / "by_list", options)
+    split.unlink()
+    with pytest.raises(UserError, match=r"split.json', which does not exist; check the path"):
+        prepared(photos, tmp_path / "by_list", options)
 
 
 def test_check_finds_what_changed(tmp_path):
