@@ -108,6 +108,7 @@ class Batch:
     labels: Tensor  # [n] base class ids
     progress: float = 1.0
     semantics: Tensor | None = None  # [n_base, D] word vectors of the base classes, if the method needs them
+    seed: int = 0  # a function of the run's seed and the step, the same in all processes
 
     @property
     def images(self) -> int:

@@ -114,6 +114,7 @@ class DropBlock(nn.modules.dropout._DropoutNd):
         interior = side - size + 1
         rate = self.p * (self.calls / self.ramp).clamp(max=1)
         gamma = rate / size**2 * side**2 / interior**2
-        seeds = (torch.rand(*x.shape[:2], interior, interior, device=x.device) < gamma).to(x.dtype)
+        wide = torch.promote_types(x.dtype, torch.float32)  # bfloat16 would round the scale, near 1 to 1
+        seeds = (torch.rand(*x.shape[:2], interior, interior, device=x.device) < gamma).to(wide)
         kept = 1 - F.max_pool2d(F.pad(seeds, [size - 1] * 4), size, stride=1)
-        return x * kept * (kept.numel() / kept.sum().clamp(min=1))
+        return (x * kept * (kept.numel() / kept.sum().clamp(min=1))).to(x.dtype)

@@ -163,7 +163,7 @@ STAGE_KEYS: dict[str, Any] = {
     # Augmentation of training images, in order, e.g. [crop, flip]; crop = crop-4, at 84 pixels crop-8.
     "AUGMENT": key([], "trains"),
     "BN": key("joint", "trains", choices=("joint", "frozen")),  # batch norm: statistics of the step, or frozen ones
-    # Where images become features: tf32 and bf16 are faster on GPUs that have them; auto = bf16 there, else fp32.
+    # tf32 (a whole step) and bf16 (images to features) are faster on GPUs that have them; auto = bf16 there, else fp32.
     "PRECISION": key("fp32", "varies", choices=("fp32", "tf32", "bf16", "auto")),
     "DROPOUT": key(True, "trains"),  # whether the backbone's dropout and DropBlock act
     # Checkpoint kept: the best on the validation episodes, or the last.

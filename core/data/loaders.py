@@ -200,7 +200,8 @@ class BatchStream:
         part = self._ranks.part(len(batch))
         ids = batch[part.start : part.stop]
         inputs = self._augmentation.inputs(self._pixels, ids, step, part.start)
-        return Batch(inputs, self._labels[ids.to(self._labels.device)], progress, self._words)
+        seed = random.key("batch", self._augmentation.seed, step)
+        return Batch(inputs, self._labels[ids.to(self._labels.device)], progress, self._words, seed)
 
     def _batch(self, step: int) -> Tensor:
         """The images of a step."""

@@ -1,6 +1,8 @@
 """The arithmetic of training: float32, TF32 on tensor cores, or bfloat16 where images become features.
 
-Losses, solvers, statistics of batch-norm, the optimiser and validation stay in float32.
+Under bfloat16 losses, solvers, statistics of batch-norm and the optimiser stay in float32. TF32 is a switch of the
+whole step, backward included: float32 products in losses and solvers are multiplied with it too. Validation has all
+bits under either.
 """
 
 from __future__ import annotations

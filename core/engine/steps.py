@@ -148,7 +148,7 @@ class Epoch:
     def _take_one(self, stage: Schooling, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Take step number `step` of the stage."""
         # Dropout and the like draw from torch's generator: seeded by the step, they need no state in a checkpoint.
-        torch.manual_seed(random.key("step", stage.seed, stage.name, step) & 0x7FFFFFFF)
+        torch.manual_seed(_draws(stage, step))
         factor = stage.recipe.factor(step / stage.steps, stage.epochs)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
@@ -173,6 +173,12 @@ class Epoch:
             for loss, _ in losses:
                 self.losses.add(loss)
             yield losses
+
+
+def _draws(stage: Schooling, step: int) -> int:
+    """The seed of what this process draws in a step; the first process's is that of one process."""
+    others = [] if current().first else [current().number]
+    return random.key("step", stage.seed, stage.name, step, *others) & 0x7FFFFFFF
 
 
 def _update(

@@ -20,6 +20,8 @@ from ..ops.ridge import reconstruction_error
 from ..registry import METHODS
 from .base import Method, load_matching
 
+LEAST_SQUARE = 1e-24  # of the norm that supports are divided by
+
 
 @METHODS.register("FRN")
 class FRN(Method):
@@ -84,7 +86,8 @@ class FRN(Method):
     def overlap(self, task: Task) -> Tensor:
         """Sum over i < j of |S_i S_j^T|^2, by G_i = S_i^T S_i as (|sum G_i|^2 - sum |G_i|^2) / 2; mean over tasks."""
         rows, _ = self._rows(task)
-        rows = rows / rows.flatten(1).norm(dim=1)[:, None, None, None]
+        square = rows.square().sum((1, 2, 3), keepdim=True)
+        rows = rows / square.clamp(min=LEAST_SQUARE).sqrt()  # the norm of zeros would have no gradient
         grams = rows.transpose(2, 3) @ rows  # [T, N, d, d]
         return (grams.sum(1).square().sum((1, 2)) - grams.square().sum((1, 2, 3))).mean() / 2
 

@@ -85,17 +85,17 @@ class AdaptedNetwork(LearnedHead):
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of the network adapted to each task.
 
-        The tasks run one after another: on a CPU `vmap` turns their convolutions into slower grouped ones.
+        The tasks run one after another: on a CPU `vmap` turns their convolutions into slower grouped ones. Where
+        nothing is learned, the graph of a task ends with it.
         """
         self.refuse_way(task)
         learn = torch.is_grad_enabled()
-        with torch.enable_grad():
-            logits = [
-                self.adapted_logits(support, labels, query, learn)
-                for support, labels, query in zip(
-                    task.support["image"], task.support_y, task.query["image"], strict=True
-                )
-            ]
+        logits = []
+        for support, labels, query in zip(task.support["image"], task.support_y, task.query["image"], strict=True):
+            with torch.enable_grad():
+                of_task = self.adapted_logits(support, labels, query, learn)
+            logits.append(of_task if learn else of_task.detach())
+            del of_task  # else the graph would last until the next task's is complete
         return torch.stack(logits)
 
     def adapted_logits(self, support: Tensor, labels: Tensor, query: Tensor, learn: bool) -> Tensor:

@@ -81,9 +81,13 @@ class PMF(Prototypical):
         """Logits [T, Q, N]; in training, of vectors, and otherwise of images, one task after another."""
         if self.training:
             return super().forward(task)
+        return torch.cat([self._logits_alone(alone) for alone in _each(task)])
+
+    def _logits_alone(self, task: Task) -> Tensor:
+        """Logits [1, Q, N] of one task, whose tuned network is not kept."""
         with torch.enable_grad():
-            tuned = [(alone, self._tuned(alone, self._rate(alone))) for alone in _each(task)]
-        return torch.cat([self._answers(weights, alone, alone.query["image"]) for alone, weights in tuned])
+            weights = self._tuned(task, self._rate(task))
+        return self._answers(weights, task, task.query["image"])
 
     def _rate(self, task: Task) -> float:
         """The learning rate of one task."""

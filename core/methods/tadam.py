@@ -16,6 +16,7 @@ from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
 from ..layers.scaled_normal import start_scaled_normal
 from ..objectives.loss import Loss
+from ..ops import random
 from ..ops.groups import mean_by_class
 from ..registry import METHODS
 from .protonet import Prototypical
@@ -116,7 +117,7 @@ class TADAM(Prototypical):
             return super().loss(item)
         weight = self.auxiliary * 0.9 ** int(20 * item.progress)
         if self.by_chance:
-            if torch.rand(()) >= weight:
+            if random.uniform(torch.tensor([item.seed]), "auxiliary") >= weight:  # alike in all processes
                 return Loss(torch.zeros((), device=item.labels.device))
             weight = 1.0
         return Loss(weight * F.cross_entropy(self.batch_logits(item), item.labels))

@@ -26,6 +26,10 @@ class Gaussian:
         """Sigma, [..., C, C]."""
         return self.rows.transpose(-1, -2) @ self.rows
 
+    def double(self) -> Gaussian:
+        """The same Gaussian in float64."""
+        return Gaussian(self.mean.double(), self.rows.double())
+
 
 def gaussian(descriptors: Tensor) -> Gaussian:
     """The Gaussian of each set of r descriptors [..., r, C]; where r is 1, the covariance is 0."""
@@ -36,7 +40,8 @@ def gaussian(descriptors: Tensor) -> Gaussian:
 def kl_divergence(query: Gaussian, classes: Sequence[Gaussian], ridge: float = 0.01) -> Tensor:
     """KL(N_q || N_n) with `ridge` on the diagonal of both covariances, as in M2L's first version and in ADM.
 
-    KL = (tr(S_n^-1 S_q) + (mu_q - mu_n)^T S_n^-1 (mu_q - mu_n) - C + log det S_n - log det S_q) / 2.
+    KL = (tr(S_n^-1 S_q) + (mu_q - mu_n)^T S_n^-1 (mu_q - mu_n) - C + log det S_n - log det S_q) / 2, in float64: beside
+    large features float32 loses the ridge, and a covariance is then no longer positive definite.
 
     Args:
         query: [T, Q], of r descriptors each.
@@ -46,8 +51,10 @@ def kl_divergence(query: Gaussian, classes: Sequence[Gaussian], ridge: float = 0
     Returns:
         [T, Q, N], 0 or more up to rounding.
     """
-    width, log_det = query.mean.shape[-1], _log_det(query.rows, ridge)
-    return torch.stack([(_cross_terms(query, one, ridge) - width - log_det) / 2 for one in classes], dim=2)
+    exact, width = query.double(), query.mean.shape[-1]
+    log_det = _log_det(exact.rows, ridge)
+    divergences = [(_cross_terms(exact, one.double(), ridge) - width - log_det) / 2 for one in classes]
+    return torch.stack(divergences, dim=2).to(query.mean.dtype)
 
 
 def _cross_terms(query: Gaussian, one_class: Gaussian, ridge: float) -> Tensor:

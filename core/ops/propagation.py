@@ -46,6 +46,6 @@ def gaussian_weights(squares: Tensor) -> Tensor:
     """
     pairs = squares.shape[1] * (squares.shape[1] - 1)
     others = 1 - torch.eye(squares.shape[1], dtype=squares.dtype, device=squares.device)
-    mean = squares.sum((1, 2), keepdim=True) / pairs
+    mean = squares.sum((1, 2), keepdim=True) / max(pairs, 1)
     variance = ((squares - mean).square() * others).sum((1, 2), keepdim=True) / max(pairs - 1, 1)
     return (-squares / variance.clamp(min=SMALLEST).sqrt()).exp() * others

@@ -167,6 +167,16 @@ def test_evaluation_is_the_identity():
     assert layer(x) is x
 
 
+@pytest.mark.parametrize("rate", [0.002, 0.1])
+def test_bfloat16_is_rescaled_in_float32(rate):
+    x = torch.randn(64, 64, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    torch.manual_seed(3)
+    output = ramped(rate, 2)(x)
+    torch.manual_seed(3)
+    assert torch.equal(output, ramped(rate, 2)(x.float()).bfloat16())
+    assert not torch.equal(output, torch.where(output == 0, output, x))
+
+
 def test_rate_0_is_the_identity_without_random_numbers():
     layer, x = ramped(0.0, 2), torch.randn(3, 2, 4, 4)
     state = torch.get_rng_state()

@@ -188,3 +188,11 @@ def test_shots_drawn_from_a_range_resume_as_they_were(space, monkeypatch):
     assert space.trainer(cfg, *shots, "-e", "0")[0] == 130
     assert space.trainer(cfg, *shots, "-e", "0", "--resume")[0] == 0
     assert same_run(space.base / "Glyphs_Range", whole)
+
+
+def test_a_warmup_longer_than_passes_over_the_images_is_refused(space):
+    long = {"base": TWO_STAGES["STAGE"]["base"] | {"EPOCHS": 2, "STEPS": 0, "OPTIM": {"WARMUP_STEPS": 1000}}}
+    code, _, err = space.trainer(space.config(TWO_STAGES | {"STAGE": TWO_STAGES["STAGE"] | long}, "Two.yaml"))
+    assert code == 2
+    assert err.startswith("error: STAGE.base.OPTIM.WARMUP_STEPS is 1000, but the stage has ")
+    assert err.endswith("; make it shorter.\n")

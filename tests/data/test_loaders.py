@@ -10,6 +10,7 @@ from core.data.augment import Crop, Flip, Jitter
 from core.data.episodes import EpisodeSampler, Shape
 from core.data.loaders import Augmentation, BatchStream, EpisodeStream, ShotRange, TaskBuilder
 from core.data.pixels import Pixels
+from core.ranks import Ranks
 from tests.helpers import make_split
 
 CPU = torch.device("cpu")
@@ -188,3 +189,10 @@ def test_a_range_of_shots_draws_the_shot_of_each_step():
         assert task.query_y.shape == (2, 3 * (6 - task.shot))
     other = shots(1, 3, seed=1)[1]
     assert [other.at(step, 0.5).shot for step in range(20)] != [task.shot for task in tasks[:20]]
+
+
+def test_the_seed_of_a_batch_is_that_of_its_step_in_every_process():
+    streams = [BatchStream(Pixels(SPLIT, CPU), SPLIT, 9, PLAIN, ranks=Ranks(number, 2)) for number in range(2)]
+    seeds = [[stream.at(step, 0.0).seed for step in range(4)] for stream in streams]
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds[0])) == 4

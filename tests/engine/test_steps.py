@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from core.build.training import build_trainer
 from core.engine.checkpoint import load
 from core.engine.optim import Recipe
 from core.engine.stage_run import StageRun
-from core.engine.steps import _train_mode, _update
+from core.engine.steps import _draws, _train_mode, _update
 from core.engine.stopwatch import PARTS, Stopwatch
 from core.objectives.loss import Loss
+from core.ops import random
+from core.ranks import Ranks
 from core.report.run import RunFolder
 from tests.workspace import PROTONET
 
@@ -34,6 +37,17 @@ def test_each_loss_has_an_update_and_one_without_gradient_has_none():
     losses = [(Loss(weight.sum()), 1.0), (Loss(torch.zeros(())), 1.0)]
     assert _update(method, optimizer, recipe, [losses], watch) == -1
     torch.testing.assert_close(weight.detach(), torch.tensor([1 - 0.1 * 1.5, -2 - 0.1 * 0.0]))
+
+
+def test_each_process_draws_masks_of_its_own(monkeypatch):
+    stage = SimpleNamespace(seed=3, name="meta")
+    alone = _draws(stage, 7)
+    seeds = []
+    for number in range(3):
+        monkeypatch.setattr("core.engine.steps.current", lambda number=number: Ranks(number, 3))
+        seeds.append(_draws(stage, 7))
+    assert seeds[0] == alone == random.key("step", 3, "meta", 7) & 0x7FFFFFFF
+    assert len(set(seeds)) == 3
 
 
 @pytest.mark.parametrize("dropout", [True, False])

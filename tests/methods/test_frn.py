@@ -100,6 +100,18 @@ def test_loss_adds_the_overlap_of_classes(frn):
     assert method.loss(task).value.item() == pytest.approx(plain + 0.2 * np.mean(overlaps), abs=1e-10)
 
 
+def test_supports_that_are_all_zero_have_no_overlap_and_a_finite_gradient(frn):
+    support = drawn(2, WAY * 2, WIDTH, SIDE, SIDE)
+    support[0] = 0
+    support.requires_grad_()
+    task = make_task({"map": support}, {"map": drawn(2, 3, WIDTH, SIDE, SIDE, seed=1)}, WAY, 2)
+    overlap = frn().overlap(task)
+    overlap.backward()
+    assert overlap > 0
+    assert (support.grad[0] == 0).all()
+    assert support.grad[1].isfinite().all()
+
+
 def test_a_stage_takes_over_all_of_an_frn_and_the_backbone_of_others(frn):
     method, previous = frn(1), frn(2)
     previous.gamma.data.fill_(3.0)

@@ -1,13 +1,18 @@
 """What methods with an inner loop refuse, and what they take from the objective."""
 
+import weakref
+
 import pytest
 import torch
 
 from core.errors import UserError
 from core.methods.anil import ANIL
 from core.methods.boil import BOIL
+from core.methods.caml import CAML
+from core.methods.imaml import IMAML
 from core.methods.inner_loop import AdaptedHead, AdaptedNetwork, LearnedHead
 from core.methods.maml import MAML
+from core.methods.mamlpp import MAMLPlusPlus
 from core.methods.meta_sgd import MetaSGD
 from core.registry import METHODS, OBJECTIVES, import_all
 from tests.helpers import make_task
@@ -53,6 +58,28 @@ def test_adapting_leaves_the_weights_and_needs_no_graph(kind):
     assert not found.requires_grad
     torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-12)
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [*WHOLE, MAMLPlusPlus, CAML, IMAML], ids=lambda kind: kind.name)
+def test_without_learning_one_graph_is_kept_at_a_time(kind):
+    method = build(kind, conv4(4, norm="batch")).eval()
+    assert most_saved(method, pixels(tasks=4, size=16)) == most_saved(method, pixels(tasks=1, size=16)) > 0
+
+
+def most_saved(method, task):
+    """The most bytes that graphs hold at any time while a method answers without learning."""
+    kept, most = weakref.WeakSet(), 0
+
+    class Saved:
+        def __init__(self, tensor):
+            nonlocal most
+            self.tensor = tensor.detach()  # a saved output would keep its own graph
+            kept.add(self)
+            most = max(most, sum(saved.tensor.nbytes for saved in kept))
+
+    with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+        method(task)
+    return most
 
 
 @pytest.mark.parametrize("kind", [ANIL, *WHOLE], ids=lambda kind: kind.name)

@@ -1,6 +1,7 @@
 """P>M>F against copies of the network that PyTorch's Adam tunes, one task at a time, in float64."""
 
 import copy
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,20 @@ def test_a_task_leaves_the_network_as_it_was():
     method(pixels())
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
     assert all(p.grad is None for p in method.parameters())
+
+
+def test_one_tuned_network_is_kept_at_a_time(monkeypatch):
+    kept, most, tuned = weakref.WeakSet(), [], PMF._tuned
+
+    def noted(*arguments):
+        most.append(len(kept))
+        weights = tuned(*arguments)
+        kept.add(weights["unused"])
+        return weights
+
+    monkeypatch.setattr(PMF, "_tuned", noted)
+    pmf(rates=[0.1])(pixels(tasks=3))
+    assert most == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

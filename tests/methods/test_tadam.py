@@ -1,5 +1,7 @@
 """TADAM against its equations, one image at a time."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from core.episode import Batch, DataInfo
 from core.errors import UserError
 from core.methods.protonet import ProtoNet
 from core.methods.tadam import TADAM, SkipLayers
+from core.ops import random
 from core.ops.groups import class_mean
 from tests.helpers import make_task
 from tests.methods.small import drawn
@@ -82,13 +85,23 @@ def test_tadam_weighs_its_auxiliary_task(progress, weight):
     torch.testing.assert_close(method.loss(batch).value, weight * F.cross_entropy(logits, batch.labels))
 
 
+def test_a_chance_is_the_same_whatever_the_process_has_drawn():
+    method = tadam(auxiliary_by="chance").eval()
+    batches = [Batch({"image": drawn(4, 3, 16, 16)}, torch.tensor([0, 5, 2, 2]), 0.5, seed=step) for step in range(9)]
+    chances = []
+    for rank in range(2):
+        torch.manual_seed(rank)
+        chances.append([method.loss(batch).value.item() > 0 for batch in batches])
+    assert chances[0] == chances[1]
+    assert len(set(chances[0])) == 2
+
+
 @pytest.mark.parametrize("progress", [0.0, 0.5])
 def test_tadam_draws_its_auxiliary_task_by_chance(progress):
     method = tadam(auxiliary_by="chance").eval()
     batch = Batch({"image": drawn(4, 3, 16, 16)}, torch.tensor([0, 5, 2, 2]), progress)
     full = F.cross_entropy(method.classifier(method.backbone(batch.inputs["image"])["vector"]), batch.labels).item()
-    torch.manual_seed(1)
-    losses = [method.loss(batch).value for _ in range(200)]
+    losses = [method.loss(replace(batch, seed=random.key(step))).value for step in range(200)]
     assert {round(loss.item(), 6) for loss in losses} == {0.0, round(full, 6)}
     assert all(loss.requires_grad == (loss.item() > 0) for loss in losses)
     share = sum(loss.item() > 0 for loss in losses) / 200

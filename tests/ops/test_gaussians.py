@@ -84,6 +84,16 @@ def test_gradients(distance, per_query, width):
     assert torch.autograd.gradcheck(lambda q, *of: distance(gaussian(q), [gaussian(x) for x in of]), leaves)
 
 
+@pytest.mark.parametrize("scale", [1, 100, 1000])
+def test_large_features_are_as_exact(scale):
+    query, classes = drawn(1, 3, 25, 64).relu() * scale, [drawn(1, 25 * n, 64, seed=n).relu() * scale for n in (1, 5)]
+    query, classes = query.float(), [of.float() for of in classes]
+    exact = kl_divergence(gaussian(query.double()), [gaussian(of.double()) for of in classes])
+    rough = kl_divergence(gaussian(query), [gaussian(of) for of in classes])
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough.double(), exact, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("width", [16, 640])
 def test_single_precision_is_close_where_channels_are_dead(width):
     query, classes = sets(16, width, [16, 80])

@@ -52,6 +52,14 @@ def test_gaussian_weights_are_in_units_of_the_spread_of_the_task():
         torch.testing.assert_close(weights[t], expected)
 
 
+def test_one_vector_has_no_weight_and_a_finite_gradient():
+    squares = torch.zeros(2, 1, 1, dtype=torch.float64, requires_grad=True)
+    weights = gaussian_weights(squares)
+    weights.sum().backward()
+    assert (weights == 0).all()
+    assert (squares.grad == 0).all()
+
+
 def test_vectors_that_are_equally_far_apart_have_finite_weights():
     weights = gaussian_weights((1 - torch.eye(4, dtype=torch.float64))[None])
     assert weights.isfinite().all()

@@ -16,7 +16,7 @@ def node_similarity(query: Tensor, classes: Tensor, centred: bool) -> tuple[Tens
     A node's weight is relu(<node, mean node of the other image>) + 0.001, not scaled to any total.
 
     One matrix product a task serves both. The product of a vector with a centred vector does not change when the first
-    is centred too, so only the class nodes are centred, and the lengths of the query nodes are corrected instead.
+    is centred too, so only the class nodes are centred there.
 
     Args:
         query: [T, Q, P, C], the P nodes of each query.
@@ -24,14 +24,21 @@ def node_similarity(query: Tensor, classes: Tensor, centred: bool) -> tuple[Tens
         centred: whether the mean over channels is taken from each node before the cosine.
     """
     query_nodes, class_nodes = query.flatten(1, 2), classes.flatten(1, 2)
-    directions = class_nodes - class_nodes.mean(-1, keepdim=True) if centred else class_nodes
-    columns = torch.cat([F.normalize(directions, dim=-1), classes.mean(2)], 1)
-    products = query_nodes @ columns.transpose(1, 2)
-    square = torch.linalg.vector_norm(query_nodes, dim=-1, keepdim=True).square()  # no second tensor of query's size
+    directions = F.normalize(_centred(class_nodes) if centred else class_nodes, dim=-1)
     if centred:
-        square = square - query.shape[-1] * query_nodes.mean(-1, keepdim=True).square()
+        directions = _centred(directions)  # once more: the queries' means multiply what rounding left
+    columns = torch.cat([directions, classes.mean(2)], 1)
+    products = query_nodes @ columns.transpose(1, 2)
+    # Centred before the square: |x|^2 - C mean^2 would lose a small deviation beside a large mean.
+    compared = _centred(query_nodes) if centred else query_nodes
+    square = torch.linalg.vector_norm(compared, dim=-1, keepdim=True).square()
     cosines = products[..., : class_nodes.shape[1]] * square.clamp(min=LEAST_LENGTH**2).rsqrt()
     cosines = cosines.unflatten(2, classes.shape[1:3]).unflatten(1, query.shape[1:3]).transpose(2, 3)
     of_query = products[..., class_nodes.shape[1] :].unflatten(1, query.shape[1:3]).transpose(2, 3)
     of_class = (class_nodes @ query.mean(2).transpose(1, 2)).unflatten(1, classes.shape[1:3]).permute(0, 3, 1, 2)
     return cosines, (of_query.relu() + LEAST_WEIGHT, of_class.relu() + LEAST_WEIGHT)
+
+
+def _centred(nodes: Tensor) -> Tensor:
+    """Nodes [..., C] less their mean over channels."""
+    return nodes - nodes.mean(-1, keepdim=True)

@@ -28,6 +28,14 @@ def test_equals_the_loop(centred):
         assert np.allclose(of_class[t, i, n].numpy(), weights)
 
 
+@pytest.mark.parametrize(("deviation", "close"), [(1e-2, 1e-5), (1e-3, 1e-4), (1e-4, 1e-2)])
+def test_a_small_deviation_beside_a_large_mean(deviation, close):
+    query, classes = 1 + deviation * drawn(1, 3, 4, 640).float(), 1 + deviation * drawn(1, 5, 7, 640, seed=1).float()
+    exact, _ = node_similarity(query.double(), classes.double(), True)
+    rough, _ = node_similarity(query, classes, True)
+    torch.testing.assert_close(rough.double(), exact, rtol=0, atol=close)
+
+
 @pytest.mark.parametrize("centred", [True, False])
 def test_gradients(centred):
     inputs = drawn(1, 2, 3, 5).requires_grad_(), drawn(1, 2, 3, 5, seed=1).requires_grad_()
