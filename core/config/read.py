@@ -90,20 +90,35 @@ def plugins(merged: Settings) -> list[str]:
 class Refused(yaml.YAMLError):
     """A text that would become too much, or no plain values; `problem` says why."""
 
-    def __init__(self, problem: str) -> None:
+    def __init__(self, problem: str, problem_mark: yaml.Mark | None = None) -> None:
         super().__init__(problem)
-        self.problem = problem
+        self.problem, self.problem_mark = problem, problem_mark
+
+
+class Unambiguous(LOADER):  # type: ignore[misc, valid-type]  # one of two classes
+    """Refuses a key that is given twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        names: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in names:
+                raise Refused(f"the key {key.value} is given twice", key.start_mark)
+            names.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
 
 
 def parse(text: str) -> Any:
     """The plain values of a YAML text; no Python objects.
 
     Raises:
-        yaml.YAMLError: where it is not YAML, or too long, too deep, or too much with its aliases written out.
+        yaml.YAMLError: where it is not YAML, gives a key twice, or is too long, too deep, or too much with its aliases
+            written out.
     """
     _refuse_bombs(text)
     try:
-        return yaml.load(text, Loader=LOADER)
+        return yaml.load(text, Loader=Unambiguous)
     except (ValueError, OverflowError) as error:  # 2001-13-99, or an integer of 10,000 digits
         raise Refused(str(error).partition(";")[0]) from error
 

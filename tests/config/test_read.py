@@ -24,7 +24,6 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         "a: 1e-3\nb: 1.0e-3\nc: 0o17\nd: 017\ne: .nan\nf: yes\ng: ~\nh: 1:30\ni: 2026-11-24\nj: '5'",
         "a: {b: [1, {c: d}], 'é': \"\\u00e9\"}\n# a comment\nA.b: |\n  two\n  lines\n",
         "a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}",
-        "a: 1\na: 2",
         "a:\n  - b\n  -\n  - [ ]\n",
     ],
 )
@@ -123,6 +122,12 @@ def test_base_must_name_files(base, refused):
 
 def test_syntax_error_names_file_and_line(refused):
     assert "leaf.yaml, line 2: not valid YAML" in refused("SEED: 1\nEVAL: {A: ]\n")
+
+
+@pytest.mark.parametrize("text", ["SEED: 1\nEVAL: {A: 1}\nSEED: 2\n", "SEED: 1\nEVAL: {A: 1}\nEVAL: {B: 2}\n"])
+def test_a_key_that_is_given_twice_is_refused(refused, text):
+    name = text.splitlines()[2].partition(":")[0]
+    assert f"leaf.yaml, line 3: not valid YAML: the key {name} is given twice" in refused(text)
 
 
 def test_file_that_is_no_text(tmp_path, schemas):
