@@ -57,6 +57,7 @@ class Trainer:
         if not self._run.last.is_file():
             if self._run.last.exists():
                 raise UserError(f"{self._run.last} is no file; remove it, or give --tag NAME to train anew.")
+            log.info("nothing to resume in %s: the training starts", self._run.path)
             return
         self._last = checkpoint.load(self._run.last)
         progress, kinds = self._last.get("progress"), {"epoch": int, "best_accuracy": float, "records": int}

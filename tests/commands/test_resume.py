@@ -43,9 +43,16 @@ def test_resumed_equals_uninterrupted(space, uninterrupted, monkeypatch, epoch):
     code, out, _ = space.trainer(cfg, "--resume")
     assert code == 0
     assert (f"resuming after epoch {epoch} of 4" in out) == (epoch > 0)
+    assert ("nothing to resume" in out) == (epoch == 0)
     assert same_run(run, uninterrupted)
     assert episodes(run) == episodes(uninterrupted)
     assert state(run) == {"state": "done"}
+
+
+def test_a_start_where_nothing_is_to_be_resumed_says_so(space):
+    code, out, _ = space.trainer(space.config(CFG), "--resume", "--tag", "mistyped", "STAGE.meta.EPOCHS=1")
+    assert code == 0
+    assert f"nothing to resume in {space.base}/Glyphs_Proto_mistyped: the training starts" in out
 
 
 class Dropping(ProtoNet):
