@@ -164,11 +164,11 @@ def _permute_classes(task: Task) -> Task:
 
 
 def _same_on_average(builder, method, change, task_of) -> None:
-    """A method that declares an exception keeps its mean accuracy, within the paired 95 % interval."""
+    """A method that declares an exception keeps its mean accuracy, within three standard errors."""
     task = task_of(builder, method, tasks=60 if "image" in method.needs else 150)
     plain, changed = (_accuracy(method, t) for t in (task, change(task)))
     paired = t_interval(changed - plain)
-    assert abs(paired.mean) <= paired.ci95 + 1e-9
+    assert abs(paired.mean) <= 1.6 * paired.ci95 + 1e-9
 
 
 def _accuracy(method, task: Task) -> np.ndarray:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from core.build.config import load_config
-from core.build.data import Data
-from core.build.evaluation import build_evaluator, restore
+from core.build.data import Data, episode_sampler
+from core.build.evaluation import evaluator_on, restore
+from core.data.pixels import Pixels
 
 OLD = Path(__file__).parent / "old"
 CORRECT = json.loads((OLD / "correct.json").read_text())
@@ -29,5 +30,7 @@ def test_an_old_checkpoint_gives_its_recorded_answers(name, glyphs):
     keys = [f"DATASET.ROOT={glyphs}", "BACKBONE.ARGS.width=4", *ARGUMENTS.get(name, [])]
     cfg = load_config(f"configs/Glyphs/{name.removesuffix('_learned')}_N5K1_C4.yaml", keys).cfg
     data = Data(cfg, torch.device("cpu"))
-    method = restore(data, OLD / f"{name}.pth").method
-    assert build_evaluator(data, "test").run(method, 20).correct.tolist() == CORRECT[name]
+    method, split = restore(data, OLD / f"{name}.pth").method, data.split("test")
+    # That code normalised test images with their own mean and deviation, as `Pixels` does where it is told none.
+    pixels, sampler = Pixels(split, data.device), episode_sampler(data, "test", cfg.EVAL.SEED)
+    assert evaluator_on(data, split, pixels, sampler).run(method, 20).correct.tolist() == CORRECT[name]
