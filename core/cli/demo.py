@@ -91,8 +91,8 @@ def serve(page: Any, port: int | None, **options: Any) -> Any:
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    own = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    kinds = {"share": False, "show_error": True, "max_file_size": LARGEST, "app_kwargs": {"middleware": [own]}}
+    local_names = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    kinds = {"share": False, "show_error": True, "max_file_size": LARGEST, "app_kwargs": {"middleware": [local_names]}}
     try:
         return page.launch(server_name=HOST, server_port=port, **kinds, **options)
     except OSError as error:  # another program took it meanwhile
@@ -102,7 +102,7 @@ def serve(page: Any, port: int | None, **options: Any) -> Any:
 def build(gradio: Any, answer: Callable[..., tuple[dict[str, float], str]], classes: int) -> Any:
     """The page: a name and photographs for each class, a photograph in question, and the answer."""
 
-    def asked(query: str | None, *names_and_files: Any) -> tuple[dict[str, float], str]:
+    def classify(query: str | None, *names_and_files: Any) -> tuple[dict[str, float], str]:
         if not query:
             raise gradio.Error("Drop a photo in question first.", print_exception=False)
         names, files = names_and_files[:classes], names_and_files[classes:]
@@ -126,5 +126,5 @@ def build(gradio: Any, answer: Callable[..., tuple[dict[str, float], str]], clas
             query = gradio.File(label="photo in question", file_types=["image"], height=260)
             label = gradio.Label(label="answer", num_top_classes=classes)
         button, seen = gradio.Button("Which class is it?", variant="primary"), gradio.HTML()
-        button.click(asked, [query, *names, *files], [label, seen], api_name="answer")
+        button.click(classify, [query, *names, *files], [label, seen], api_name="answer")
     return blocks
