@@ -33,4 +33,4 @@ def test_an_old_checkpoint_gives_its_recorded_answers(name, glyphs):
     method, split = restore(data, OLD / f"{name}.pth").method, data.split("test")
     # That code normalised test images with their own mean and deviation, as `Pixels` does where it is told none.
     pixels, sampler = Pixels(split, data.device), episode_sampler(data, "test", cfg.EVAL.SEED)
-    assert evaluator_on(data, split, pixels, sampler).run(method, 20).correct.tolist() == CORRECT[name]
+    assert evaluator_on(data, split, pixels, sampler, "test").run(method, 20).correct.tolist() == CORRECT[name]
