@@ -25,7 +25,6 @@ ELSEWHERE = {
     "engine/stage_run.py": "tests/engine/test_steps.py, test_trainer.py and commands/test_resume.py train through it",
     "engine/weight_names.py": "the patterns of tests/engine/test_weights.py",
     "episode.py": "types; every test of a method builds tasks",
-    "errors.py": "one class without a body",
     "ops/lanes.py": "tests/ops/test_svm.py compares the solver on them with PyTorch",
     "ops/local_descriptors_compiled.py": "tests/ops/test_local_descriptors.py compares it with PyTorch",
     "predict/standalone.py": "tests/predict/test_export.py runs it where the export has put it",

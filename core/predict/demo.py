@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from ..errors import UserError
+from ..errors import UserError, reworded
 from ..prepare.images import Decoding, decode
 from ..report.page.pictures import ShownTask, task_sections
 from ..report.page.render import Section, page
@@ -59,7 +58,7 @@ class Demo:
             raise UserError("Fewer than two classes have photos; drop some into another one.")
         labelled = [(path, name) for name, paths in classes for path in paths]
         shown = {str(path): f"{name}/{path.name}" for path, name in labelled} | {str(query): query.name}
-        with _named(shown):
+        with reworded(shown):  # a photograph is named as it was dropped, not as the page keeps it
             classifier = self._make().fit([path for path, _ in labelled], [name for _, name in labelled])
             (row,) = classifier.answers([query])
         shares = dict(zip(named_in_order(classifier), classifier.predict_proba([query])[0].tolist(), strict=True))
@@ -71,18 +70,6 @@ class Demo:
         sections = [Section("Answer", "cards", {"cards": [card], "note": note})]
         sections += _pictures(classifier, photos, photos[str(query)], row)
         return shares, page(row.answer, sections)
-
-
-@contextmanager
-def _named(shown: Mapping[str, str]) -> Iterator[None]:
-    """Errors name photographs as they were dropped, and not by the files where the page keeps them."""
-    try:
-        yield
-    except UserError as error:
-        text = str(error)
-        for path, name in shown.items():
-            text = text.replace(path, name)
-        raise UserError(text) from error
 
 
 def named_in_order(classifier: FewShotClassifier) -> list[str]:

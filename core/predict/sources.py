@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +21,7 @@ from ..build.saved import load_given_or_saved
 from ..engine.encoder_weights import DEFAULT, load_weights
 from ..engine.selection import best_checkpoint
 from ..episode import DataInfo, Features
-from ..errors import UserError
+from ..errors import UserError, reworded
 from ..paths import DATA
 from ..registry import BACKBONES
 from .classifier import OWN
@@ -32,7 +31,10 @@ log = logging.getLogger("fiveway")
 
 BASE_CONFIG = "configs/_base_/photos.yaml"
 WEIGHTS = (Path("data/weights"), DATA / "weights")  # the user's, then the checkout's
+# What the keys of a configuration are called on this command line.
+OPTIONS = {"BACKBONE.WEIGHTS": "--weights", "BACKBONE.NAME": "--encoder", "METHOD.NAME": "--head"}
 MADE = "torchvision:mobilenet_v2"  # `make weights` fetches its weights
+HINT = {"; fetch it on": "; run `make weights` in a checkout of FiveWay, or fetch it on"}
 
 
 def from_checkpoint(
@@ -95,7 +97,7 @@ def from_encoder(
         UserError: where there is no such encoder, or its weights do not fit or cannot be had.
     """
     chosen = [] if head.lower() == OWN else [f"METHOD.NAME={head}"]
-    with _named_as_options(name):
+    with reworded(OPTIONS | (HINT if name == MADE else {})):
         loaded = load_config(BASE_CONFIG, [f"BACKBONE.NAME={name}", *chosen, *overrides])
         cfg, preprocessing = loaded.cfg, BACKBONES[loaded.cfg.BACKBONE.NAME].preprocessing
         if preprocessing is None:
@@ -127,21 +129,6 @@ def _lying(encoder: Backbone, folders: Sequence[Path]) -> str:
             log.info("weights  %s", file)
             return str(file)
     return DEFAULT
-
-
-@contextmanager
-def _named_as_options(encoder: str) -> Iterator[None]:
-    """Errors name the options of the command line in place of the keys that they set, and what fetches weights."""
-    try:
-        yield
-    except UserError as error:
-        words = {"BACKBONE.WEIGHTS": "--weights", "BACKBONE.NAME": "--encoder", "METHOD.NAME": "--head"}
-        text = str(error)
-        for key, option in words.items():
-            text = text.replace(key, option)
-        if encoder == MADE:
-            text = text.replace("; fetch it on", "; run `make weights` in a checkout of FiveWay, or fetch it on")
-        raise UserError(text) from error
 
 
 def _origin(trained: Network, data: Data) -> dict[str, Any]:
