@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.text import visible
+from core.text import is_printable, visible
 
 
 @pytest.mark.parametrize(
@@ -12,10 +12,12 @@ from core.text import visible
         ("a\rb", "a\\rb"),
         ("\u202egnp", "\\u202egnp"),
         ("Ärger 猫.png", "Ärger 猫.png"),
+        ("می\u200cخواهم.png", "می\u200cخواهم.png"),
     ],
 )
 def test_control_characters_are_written_out(text, shown):
     assert visible(text) == shown
+    assert is_printable(text) == (text == shown)
 
 
 def test_lines_stay_lines_unless_the_text_is_one_name():

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..data.store import SPLITS
 from ..errors import UserError
+from ..text import is_printable
 from .images import SUFFIXES
 from .split_files import Row, classes_of_rows, read_rows, split_name
 
 DEPTH = 4  # folders below a class folder
 HIDDEN = (".", "__MACOSX")
-SPOILING = {"Cc", "Cs", "Zl", "Zp"}  # categories: control characters, bytes that are no UTF-8, ends of lines
-TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the direction of a line
 Identity = tuple[int, int]  # device and number of a folder
 
 
@@ -174,10 +172,10 @@ def _walk(folder: Path, depth: int, prefix: str, above: frozenset[Identity]) -> 
     """`files_below`, of a folder that lies in the folders `above`; `prefix` begins every path."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted((entry for entry in entries if not entry.name.startswith(HIDDEN)), key=lambda e: e.name)
+            shown = sorted((entry for entry in entries if not entry.name.startswith(HIDDEN)), key=lambda e: e.name)
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
-    for entry in found:
+    for entry in shown:
         if not os.path.isdir(entry.path):  # entry.is_dir raises where links lead in a circle
             yield prefix + entry.name, Path(entry.path)
         elif depth and (inner := _identity(entry.path)) not in above:
@@ -194,11 +192,6 @@ def _identity(folder: str | Path) -> Identity:
     """What a folder has in common with every link to it."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
-
-
-def is_printable(name: str) -> bool:
-    """Whether a name leaves the line of a terminal as it is; unlike str.isprintable, with every kind of space."""
-    return not any(unicodedata.category(letter) in SPOILING or letter in TURNING for letter in name)
 
 
 def _from_lists(lists: list[Path], folder: Path) -> ImageSet:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from ..text import is_printable
 from .images import SUFFIXES, foreign_format
-from .layouts import files_below, is_printable
+from .layouts import files_below
 
 DEEPEST = 12  # folders that are looked through
 BESIDE = (".txt", ".json", ".csv", ".md", ".xml")  # texts that go with photographs, and nobody expects to be read
