@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import Config
+from ..config.check_stage import warmup_steps_end
 from ..data import augment
 from ..data.ahead import Ahead
 from ..data.base_queries import BaseQueries
@@ -173,15 +174,6 @@ def _refuse_too_many_parts(data: Data, stage: str) -> None:
             )
 
 
-def _refuse_long_warmup(node: Config, name: str, steps: int) -> None:
-    """Refuse a warm-up as long as the stage; the rules of the YAML do not know how many steps a pass takes."""
-    if 0 < node.EPOCHS * steps <= node.OPTIM.WARMUP_STEPS:
-        raise UserError(
-            f"STAGE.{name}.OPTIM.WARMUP_STEPS is {node.OPTIM.WARMUP_STEPS}, but the stage has {node.EPOCHS * steps}; "
-            "make it shorter."
-        )
-
-
 def _stage(data: Data, name: str, method: Method, run: RunFolder, about: About, shared: Path | None) -> Stage:
     cfg, node, test = data.cfg, data.cfg.STAGE[name], data.cfg.TASK.TEST
     if node.FREEZE:
@@ -196,7 +188,8 @@ def _stage(data: Data, name: str, method: Method, run: RunFolder, about: About, 
     streams = build_streams(data, name, method)
     _refuse_too_many_parts(data, name)
     steps = node.STEPS or len(streams[-1])
-    _refuse_long_warmup(node, name, steps)
+    if problem := warmup_steps_end(f"STAGE.{name}", node, steps):  # where STEPS is 0, the YAML's rules do not know
+        raise UserError(problem)
     return Stage(
         name=name,
         method=method,

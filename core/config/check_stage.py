@@ -49,8 +49,14 @@ def warmup_ends(key: str, stage: CfgNode) -> str | None:
         return f"{key}.OPTIM.WARMUP is {epochs} and WARMUP_STEPS {steps}; set one of them to 0."
     if 0 < epochs >= stage.EPOCHS:
         return f"{key}.OPTIM.WARMUP is {epochs}, but {key}.EPOCHS is {stage.EPOCHS}; make it shorter."
-    if 0 < stage.STEPS * stage.EPOCHS <= steps:
-        return f"{key}.OPTIM.WARMUP_STEPS is {steps}, but the stage has {stage.STEPS * stage.EPOCHS}; make it shorter."
+    return warmup_steps_end(key, stage, stage.STEPS)
+
+
+def warmup_steps_end(key: str, stage: CfgNode, steps: int) -> str | None:
+    """A warm-up in steps is shorter than the stage, of which a pass has so many `steps`; 0 = not known yet."""
+    warmup, most = stage.OPTIM.WARMUP_STEPS, steps * stage.EPOCHS
+    if 0 < most <= warmup:
+        return f"{key}.OPTIM.WARMUP_STEPS is {warmup}, but the stage has {most}; make it shorter."
     return None
 
 
