@@ -47,6 +47,7 @@ class EPNet(Method):
 
     streams = ("batches", "episodes")
     transductive = True
+    scores_base = False  # queries of base classes would take part in the graph of a task
     test_arguments = ("alpha", "label_alpha")
 
     def __init__(

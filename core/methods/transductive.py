@@ -19,7 +19,7 @@ class TransductiveHead(SimpleShot):
     """
 
     transductive = True
-    scores_base = False
+    scores_base = False  # queries of base classes would be shared out among a task's classes
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of all queries together.
