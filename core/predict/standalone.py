@@ -32,12 +32,12 @@ def content(file: str) -> bytes:
         raise BadPhoto("is a folder; give the photos in it")
     if not path.is_file():
         raise BadPhoto("is no file" if path.exists() else "does not exist")
-    found = path.read_bytes()
-    if not found:
+    data = path.read_bytes()
+    if not data:
         raise BadPhoto("is empty (0 bytes)")
-    if found[:8] == b"\x89PNG\r\n\x1a\n" and found[24:25] == b"\x10":
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10":
         raise BadPhoto("has 16 bits a channel; save it with 8")
-    return found
+    return data
 
 
 def refuse(image: Image.Image) -> None:
@@ -47,6 +47,8 @@ def refuse(image: Image.Image) -> None:
         raise BadPhoto(f"is animated ({frames} frames); save one frame")
     if image.mode.startswith(("I", "F")):
         raise BadPhoto(f"has more than 8 bits a channel (mode {image.mode}); save it with 8")
+    if max(getattr(image, "tag_v2", {}).get(258, (8,))) > 8:  # bits of a TIFF's channels, of which Pillow keeps 8
+        raise BadPhoto("has more than 8 bits a channel; save it with 8")
     if image.mode == "CMYK":
         raise BadPhoto("is in CMYK, whose colours depend on a printing profile; save it in RGB")
 

@@ -17,6 +17,7 @@ from core.predict.folder import save_classifier
 from core.predict.trust import measure_trust
 from tests.predict.encoders import NAME, SIZE, write_weights
 from tests.predict.photos import network, pattern, supports_of, write_classes, write_photo
+from tests.prepare.fake_images import deep_tiff
 
 pytest.importorskip("onnx", reason="the export needs onnx")
 pytest.importorskip("onnxruntime", reason="the export needs onnxruntime")
@@ -74,12 +75,14 @@ def test_predict_py_names_what_run_predict_refuses_and_goes_on(exported, tmp_pat
     photo.convert("CMYK").save(tmp_path / "print.jpg")
     Image.fromarray(np.full((48, 48), 4000, np.uint16)).save(tmp_path / "deep.png")
     photo.save(tmp_path / "film.gif", save_all=True, append_images=[Image.fromarray(pattern(1))])
+    (tmp_path / "deep.tif").write_bytes(deep_tiff())
     photo.save(tmp_path / "odd.ppm")
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "empty.png").touch()
     reasons = {
         "print.jpg": "is in CMYK",
         "deep.png": "has 16 bits a channel",
+        "deep.tif": "has more than 8 bits a channel",
         "film.gif": "is animated (2 frames)",
         "odd.ppm": "cannot be read as an image",
         "torn.jpg": "cannot be read as an image",

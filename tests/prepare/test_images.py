@@ -1,6 +1,5 @@
 import io
 import os
-import struct
 from contextlib import suppress
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 
 from core.prepare.images import BadImage, Decoding, decode, decode_all
-from tests.prepare.fake_images import picture
+from tests.prepare.fake_images import deep_tiff, picture
 
 
 def encoded(image, kind, **options):
@@ -94,15 +93,8 @@ def test_what_cannot_be_shown_is_refused_with_a_reason(reason):
 
 
 def test_a_tiff_of_16_bits_in_three_channels_is_refused():
-    """Pillow opens it as RGB; it writes none, so the bytes are laid out here."""
-    tags = [(256, 4, 8), (257, 4, 8), (258, 3, 134), (259, 3, 1), (262, 3, 2), (273, 4, 140), (277, 3, 3), (278, 4, 8)]
-    tags.append((279, 4, 8 * 8 * 6))
-    content = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
-    for tag, kind, value in tags:
-        content += struct.pack("<HHII", tag, kind, 3 if tag == 258 else 1, value)
-    content = content.ljust(134, b"\0") + struct.pack("<3H", 16, 16, 16) + bytes(8 * 8 * 6)
     with pytest.raises(BadImage, match="has 16 bits a channel; save it with 8"):
-        decode(content, Decoding(8))
+        decode(deep_tiff(), Decoding(8))
 
 
 def test_published_benchmarks_may_hold_cmyk():
