@@ -142,13 +142,13 @@ def picture_name(row: Row) -> str:
 
 def short_label(row: Row) -> str:
     """The same with the shots of training episodes, if any, and with what is special about the test."""
-    trained = f" ({row.trained_shots})" if row.trained_shots else ""
+    trained = f" ({row.trained_at})" if row.trained_at else ""
     return label(row).replace(row.name, picture_name(row)) + trained
 
 
 def shots(row: Row) -> str:
     """Shots of the training episodes."""
-    return row.trained_shots or "any"
+    return row.trained_at or "any"
 
 
 def machine(run: Run) -> str:
@@ -207,7 +207,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
         r, paper, seeds, environment = row.result, row.published, row.group.over_seeds, row.run.environment
-        line = [row.run.path.name, label(row), r["method"], row.trained_on, row.trained_shots, r["transductive"]]
+        line = [row.run.path.name, label(row), r["method"], row.trained_on, row.trained_at, r["transductive"]]
         line += [row.external, *(r[key] for key in ("dataset", "split", "way", "shot", "query", "episodes"))]
         line += [row.group.episodes.mean, row.group.episodes.ci95, len(row.group.seeds), seeds.ci95 if seeds else ""]
         line += ["" if row.disjoint_ci95 is None else row.disjoint_ci95]

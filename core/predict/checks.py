@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from .answers import Answer, counted
 from .looks import NEAR, apart
 from .network import Encoded
@@ -81,13 +83,11 @@ def same_pictures(supports: Supports, encoded: Encoded) -> list[str]:
 
 def in_two_classes(supports: Supports) -> list[str]:
     """A sentence about pictures that are supports of two classes, of which one must be wrong."""
-    pairs = []
+    pairs, labels, files = [], supports.labels.numpy(), np.array(supports.sha256)
     for i, name in enumerate(supports.names):  # row by row, as all pairs at once would fill the memory
-        near = apart(supports.looks[i : i + 1], supports.looks[i + 1 :])[0] <= NEAR
-        for j, is_near in enumerate(near.tolist(), start=i + 1):
-            same = is_near or supports.sha256[i] == supports.sha256[j]
-            if same and supports.labels[i] != supports.labels[j]:
-                pairs.append(f"{name} = {supports.names[j]}")
+        same = (apart(supports.looks[i : i + 1], supports.looks[i:])[0] <= NEAR) | (files[i:] == files[i])
+        twins = i + np.flatnonzero(same & (labels[i:] != labels[i]))
+        pairs += [f"{name} = {supports.names[twin]}" for twin in twins]
     if not pairs:
         return []
     verb = "is" if len(pairs) == 1 else "are"

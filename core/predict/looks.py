@@ -31,10 +31,10 @@ def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """`distances`, and all bits where a look is that of a plain picture, which all look alike."""
-    found = distances(one, other)
-    found[_is_plain(one)] = BITS
-    found[:, _is_plain(other)] = BITS
-    return found
+    bits = distances(one, other)
+    bits[_is_plain(one)] = BITS
+    bits[:, _is_plain(other)] = BITS
+    return bits
 
 
 def _is_plain(seen: np.ndarray) -> np.ndarray:

@@ -132,11 +132,11 @@ def query_photos(paths: Sequence[Path], classes: Sequence[str]) -> list[Photo]:
             photos.append(Photo(str(path), path))
         else:
             raise UserError(f"--query names {path}, which does not exist; give a folder of photos, or files.")
-    found: dict[str, Photo] = {}
+    by_name: dict[str, Photo] = {}
     for photo in photos:  # a file that is named twice keeps the label that one of both knows
-        if photo.name not in found or photo.label:
-            found[photo.name] = photo
-    return list(found.values())
+        if photo.name not in by_name or photo.label:
+            by_name[photo.name] = photo
+    return list(by_name.values())
 
 
 def _in_folder(folder: Path, classes: Sequence[str]) -> list[Photo]:

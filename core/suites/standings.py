@@ -85,7 +85,7 @@ class Row:
         return ", ".join(parts)
 
     @property
-    def trained_shots(self) -> str:
+    def trained_at(self) -> str:
         """Shots of the training episodes, as 1 or 1-9; "" where no stage draws episodes."""
         shots = self.run.trained_shots
         return "" if not shots else str(shots[0]) if len(shots) == 1 else f"{shots[0]}-{shots[-1]}"

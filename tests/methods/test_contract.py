@@ -164,7 +164,7 @@ def _permute_classes(task: Task) -> Task:
 
 
 def _same_on_average(builder, method, change, task_of) -> None:
-    """A method that declares an exception keeps its mean accuracy, within three standard errors."""
+    """A method that declares an exception keeps its mean accuracy; three standard errors, as many methods are tried."""
     task = task_of(builder, method, tasks=60 if "image" in method.needs else 150)
     plain, changed = (_accuracy(method, t) for t in (task, change(task)))
     paired = t_interval(changed - plain)

@@ -22,7 +22,7 @@ def test_seeds_share_a_row_beside_the_published_number(collected):
     assert (row.published.value, row.published.interval, row.band) == (55.5, 0.7, 2.0)
     assert row.gap == pytest.approx(np.mean(means) - 55.5)
     assert row.verdict == ("within" if abs(row.gap) <= 2 else "above" if row.gap > 0 else "below")
-    assert (row.trained_shots, row.trained_on, row.minutes) == ("1", "episodes", pytest.approx(1.0))
+    assert (row.trained_at, row.trained_on, row.minutes) == ("1", "episodes", pytest.approx(1.0))
 
 
 def test_a_published_number_stands_over_its_own_shots_alone(collected):
@@ -32,7 +32,7 @@ def test_a_published_number_stands_over_its_own_shots_alone(collected):
     rows = {row.name: row for row in standings(folder)[0]}
     assert rows["ProtoNet"].published is None
     assert rows["SimpleShot on RFS's features"].published is None
-    assert (rows["RFS"].published.value, rows["RFS"].band, rows["RFS"].trained_shots) == (78.7, 1.5, "")
+    assert (rows["RFS"].published.value, rows["RFS"].band, rows["RFS"].trained_at) == (78.7, 1.5, "")
 
 
 def test_a_row_is_compared_on_the_episodes_that_both_have(collected):
@@ -55,7 +55,7 @@ def test_the_row_to_compare_with_is_trained_for_the_test_where_there_are_several
     assert baseline([rows[5]]) is rows[5]
     collected("ProtoNet_N5K5_C4", shot=5)
     five = [row for row in standings(folder)[0] if row.result["shot"] == 5]
-    assert baseline(five).trained_shots == "5"
+    assert baseline(five).trained_at == "5"
 
 
 def test_a_difference_over_seeds_needs_the_same_ones(collected):
