@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
 import pkgutil
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar
 
 from .errors import UserError
+from .limits import Limit, limit_of
+from .names import not_one_of
 
 Base = TypeVar("Base")  # what the classes of a registry have in common
 Class = TypeVar("Class", bound=type)
@@ -24,7 +25,7 @@ class Arguments:
     """The keyword-only arguments of a class: its ARGS in a YAML."""
 
     defaults: Mapping[str, Any]
-    choices: Mapping[str, tuple] = field(default_factory=dict)  # the words of each argument typed `Literal[...]`
+    limits: Mapping[str, Limit] = field(default_factory=dict)  # of the arguments whose type sets one
     renamed: Mapping[str, str] = field(default_factory=dict)  # former name -> present name
 
 
@@ -45,7 +46,7 @@ class Registry(Generic[Base]):
     def register(self, name: str) -> Callable[[Class], Class]:
         """Class decorator that enters a class under `name`; the class then carries it as `name`.
 
-        From then on its constructor refuses a value that an argument's `Literal[...]` does not list.
+        From then on its constructor refuses a value that the type of an argument does not allow: see core/limits.py.
         """
 
         def enter(cls: Class) -> Class:
@@ -53,7 +54,7 @@ class Registry(Generic[Base]):
                 raise ValueError(f"{self.key}: {name} is registered twice")
             setattr(cls, "name", name)  # noqa: B010
             self._classes[name] = cls
-            _check_choices(cls, self.key.replace("NAME", "ARGS"))
+            _check_limits(cls, self.key.replace("NAME", "ARGS"))
             return cls
 
         return enter
@@ -90,7 +91,7 @@ class Registry(Generic[Base]):
             prefix, _, member = name.partition(":")
             cls = self._families[prefix].member(member)
             setattr(cls, "name", name)  # noqa: B010
-            _check_choices(cls, self.key.replace("NAME", "ARGS"))
+            _check_limits(cls, self.key.replace("NAME", "ARGS"))
             self._members[name] = cls
         return self._members[name]
 
@@ -110,7 +111,7 @@ class Registry(Generic[Base]):
         parameters = _keyword_only(cls)
         defaults = {argument: parameter.default for argument, parameter in parameters.items()}
         former = {old: new for old, new in getattr(cls, "renamed", {}).items() if new in defaults}
-        return Arguments(defaults, _choices(cls), former)
+        return Arguments(defaults, _limits(cls), former)
 
     def completed(self, name: str, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments that an older version saved, in present terms: under their present names, later ones at defaults.
@@ -152,21 +153,22 @@ def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
         return annotation
 
 
-def _choices(cls: type) -> dict[str, tuple]:
-    """The words of each argument typed `Literal[...]`."""
-    parameters = _keyword_only(cls).items()
-    return {name: get_args(p.annotation) for name, p in parameters if get_origin(p.annotation) is Literal}
+def _limits(cls: type) -> dict[str, Limit]:
+    """The limits of the arguments whose type sets one."""
+    limits = {name: limit_of(parameter.annotation) for name, parameter in _keyword_only(cls).items()}
+    return {name: limit for name, limit in limits.items() if limit}
 
 
-def _check_choices(cls: type, key: str) -> None:
-    """Let the constructor of a class refuse a word that is not among an argument's choices."""
+def _check_limits(cls: type, key: str) -> None:
+    """Let the constructor of a class refuse a value that the type of an argument does not allow."""
     construct = cls.__init__  # type: ignore[misc]  # of this very class, no subclass
 
     @functools.wraps(construct)
     def checked(self: object, *args: Any, **kwargs: Any) -> None:
-        for name, words in _choices(cls).items():
-            if name in kwargs and kwargs[name] not in words:
-                raise UserError(not_one_of(f"{key}.{name}", kwargs[name], words))
+        for name, limit in _limits(cls).items():
+            refusal = limit.refusal(f"{key}.{name}", kwargs[name]) if name in kwargs else ""
+            if refusal:
+                raise UserError(refusal)
         construct(self, *args, **kwargs)
 
     cls.__init__ = checked  # type: ignore[misc]  # of this very class, no subclass
@@ -176,19 +178,6 @@ def _check_choices(cls: type, key: str) -> None:
 METHODS: Registry[Any] = Registry("METHOD.NAME")
 BACKBONES: Registry[Any] = Registry("BACKBONE.NAME")
 OBJECTIVES: Registry[Any] = Registry("OBJECTIVE.NAME")
-
-
-def nearest(name: Any, known: Collection[Any]) -> str:
-    """' (did you mean X?)' for the closest known name, or nothing."""
-    lower = {str(k).lower(): k for k in known}
-    close = difflib.get_close_matches(str(name).lower(), lower, n=1)
-    return f" (did you mean {lower[close[0]]}?)" if close else ""
-
-
-def not_one_of(key: str, value: Any, known: Collection[Any]) -> str:
-    """The sentence for a value that is none of those there are; an empty one, "not set", is not listed."""
-    listed = ", ".join(str(word) for word in known if word != "")
-    return f"{key} is {value!r}, which is not one of: {listed}{nearest(value, known)}."
 
 
 def import_all(package: str) -> None:

@@ -1,4 +1,4 @@
-"""Registered classes, their arguments, and the words that these may be."""
+"""Registered classes, their arguments, and what these may be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from core.errors import UserError
+from core.limits import Choices
 from core.registry import Registry
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ def test_arguments_are_the_keyword_only_ones_with_those_handed_to_the_parent(reg
     registry.register("Stem")(Stem)
     arguments = registry.arguments("stem")
     assert arguments.defaults == {"side": 3, "metric": "squared", "file": None}
-    assert arguments.choices == {"side": (3, 7), "metric": ("squared", "cosine")}
+    assert arguments.limits == {"side": Choices((3, 7)), "metric": Choices(("squared", "cosine"))}
 
 
 def test_a_class_without_more_takes_no_arguments_of_its_parent(registry):
     registry.register("Fixed")(Fixed)
     arguments = registry.arguments("Fixed")
     assert arguments.defaults == {"scale": 1.0}
-    assert arguments.choices == {}
+    assert arguments.limits == {}
     assert arguments.renamed == {"k": "scale"}  # `metric` is no argument here
     assert Fixed(3).metric == "cosine"
 
@@ -109,7 +110,7 @@ def test_a_member_of_a_family_is_one_class_in_any_case(registry):
     member = registry["Lib:Small"]
     assert member is registry["lib:small"]
     assert (member.name, member.member_name) == ("lib:small", "small")
-    assert registry.arguments("LIB:small").choices == {"metric": ("squared", "cosine")}
+    assert registry.arguments("LIB:small").limits == {"metric": Choices(("squared", "cosine"))}
     with pytest.raises(UserError, match=r"METHOD.ARGS.metric is 'cosin'"):
         member(3, metric="cosin")
     with pytest.raises(UserError, match="no such member"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import Count
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Film, Norm, Pools, modulate, size_after_pools
 
@@ -36,8 +37,8 @@ class Conv4(Backbone):
         image_size: int,
         vector: str,
         *,
-        width: int = 64,
-        widen: int = 1,
+        width: Count = 64,
+        widen: Count = 1,
         pools: Pools = 4,
         unpadded: Pools = 0,
         last_relu: bool = True,

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import ZeroOrMore
 from .blocks import VECTORS, Backbone, Film, Preprocessing
 
 TOKEN_VECTORS = ("cls", "both")
@@ -61,7 +62,7 @@ class Encoder(Backbone):
     native_vector = "native"
     network: nn.Module
 
-    def __init__(self, image_size: int, vector: str, *, size: int = 0) -> None:
+    def __init__(self, image_size: int, vector: str, *, size: ZeroOrMore = 0) -> None:
         super().__init__(vector)
         self.size = size or image_size or self.preprocessing.size
         self.native_dim = 0

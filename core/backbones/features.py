@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..limits import ShareBelowOne, ZeroOrMore
 from ..registry import BACKBONES
 from .blocks import Backbone
 
@@ -23,7 +24,7 @@ class Features(Backbone):
 
     input_dims = 1
 
-    def __init__(self, length: int, vector: str, *, width: int = 0, dropout: float = 0.0) -> None:
+    def __init__(self, length: int, vector: str, *, width: ZeroOrMore = 0, dropout: ShareBelowOne = 0.0) -> None:
         super().__init__(vector)
         self.channels, self.map_size = width or length, 0
         self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(length, width) if width else nn.Identity())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import Count
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Norm, size_after_pools
 
@@ -51,7 +52,7 @@ class FourLayer64F(FourLayer):
     of 6x6; `native` vectors are averaged.
     """
 
-    def __init__(self, image_size: int, vector: str, *, width: int = 64, norm: Norm = "running") -> None:
+    def __init__(self, image_size: int, vector: str, *, width: Count = 64, norm: Norm = "running") -> None:
         if image_size < 12:
             raise UserError(f"DATASET.SIZE is {image_size}, but BACKBONE.NAME FourLayer_64F needs 12 pixels or more.")
         layers = [*_blocks(width, norm, [True, True, False]), nn.Conv2d(width, width, 3, bias=False)]
@@ -62,6 +63,6 @@ class FourLayer64F(FourLayer):
 class FourLayer64F4x(FourLayer):
     """Four equal blocks that halve the image: 112,832 parameters at 64 channels, maps of 5x5 at 84 px, 2x2 at 32."""
 
-    def __init__(self, image_size: int, vector: str, *, width: int = 64, norm: Norm = "running") -> None:
+    def __init__(self, image_size: int, vector: str, *, width: Count = 64, norm: Norm = "running") -> None:
         side = size_after_pools(image_size, 4, "FourLayer_64F_4x")
         super().__init__(vector, _blocks(width, norm, [True] * 4), width, side)

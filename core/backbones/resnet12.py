@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..limits import Count, ShareBelowOne, ZeroOrMore
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Norm, Pools, size_after_pools
 
@@ -34,9 +35,9 @@ class ResNet12(Backbone):
         image_size: int,
         vector: str,
         *,
-        drop_rate: float = 0.0,
-        drop_size: int = 5,
-        drop_ramp: int = 40000,
+        drop_rate: ShareBelowOne = 0.0,
+        drop_size: Count = 5,
+        drop_ramp: ZeroOrMore = 40000,
         pools: Pools = 4,
         norm: Norm = "running",
     ) -> None:

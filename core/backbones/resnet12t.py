@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers.scaled_normal import start_scaled_normal
+from ..limits import Count
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Film, Norm, Pools, modulate, size_after_pools
 
@@ -33,7 +34,7 @@ class ResNet12T(Backbone):
     native_vector = "mean"
 
     def __init__(
-        self, image_size: int, vector: str, *, width: int = 64, pools: Pools = 3, norm: Norm = "running"
+        self, image_size: int, vector: str, *, width: Count = 64, pools: Pools = 3, norm: Norm = "running"
     ) -> None:
         super().__init__(vector)
         widths = [width * 2**block for block in range(4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..limits import Count, ShareBelowOne
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Norm, size_after_pools
 
@@ -28,9 +29,9 @@ class ResNet12Tap(Backbone):
         image_size: int,
         vector: str,
         *,
-        width: int = 64,
-        drop_first: float = 0.0,
-        drop_rest: float = 0.0,
+        width: Count = 64,
+        drop_first: ShareBelowOne = 0.0,
+        drop_rest: ShareBelowOne = 0.0,
         norm: Norm = "running",
     ) -> None:
         super().__init__(vector)

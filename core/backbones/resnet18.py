@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ..limits import Count, ShareBelowOne, ZeroOrMore
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Norm
 from .resnet12 import DropBlock
@@ -32,9 +33,9 @@ class ResNet18(Backbone):
         vector: str,
         *,
         stem: Literal[3, 7] = 7,
-        drop_rate: float = 0.0,
-        drop_size: int = 5,
-        drop_ramp: int = 40000,
+        drop_rate: ShareBelowOne = 0.0,
+        drop_size: Count = 5,
+        drop_ramp: ZeroOrMore = 40000,
         norm: Norm = "running",
     ) -> None:
         super().__init__(vector)

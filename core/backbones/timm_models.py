@@ -10,7 +10,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..errors import UserError
-from ..registry import BACKBONES, nearest
+from ..limits import ZeroOrMore
+from ..names import nearest
+from ..registry import BACKBONES
 from .blocks import Preprocessing
 from .encoders import Encoder, Published, Seen, patch_map, refuse_partial_patches
 
@@ -43,7 +45,7 @@ class Timm(Encoder):
 
     library = "timm"
 
-    def __init__(self, image_size: int, vector: str, *, size: int = 0) -> None:
+    def __init__(self, image_size: int, vector: str, *, size: ZeroOrMore = 0) -> None:
         super().__init__(image_size, vector, size=size)
         fixed = library().get_pretrained_cfg(self.model).fixed_input_size  # others take images of any size
         sized = {"img_size": self.size} if fixed else {}

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..registry import BACKBONES, nearest
+from ..limits import ZeroOrMore
+from ..names import nearest
+from ..registry import BACKBONES
 from .blocks import Preprocessing
 from .encoders import Encoder, Published, Seen, patch_map, refuse_partial_patches
 
@@ -84,7 +86,7 @@ class TorchvisionCNN(Torchvision):
 
     norm: nn.Module
 
-    def __init__(self, image_size: int, vector: str, *, size: int = 0) -> None:
+    def __init__(self, image_size: int, vector: str, *, size: ZeroOrMore = 0) -> None:
         super().__init__(image_size, vector, size=size)
         self.refuse_tokens()
         whole = self._whole(**({"input_size": (self.size, self.size)} if self.model.startswith("maxvit") else {}))
@@ -114,7 +116,7 @@ class TorchvisionCNN(Torchvision):
 class TorchvisionViT(Torchvision):
     """A vision transformer (Dosovitskiy et al., ICLR 2021); the native vector is the class token."""
 
-    def __init__(self, image_size: int, vector: str, *, size: int = 0) -> None:
+    def __init__(self, image_size: int, vector: str, *, size: ZeroOrMore = 0) -> None:
         super().__init__(image_size, vector, size=size)
         patch = int(self.model.rsplit("_", 1)[-1])
         refuse_partial_patches(self.size, patch, f"torchvision:{self.model}")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import Count, ShareBelowOne
 from ..registry import BACKBONES
 from .blocks import Backbone, ConvBN, Norm
 
@@ -28,7 +29,7 @@ class WideConv4(Backbone):
     native_vector = "flatten"
 
     def __init__(
-        self, image_size: int, vector: str, *, width: int = 96, drop_rate: float = 0.0, norm: Norm = "running"
+        self, image_size: int, vector: str, *, width: Count = 96, drop_rate: ShareBelowOne = 0.0, norm: Norm = "running"
     ) -> None:
         super().__init__(vector)
         if image_size < 16:

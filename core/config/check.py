@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from yacs.config import CfgNode
 
 from ..errors import UserError
-from ..registry import not_one_of
+from ..names import not_one_of
 from .check_stage import STAGE_RULES, init_exists
 from .defaults import find_key
 from .provenance import flatten

@@ -15,7 +15,7 @@ from .check import check
 from .provenance import COMMAND_LINE, Settings, changes, has, unflatten
 from .read import plugins, read_chain, read_overrides, read_text
 from .roles import reference_applies
-from .schema import Schemas, canonical_names, choices, inherit, present_names, template
+from .schema import Schemas, canonical_names, inherit, limits, present_names, template
 from .typed import coerce_all
 
 
@@ -77,7 +77,7 @@ def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schem
     defaults = template(settings, known)
     inapplicable = _inapplicable(files, template(files, known), defaults)
     applicable = {key: setting for key, setting in settings.items() if key not in inapplicable}
-    values = coerce_all(applicable, defaults, choices(settings, known))
+    values = coerce_all(applicable, defaults, limits(settings, known))
     cfg = _resolved(defaults | values)
     check(cfg)
     if not reference_applies(key for key in values if settings[key].source == COMMAND_LINE):

@@ -11,8 +11,8 @@ import yaml
 
 from ..errors import UserError
 from ..files import read_regular
+from ..names import nearest
 from ..paths import CONFIGS
-from ..registry import nearest
 from .provenance import COMMAND_LINE, Settings, settings
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast

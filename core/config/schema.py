@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
-from ..registry import MEMBER, Arguments, not_one_of
+from ..limits import Limit
+from ..names import not_one_of
+from ..registry import MEMBER, Arguments
 from .defaults import DEFAULTS, STAGE
 from .provenance import Setting, Settings, flatten
 
@@ -62,10 +64,10 @@ def template(settings: Settings, schemas: Schemas) -> dict[str, Any]:
     return flatten(tree)
 
 
-def choices(settings: Settings, schemas: Schemas) -> dict[str, tuple]:
-    """The words that a key of `template` may be, for each argument that has choices."""
+def limits(settings: Settings, schemas: Schemas) -> dict[str, Limit]:
+    """What a key of `template` may be, for each argument that has a limit."""
     groups = _arguments(settings, schemas).items()
-    return {f"{key}.{name}": words for key, arguments in groups for name, words in arguments.choices.items()}
+    return {f"{key}.{name}": limit for key, arguments in groups for name, limit in arguments.limits.items()}
 
 
 def present_names(part: Settings, settings: Settings, schemas: Schemas) -> tuple[Settings, list[str]]:

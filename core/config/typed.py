@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
-from ..registry import nearest, not_one_of
+from ..limits import Limit
+from ..names import nearest
 from .defaults import find_key
 from .provenance import Setting, Settings, is_group
 from .schema import value_of
@@ -17,16 +18,16 @@ PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hol
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-def coerce_all(settings: Settings, known: Mapping[str, Any], choices: Mapping[str, tuple]) -> dict[str, Any]:
+def coerce_all(settings: Settings, known: Mapping[str, Any], limits: Mapping[str, Limit]) -> dict[str, Any]:
     """The value of each setting in the type of its default.
 
     Args:
         settings: to be checked.
         known: all keys with their defaults, flat.
-        choices: the words that some keys may be.
+        limits: what some keys may be.
 
     Raises:
-        UserError: with a sentence for each unknown key, each value of another type and each word that is no choice.
+        UserError: with a sentence for each unknown key, each value of another type and each that a limit forbids.
     """
     values, problems = {}, []
     for key, setting in settings.items():
@@ -37,8 +38,9 @@ def coerce_all(settings: Settings, known: Mapping[str, Any], choices: Mapping[st
                 hint = "; only TASK.TRAIN.SHOT may be a range" if key.endswith(".SHOT") else ""
                 problems.append(f"{setting.source}: {key} is {setting.value!r}, which is not {error}{hint}.")
                 continue
-            if key in choices and values[key] not in choices[key]:
-                problems.append(f"{setting.source}: {not_one_of(key, values[key], choices[key])}")
+            refusal = limits[key].refusal(key, values[key]) if key in limits else ""
+            if refusal:
+                problems.append(f"{setting.source}: {refusal}")
         elif not is_group(key, known):
             problems.append(_unknown(key, setting, settings, known))
         elif setting.value not in ({}, None):

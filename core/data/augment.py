@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
+from ..names import nearest
 from ..ops import random
 from ..ops.crop import padded_crop
-from ..registry import nearest
 
 
 class Transform(Protocol):

@@ -13,7 +13,7 @@ from os.path import expanduser  # that of pathlib raises where there is no such 
 from pathlib import Path
 
 from ..errors import UserError
-from ..registry import nearest
+from ..names import nearest
 from .class_lists import STORED, class_lists, lowshot_classes
 from .store import SPLITS, prepared, split_dir
 

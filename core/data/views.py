@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..names import nearest
 from ..ops import random
-from ..registry import nearest
 from .augment import Crop, Flip, Jitter, padding
 
 WHOLE = "whole"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import NonNegative, Positive, ZeroOrMore
 from ..ops.groups import mean_by_class
 from ..ops.mutual_information import Descent, logits_of
 from ..registry import METHODS
@@ -39,10 +40,10 @@ class AlphaTIM(TransductiveHead):
         info: DataInfo,
         *,
         alpha: Sequence[Sequence[float]] = [[1, 2.0], [5, 7.0]],
-        steps: int = 1000,
+        steps: ZeroOrMore = 1000,
         weights: Sequence[float] = [1.0, 1.0, 1.0],
-        temperature: float = 15.0,
-        rate: float = 1e-4,
+        temperature: Positive = 15.0,
+        rate: NonNegative = 1e-4,
     ) -> None:
         super().__init__(backbone, info, norm="L2N")
         self.alpha = ByShot(alpha, "alpha")

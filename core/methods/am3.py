@@ -15,6 +15,7 @@ from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
 from ..layers.scaled_normal import start_scaled_normal
+from ..limits import NonNegative, ShareBelowOne, ZeroOrMore
 from ..objectives.loss import Loss, Scalar
 from ..ops.groups import class_mean
 from ..pictures import ClassValues, Picture
@@ -58,10 +59,10 @@ class AM3(Prototypical):
         *,
         metric: Literal["squared", "euclidean", "cosine"] = "euclidean",
         inputs: str = "word",
-        hidden: int = 300,
-        drop_rate: float = 0.7,
+        hidden: ZeroOrMore = 300,
+        drop_rate: ShareBelowOne = 0.7,
         use_bn: bool = False,
-        word_decay: float = 1e-3,
+        word_decay: NonNegative = 1e-3,
         **scaling: Any,
     ) -> None:
         super().__init__(backbone, info, metric=metric, **scaling)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import NonNegative, ZeroOrMore
 from ..registry import METHODS
 from .inner_loop import AdaptedHead
 
@@ -36,9 +37,9 @@ class ANIL(AdaptedHead):
         backbone: Backbone,
         info: DataInfo,
         *,
-        inner_lr: float = 0.01,
-        steps: int = 5,
-        test_steps: int = 10,
+        inner_lr: NonNegative = 0.01,
+        steps: ZeroOrMore = 5,
+        test_steps: ZeroOrMore = 10,
         first_order: bool = False,
     ) -> None:
         super().__init__(backbone, info)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
+from ..limits import Count, NonNegative, Share, ShareBelowOne
 from ..ops import random
 from ..ops.adapt import Head, HeadSGD
 from .base import Method
@@ -74,23 +75,17 @@ class FineTuned(BaseTrained):
         info: DataInfo,
         classifier: nn.Module,
         *,
-        head_passes: int = 100,
+        head_passes: Count = 100,
         head_steps: Sequence[Sequence[int]] = [],
-        head_batch: int = 4,
+        head_batch: Count = 4,
         head_drop_last: bool = False,
-        head_lr: float = 0.01,
-        head_momentum: float = 0.9,
-        head_dampening: float = 0.9,
-        head_weight_decay: float = 1e-3,
+        head_lr: NonNegative = 0.01,
+        head_momentum: ShareBelowOne = 0.9,
+        head_dampening: Share = 0.9,
+        head_weight_decay: NonNegative = 1e-3,
     ) -> None:
         super().__init__(backbone, info, classifier)
         self.steps = _steps_by_shot(head_steps)
-        if not self.steps and head_passes < 1:
-            raise UserError(
-                f"METHOD.ARGS.head_passes is {head_passes}, which leaves the head untrained; give 1 or more."
-            )
-        if head_batch < 1:
-            raise UserError(f"METHOD.ARGS.head_batch is {head_batch}; a mini-batch has 1 support or more.")
         self.sgd = HeadSGD(
             head_passes, 0, head_batch, head_lr, head_momentum, head_dampening, head_weight_decay, head_drop_last
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..layers.classifiers import CosineClassifier
+from ..limits import NonNegative, Positive
 from ..ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
 from ..registry import METHODS
 from .base_training import FineTuned
@@ -56,8 +57,8 @@ class BaselinePlusPlus(FineTuned):
         backbone: Backbone,
         info: DataInfo,
         *,
-        scale: float = 2.0,
-        head_scale: float = 0.0,
+        scale: Positive = 2.0,
+        head_scale: NonNegative = 0.0,
         learn_norm: bool = True,
         **head: Any,
     ) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import Positive
 from ..ops.groups import mean_by_class
 from ..ops.rectify import rectified, shifted, unshifted
 from ..ops.span import Span
@@ -35,7 +36,7 @@ class BDCSPN(TransductiveHead):
         backbone: Backbone,
         info: DataInfo,
         *,
-        sharpness: float = 10.0,
+        sharpness: Positive = 10.0,
         classified: Literal["shifted", "plain"] = "shifted",
     ) -> None:
         super().__init__(backbone, info)

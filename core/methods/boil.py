@@ -9,6 +9,7 @@ from typing import Any
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo
+from ..limits import NonNegative, ZeroOrMore
 from ..registry import METHODS
 from .inner_loop import InnerLoop
 
@@ -33,9 +34,9 @@ class BOIL(InnerLoop):
         backbone: Backbone,
         info: DataInfo,
         *,
-        inner_lr: float = 0.5,
-        steps: int = 1,
-        test_steps: int = 1,
+        inner_lr: NonNegative = 0.5,
+        steps: ZeroOrMore = 1,
+        test_steps: ZeroOrMore = 1,
         **loop: Any,
     ) -> None:
         super().__init__(backbone, info, steps=steps, test_steps=test_steps, **loop)

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from ..backbones.blocks import Backbone, Film
 from ..episode import DataInfo
 from ..errors import UserError
+from ..limits import NonNegative
 from ..registry import METHODS
 from .base import Method, load_matching
 from .inner_loop import InnerLoop, Weights
@@ -42,7 +43,7 @@ class CAML(InnerLoop):
     at 0 and take no inner step, that the network starts anew, and all numbers of the recipe are ours.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, inner_lr: float = 0.01, **loop: Any) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, inner_lr: NonNegative = 0.01, **loop: Any) -> None:
         super().__init__(backbone, info, **loop)
         if not backbone.film_widths:
             raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo
+from ..limits import Positive
 from ..registry import METHODS
 from .protonet import Prototypical
 
@@ -18,5 +19,5 @@ class CosineProtoNet(Prototypical):
     At one shot it is `MatchingNet` without FCE; with more shots it is another method, hence another name.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: float = 32.0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: Positive = 32.0) -> None:
         super().__init__(backbone, info, metric="cosine", scale=scale)

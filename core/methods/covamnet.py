@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..limits import ShareBelowOne
 from ..ops.local_descriptors import class_moments, descriptors, quadratic_forms
 from ..registry import METHODS
 from .base import Method
@@ -37,7 +38,7 @@ class CovaMNet(Method):
 
     needs = ("map",)
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, dropout: float = 0.5) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, dropout: ShareBelowOne = 0.5) -> None:
         super().__init__(backbone, info)
         positions = backbone.map_size**2
         if positions == 1:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone, ConvBN
 from ..episode import Batch, DataInfo, Features, Task
 from ..errors import UserError
+from ..limits import NonNegative, Positive, ShareBelowOne, ZeroOrMore
 from ..ops.bdc import bdc_vectors
 from ..ops.distances import squared_euclidean
 from ..ops.groups import mean_by_class
@@ -88,10 +89,10 @@ class STLDeepBDC(Distilled):
         backbone: Backbone,
         info: DataInfo,
         *,
-        reduce: int = 0,
-        dropout: float = 0.5,
-        scale_factor: float = 0.02,
-        inverse_penalty: float = 0.1,
+        reduce: ZeroOrMore = 0,
+        dropout: ShareBelowOne = 0.5,
+        scale_factor: NonNegative = 0.02,
+        inverse_penalty: Positive = 0.1,
         **distillation: Any,
     ) -> None:
         pooling = BDCPooling(backbone, reduce)
@@ -150,7 +151,7 @@ class MetaDeepBDC(Method):
 
     needs = ("map",)
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, reduce: int = 0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, reduce: ZeroOrMore = 0) -> None:
         super().__init__(backbone, info)
         self.pooling = BDCPooling(backbone, reduce)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
+from ..limits import Count, NonNegative, Positive, ZeroOrMore
 from ..ops.adapt import HeadSGD
 from ..ops.emd import solvers
 from ..ops.emd.distance import emd, emd_logits
@@ -85,15 +86,15 @@ class DeepEMD(Method):
         solver: solvers.Name = "simplex",
         solver_val: solvers.NameOrNone = "",
         form: solvers.Form = "L2",
-        l2_strength: float = 0.0,
-        feature_pyramid: Sequence[int] = (),
-        sfc_lr: float = 0.1,
-        sfc_wd: float = 0.0,
-        sfc_update_step: int = 100,
-        sfc_bs: int = 4,
+        l2_strength: NonNegative = 0.0,
+        feature_pyramid: Sequence[Count] = (),
+        sfc_lr: NonNegative = 0.1,
+        sfc_wd: NonNegative = 0.0,
+        sfc_update_step: ZeroOrMore = 100,
+        sfc_bs: Count = 4,
         sfc_learns: Literal["nodes", "map"] = "nodes",
         sfc_weight_grad: bool = True,
-        temperature: float = 12.5,
+        temperature: Positive = 12.5,
         norm: Literal["center", "none"] = "center",
         weight_grad: bool = True,
     ) -> None:

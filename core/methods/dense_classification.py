@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..layers.classifiers import CosineClassifier
+from ..limits import Positive
 from ..objectives.loss import Loss
 from ..ops.groups import mean_by_class
 from ..ops.local_descriptors import descriptors
@@ -53,7 +54,7 @@ class DC(BaseTrained):
         *,
         training: Ends = "dense",
         test: Ends = "dense",
-        scale: float = 10.0,
+        scale: Positive = 10.0,
     ) -> None:
         super().__init__(backbone, info, CosineClassifier(backbone.channels, info.n_base, 1.0))
         self.scale = nn.Parameter(torch.tensor(scale))

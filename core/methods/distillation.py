@@ -11,6 +11,7 @@ from torch import nn
 
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Features
+from ..limits import Positive, Share
 from ..objectives.loss import Loss
 from .base import Method
 from .base_training import BaseTrained
@@ -36,8 +37,8 @@ class Distilled(BaseTrained):
         info: DataInfo,
         classifier: nn.Module,
         *,
-        distill: float = 0.5,
-        temperature: float = 4.0,
+        distill: Share = 0.5,
+        temperature: Positive = 4.0,
     ) -> None:
         super().__init__(backbone, info, classifier)
         self.distill, self.temperature = distill, temperature

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import Count, Positive
 from ..ops.local_descriptors import descriptors, local_scores, matches, pyramid
 from ..pictures import Matches, Picture, grid_regions
 from ..registry import METHODS
@@ -46,9 +47,9 @@ class DN4(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        k: int = 3,
-        sides: Sequence[int] = [],
-        temperature: float = 1.0,
+        k: Count = 3,
+        sides: Sequence[Count] = [],
+        temperature: Positive = 1.0,
     ) -> None:
         super().__init__(backbone, info)
         self.k, self.sides, self.temperature = k, list(sides), temperature

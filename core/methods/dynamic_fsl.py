@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
+from ..limits import Positive
 from ..objectives.loss import Loss
 from ..ops.groups import mean_by_class
 from ..registry import METHODS
@@ -59,8 +60,8 @@ class DynamicFSL(Method):
         info: DataInfo,
         *,
         generator: Literal["none", "averaging", "attention"] = "attention",
-        scale: float = 10.0,
-        gamma: float = 10.0,
+        scale: Positive = 10.0,
+        gamma: Positive = 10.0,
     ) -> None:
         super().__init__(backbone, info)
         width = backbone.vector_dim

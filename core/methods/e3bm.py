@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
 from ..layers.scaled_conv import scale_convolutions
+from ..limits import Count, NonNegative, Positive
 from ..ops.cosine_descent import CosineDescent
 from ..registry import METHODS
 from .base import Method
@@ -49,16 +49,14 @@ class E3BM(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        inner_lr: float = 0.1,
-        steps: int = 100,
-        scale: float = 8.0,
+        inner_lr: NonNegative = 0.1,
+        steps: Count = 100,
+        scale: Positive = 8.0,
         ensemble: Literal["last", "equal"] = "last",
         learns: Literal["scales", "weights"] = "scales",
-        hyper_factor: float = 0.002,
+        hyper_factor: NonNegative = 0.002,
     ) -> None:
         super().__init__(backbone, info)
-        if steps < 1:
-            raise UserError(f"METHOD.ARGS.steps is {steps}; an ensemble has 1 learner or more.")
         if learns == "scales":
             scale_convolutions(backbone)
         self.sharpness, self.hyper_factor = scale, hyper_factor

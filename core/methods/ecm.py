@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
+from ..limits import Positive
 from ..ops.groups import mean_by_class
 from ..registry import METHODS
 from .base_training import BaseTrained
@@ -46,7 +47,7 @@ class ECM(BaseTrained):
     defined implicitly, so no published number is claimed.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: float = 5.0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: Positive = 5.0) -> None:
         super().__init__(backbone, info, ClassModels(backbone.vector_dim, info.n_base))
         self.scale = nn.Parameter(torch.tensor(scale))
 

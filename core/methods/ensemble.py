@@ -14,8 +14,9 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Features, Task
 from ..errors import UserError
+from ..names import not_one_of
 from ..objectives.loss import Loss
-from ..registry import METHODS, not_one_of
+from ..registry import METHODS
 from .base import Method, load_matching
 
 Vote = Literal["probability", "log", "majority"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
-from ..errors import UserError
+from ..limits import NonNegative, ShareBelowOne
 from ..objectives.loss import Loss
 from ..ops.propagation import gaussian_weights, propagator
 from ..ops.span import Span
@@ -55,14 +55,11 @@ class EPNet(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        alpha: float = 0.5,
-        label_alpha: float = 0.2,
-        base_weight: float = 0.1,
+        alpha: ShareBelowOne = 0.5,
+        label_alpha: ShareBelowOne = 0.2,
+        base_weight: NonNegative = 0.1,
     ) -> None:
         super().__init__(backbone, info)
-        for name, value in (("alpha", alpha), ("label_alpha", label_alpha)):
-            if not 0 <= value < 1:
-                raise UserError(f"METHOD.ARGS.{name} is {value}; it must be from 0 to below 1.")
         self.alpha, self.label_alpha, self.base_weight = alpha, label_alpha, base_weight
         self.classifier = nn.Linear(backbone.vector_dim, info.n_base)
 

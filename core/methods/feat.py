@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import NonNegative, Positive, ShareBelowOne
 from ..objectives.loss import Loss
 from ..ops.distances import squared_euclidean
 from ..ops.groups import class_mean, stacked_by_class
@@ -47,11 +48,11 @@ class FEAT(Method):
         backbone: Backbone,
         info: DataInfo,
         *,
-        temperature: float = 64.0,
-        temperature2: float = 16.0,
-        balance: float = 1.0,
-        head_factor: float = 10.0,
-        dropout: float = 0.5,
+        temperature: Positive = 64.0,
+        temperature2: Positive = 16.0,
+        balance: NonNegative = 1.0,
+        head_factor: NonNegative = 10.0,
+        dropout: ShareBelowOne = 0.5,
     ) -> None:
         super().__init__(backbone, info)
         self.scale = 1 / temperature

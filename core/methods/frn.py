@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
+from ..limits import NonNegative
 from ..objectives.loss import Loss
 from ..ops.groups import stacked_by_class
 from ..ops.local_descriptors import descriptors
@@ -49,7 +50,9 @@ class FRN(Method):
     needs = ("map",)
     streams = ("episodes", "batches")
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, shrink: bool = False, aux_weight: float = 0.03) -> None:
+    def __init__(
+        self, backbone: Backbone, info: DataInfo, *, shrink: bool = False, aux_weight: NonNegative = 0.03
+    ) -> None:
         super().__init__(backbone, info)
         self.aux_weight = aux_weight
         self.divisor = math.sqrt(backbone.channels) if shrink else 1.0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
+from ..limits import Count, Positive, ShareBelowOne, ZeroOrMore
 from ..ops.label_trust import mean_losses
 from ..ops.propagation import propagation
 from ..ops.sinkhorn import balanced
@@ -47,19 +47,14 @@ class ILPC(TransductiveHead):
         backbone: Backbone,
         info: DataInfo,
         *,
-        neighbours: int = 20,
-        power: float = 3.0,
-        spread: float = 0.8,
-        sharpness: float = 3.0,
-        moved: int = 3,
-        cleaning_steps: int = 1000,
+        neighbours: Count = 20,
+        power: Positive = 3.0,
+        spread: ShareBelowOne = 0.8,
+        sharpness: Positive = 3.0,
+        moved: Count = 3,
+        cleaning_steps: ZeroOrMore = 1000,
     ) -> None:
         super().__init__(backbone, info, norm="L2N")
-        if not 0 <= spread < 1:
-            raise UserError(f"METHOD.ARGS.spread is {spread}; it must be from 0 to below 1.")
-        for name, value in (("neighbours", neighbours), ("moved", moved)):
-            if value < 1:
-                raise UserError(f"METHOD.ARGS.{name} is {value}; it must be 1 or more.")
         self.neighbours, self.power, self.spread = neighbours, power, spread
         self.sharpness, self.moved, self.cleaning_steps = sharpness, moved, cleaning_steps
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
+from ..limits import Count, NonNegative, Positive, ZeroOrMore
 from ..ops.implicit import Proximal, proximal_minimum
 from ..ops.proximal_head import proximal_logits
 from ..registry import METHODS
@@ -44,15 +44,14 @@ class IMAML(AdaptedNetwork):
         backbone: Backbone,
         info: DataInfo,
         *,
-        penalty: float = 2.0,
-        inner_lr: float = 0.1,
-        steps: int = 16,
-        test_steps: int = 16,
-        cg_steps: int = 5,
-        damping: float = 0.0,
+        penalty: Positive = 2.0,
+        inner_lr: NonNegative = 0.1,
+        steps: ZeroOrMore = 16,
+        test_steps: ZeroOrMore = 16,
+        cg_steps: Count = 5,
+        damping: NonNegative = 0.0,
     ) -> None:
         super().__init__(backbone, info)
-        refuse_penalty(penalty)
         self.training_problem = Proximal(penalty, inner_lr, steps, cg_steps, damping)
         self.test_problem = Proximal(penalty, inner_lr, test_steps, cg_steps, damping)
 
@@ -86,9 +85,8 @@ class IMAMLHead(AdaptedHead):
     Differs from the paper, which adapts the whole network.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 2.0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: Positive = 2.0) -> None:
         super().__init__(backbone, info)
-        refuse_penalty(penalty)
         self.penalty = penalty
 
     def forward(self, task: Task) -> Tensor:
@@ -96,11 +94,3 @@ class IMAMLHead(AdaptedHead):
         self.refuse_way(task)
         support, query = task.support["vector"], task.query["vector"]
         return proximal_logits(support, task.support_y, query, self.head.weight, self.head.bias, self.penalty)
-
-
-def refuse_penalty(penalty: float) -> None:
-    """Raise a UserError unless the penalty is above 0."""
-    if not penalty > 0:
-        raise UserError(
-            f"METHOD.ARGS.penalty is {penalty}; it holds the weights near their start, so give one above 0."
-        )

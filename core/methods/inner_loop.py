@@ -12,6 +12,7 @@ from torch.func import functional_call
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..limits import ZeroOrMore
 from ..ops.adapt import descended_logits
 from .base import Method
 
@@ -129,8 +130,8 @@ class InnerLoop(AdaptedNetwork):
         backbone: Backbone,
         info: DataInfo,
         *,
-        steps: int = 5,
-        test_steps: int = 10,
+        steps: ZeroOrMore = 5,
+        test_steps: ZeroOrMore = 10,
         first_order: bool = False,
     ) -> None:
         super().__init__(backbone, info)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
+from ..limits import Count, ZeroOrMore
 from ..ops.groups import mean_by_class
 from ..ops.neighbours import agreeing_logits, nearest_neighbours
 from ..ops.rectify import rectified, shifted
@@ -45,13 +45,11 @@ class LaplacianShot(TransductiveHead):
         info: DataInfo,
         *,
         pull: Sequence[Sequence[float]] = [[1, 0.7], [5, 0.3]],
-        neighbours: int = 2,
+        neighbours: Count = 2,
         rectify: bool = True,
-        steps: int = 20,
+        steps: ZeroOrMore = 20,
     ) -> None:
         super().__init__(backbone, info)
-        if neighbours < 1:
-            raise UserError(f"METHOD.ARGS.neighbours is {neighbours}; a query has 1 or more.")
         self.pull, self.neighbours, self.rectify, self.steps = ByShot(pull, "pull"), neighbours, rectify, steps
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:

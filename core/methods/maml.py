@@ -6,6 +6,7 @@ from typing import Any
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo
+from ..limits import NonNegative
 from ..registry import METHODS
 from .inner_loop import InnerLoop
 
@@ -30,7 +31,7 @@ class MAML(InnerLoop):
     CIFAR-FS, Conv4 with 32 channels, 5-way: 58.9 +- 1.9 at 1 shot, 71.5 +- 1.0 at 5 (MetaOptNet's table 2).
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, inner_lr: float = 0.01, **loop: Any) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, inner_lr: NonNegative = 0.01, **loop: Any) -> None:
         super().__init__(backbone, info, **loop)
         self.inner_lr = inner_lr
 

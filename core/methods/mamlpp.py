@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Task
-from ..errors import UserError
 from ..layers.named_tensors import NamedTensors
+from ..limits import Count, NonNegative, Share
 from ..objectives.loss import Loss, weighted_sum
 from ..registry import METHODS
 from .inner_loop import InnerLoop, Weights
@@ -48,17 +48,13 @@ class MAMLPlusPlus(InnerLoop):
         backbone: Backbone,
         info: DataInfo,
         *,
-        inner_lr: float = 0.01,
-        steps: int = 5,
-        multi_step: float = 0.15,
+        inner_lr: NonNegative = 0.01,
+        steps: Count = 5,
+        multi_step: Share = 0.15,
         learn_rates: bool = True,
         norm_per_step: bool = True,
     ) -> None:
         super().__init__(backbone, info, steps=steps, test_steps=steps)
-        if steps < 1:
-            raise UserError(f"METHOD.ARGS.steps is {steps}; MAML++ takes 1 inner step or more.")
-        if not 0 <= multi_step <= 1:
-            raise UserError(f"METHOD.ARGS.multi_step is {multi_step}; it is a share of the stage, from 0 to 1.")
         self.multi_step = multi_step
         own = _norms(backbone) if norm_per_step else {}
         self.norms = NamedTensors({name: p.detach().expand(steps, -1).clone() for name, p in own.items()})

@@ -10,6 +10,7 @@ from torch import Tensor, cat, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import Count, Positive
 from ..ops.distances import cosine
 from ..registry import METHODS
 from .base import Method
@@ -39,7 +40,7 @@ class MatchingNet(Method):
     """
 
     def __init__(
-        self, backbone: Backbone, info: DataInfo, *, scale: float = 10.0, fce: bool = False, steps: int = 5
+        self, backbone: Backbone, info: DataInfo, *, scale: Positive = 10.0, fce: bool = False, steps: Count = 5
     ) -> None:
         super().__init__(backbone, info)
         self.sharpness, self.fce, self.steps = scale, fce, steps  # logits are log probabilities: their own scale is 1

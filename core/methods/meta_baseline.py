@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo
+from ..limits import Positive
 from ..registry import METHODS
 from .protonet import Prototypical
 
@@ -23,5 +24,5 @@ class MetaBaseline(Prototypical):
 
     renamed = {"tau": "scale"}
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: float = 10.0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: Positive = 10.0) -> None:
         super().__init__(backbone, info, metric="cosine", scale=scale, learn_scale=True)

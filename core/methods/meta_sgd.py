@@ -11,6 +11,7 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo
 from ..layers.named_tensors import NamedTensors
+from ..limits import NonNegative, ZeroOrMore
 from ..registry import METHODS
 from .inner_loop import InnerLoop
 
@@ -37,9 +38,9 @@ class MetaSGD(InnerLoop):
         backbone: Backbone,
         info: DataInfo,
         *,
-        inner_lr: float = 0.01,
-        steps: int = 1,
-        test_steps: int = 1,
+        inner_lr: NonNegative = 0.01,
+        steps: ZeroOrMore = 1,
+        test_steps: ZeroOrMore = 1,
     ) -> None:
         super().__init__(backbone, info, steps=steps, test_steps=test_steps)
         self.rates = NamedTensors({name: torch.full_like(p, inner_lr) for name, p in self.network().items()})

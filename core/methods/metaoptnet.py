@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
+from ..limits import Positive, ZeroOrMore
 from ..ops.adapt import Head
 from ..ops.closed_form import fit_ridge
 from ..ops.svm import fit_svm
 from ..registry import METHODS
 from .base import Method
-from .r2d2 import positive
 
 
 class MetaOptNet(Method):
@@ -26,7 +25,7 @@ class MetaOptNet(Method):
     Features are taken as they are, flattened in the authors' networks: neither normalised nor averaged.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: float = 1.0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, scale: Positive = 1.0) -> None:
         super().__init__(backbone, info)
         self.scale = nn.Parameter(torch.tensor(scale))
 
@@ -51,9 +50,9 @@ class MetaOptNetRR(MetaOptNet):
     CIFAR-FS, ResNet-12, 5-way: 72.6 +- 0.7 at 1 shot, 84.3 +- 0.5 at 5 shots.
     """
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 50.0, scale: float = 1.0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: Positive = 50.0, scale: Positive = 1.0) -> None:
         super().__init__(backbone, info, scale=scale)
-        self.penalty = positive("penalty", penalty)
+        self.penalty = penalty
 
     def fit(self, support: Tensor, labels: Tensor, way: int) -> Head:
         """The heads of supports [T, n, d] with labels [T, n]."""
@@ -78,12 +77,16 @@ class MetaOptNetSVM(MetaOptNet):
     test_arguments = ("iterations",)
 
     def __init__(
-        self, backbone: Backbone, info: DataInfo, *, bound: float = 0.1, iterations: int = 0, scale: float = 1.0
+        self,
+        backbone: Backbone,
+        info: DataInfo,
+        *,
+        bound: Positive = 0.1,
+        iterations: ZeroOrMore = 0,
+        scale: Positive = 1.0,
     ) -> None:
         super().__init__(backbone, info, scale=scale)
-        if iterations < 0:
-            raise UserError(f"METHOD.ARGS.iterations is {iterations}; it is a number of passes, or 0.")
-        self.bound, self.iterations = positive("bound", bound), iterations
+        self.bound, self.iterations = bound, iterations
 
     def fit(self, support: Tensor, labels: Tensor, way: int) -> Head:
         """The heads of supports [T, n, d] with labels [T, n]."""

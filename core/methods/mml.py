@@ -15,6 +15,7 @@ from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
 from ..layers.part_graph import Graph, PartGraph
+from ..limits import Count, NonNegative, Positive
 from ..objectives.loss import Loss, weighted_sum
 from ..ops.distances import squared_euclidean
 from ..ops.gaussians import gaussian, kl_divergence, wasserstein
@@ -62,19 +63,17 @@ class MML(Method):
         info: DataInfo,
         *,
         graph: Graph = "identity",
-        neighbours: int = 5,
+        neighbours: Count = 5,
         distribution: Literal["prototype", "kl", "wasserstein"] = "prototype",
         fusion: Literal["fixed", "learned"] = "fixed",
-        part_weight: float = 1.0,
-        pixel_weight: float = 0.5,
-        distribution_weight: float = 0.5,
-        temperature: float = 64.0,
+        part_weight: NonNegative = 1.0,
+        pixel_weight: NonNegative = 0.5,
+        distribution_weight: NonNegative = 0.5,
+        temperature: Positive = 64.0,
     ) -> None:
         super().__init__(backbone, info)
         self.weights = _levels(part=part_weight, pixel=pixel_weight, distribution=distribution_weight)
         self.distribution = distribution
-        if not temperature > 0:
-            raise UserError(f"METHOD.ARGS.temperature is {temperature}; it must be above 0.")
         self.temperature = temperature
         self.needs = self._features()
         if backbone.vector != "mean" and {"vector", "parts"} & set(self.needs):
@@ -192,9 +191,6 @@ class LearnedFusion(nn.Module):
 
 def _levels(**weights: float) -> dict[str, float]:
     """The levels in use: those of positive weight."""
-    for level, weight in weights.items():
-        if not weight >= 0:
-            raise UserError(f"METHOD.ARGS.{level}_weight is {weight}; it must be 0 or more.")
     if not any(weights.values()):
         raise UserError("METHOD.ARGS gives all three levels of MML weight 0; leave one of them above 0.")
     return {level: weight for level, weight in weights.items() if weight}

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..layers.scaled_conv import scale_convolutions
+from ..limits import NonNegative, ZeroOrMore
 from ..registry import METHODS
 from .inner_loop import AdaptedHead
 
@@ -37,9 +38,9 @@ class MTL(AdaptedHead):
         backbone: Backbone,
         info: DataInfo,
         *,
-        inner_lr: float = 0.01,
-        steps: int = 100,
-        head_factor: float = 10.0,
+        inner_lr: NonNegative = 0.01,
+        steps: ZeroOrMore = 100,
+        head_factor: NonNegative = 10.0,
     ) -> None:
         super().__init__(backbone, info)
         scale_convolutions(backbone)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..layers.classifiers import CosineClassifier, DotClassifier
+from ..limits import Positive
 from ..ops.adapt import Head, HeadSGD, fit_cosine_head, fit_linear_head
 from ..registry import METHODS
 from .base_training import FineTuned
@@ -42,9 +43,9 @@ class NegMargin(FineTuned):
         info: DataInfo,
         *,
         metric: Literal["cosine", "softmax"] = "cosine",
-        scale: float = 10.0,
+        scale: Positive = 10.0,
         learn_scale: bool = False,
-        head_scale: float = 5.0,
+        head_scale: Positive = 5.0,
         **head: Any,
     ) -> None:
         kind = {"cosine": CosineClassifier, "softmax": DotClassifier}[metric]

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..limits import NonNegative, Positive, Share, ZeroOrMore
 from ..ops.diff_augment import diff_augment
 from ..ops.groups import class_shots, mean_by_class
 from ..registry import METHODS
@@ -57,19 +58,15 @@ class PMF(Prototypical):
         backbone: Backbone,
         info: DataInfo,
         *,
-        rates: Sequence[float] = (0.0, 0.0001, 0.001, 0.01),
-        steps: int = 50,
-        augment: float = 0.9,
-        scale: float = 10.0,
+        rates: Sequence[NonNegative] = (0.0, 0.0001, 0.001, 0.01),
+        steps: ZeroOrMore = 50,
+        augment: Share = 0.9,
+        scale: Positive = 10.0,
         learn_scale: bool = False,
     ) -> None:
         super().__init__(backbone, info, metric="cosine", scale=scale, learn_scale=learn_scale)
-        if not rates or any(type(rate) not in (int, float) or rate < 0 for rate in rates):
-            raise UserError(f"METHOD.ARGS.rates is {list(rates)}; give one learning rate or more, each 0 or above.")
-        if steps < 0 or not 0 <= augment <= 1:
-            raise UserError(
-                f"METHOD.ARGS.steps is {steps} and augment {augment}; give 0 steps or more and a share of 0 to 1."
-            )
+        if not rates:
+            raise UserError("METHOD.ARGS.rates is []; give one learning rate or more, each 0 or above.")
         if any(isinstance(m, nn.BatchNorm2d) and not m.track_running_stats for m in backbone.modules()):
             raise UserError(
                 f"METHOD.NAME is {self.name}, which tunes a network image by image, but with BACKBONE.ARGS.norm batch "

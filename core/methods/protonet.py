@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import Positive
 from ..ops.distances import SIMILARITIES
 from ..ops.groups import class_mean
 from ..registry import METHODS
@@ -30,7 +31,7 @@ class Prototypical(Method):
         info: DataInfo,
         *,
         metric: Literal["squared", "euclidean", "cosine"] = "squared",
-        scale: float = 1.0,
+        scale: Positive = 1.0,
         learn_scale: bool = False,
     ) -> None:
         super().__init__(backbone, info)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..limits import NonNegative, Positive, ZeroOrMore
 from ..ops.sinkhorn import balanced
 from ..ops.span import Span
 from ..registry import METHODS
@@ -46,14 +47,12 @@ class PTMAP(TransductiveHead):
         backbone: Backbone,
         info: DataInfo,
         *,
-        power: float = 0.5,
-        sharpness: float = 10.0,
-        rate: float = 0.2,
-        steps: int = 20,
+        power: Positive = 0.5,
+        sharpness: Positive = 10.0,
+        rate: NonNegative = 0.2,
+        steps: ZeroOrMore = 20,
     ) -> None:
         super().__init__(backbone, info, norm="UN")
-        if not power > 0:
-            raise UserError(f"METHOD.ARGS.power is {power}; it must be above 0, and 1 leaves features as they are.")
         self.power, self.sharpness, self.rate, self.steps = power, sharpness, rate, steps
 
     def classify(self, support: Tensor, query: Tensor, task: Task) -> Tensor:

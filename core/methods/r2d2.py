@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
+from ..limits import Count, Positive
 from ..ops.closed_form import fit_reweighted, fit_ridge
 from ..registry import METHODS
 from .base import Method
@@ -35,9 +35,9 @@ class R2D2(Method):
 
     scores_base = False  # what a regression gives depends on how many classes it tells apart
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 50.0, scale: float = 10.0) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: Positive = 50.0, scale: Positive = 10.0) -> None:
         super().__init__(backbone, info)
-        self.penalty = positive("penalty", penalty)
+        self.penalty = penalty
         self.scale = nn.Parameter(torch.tensor(scale))
 
     def forward(self, task: Task) -> Tensor:
@@ -62,24 +62,11 @@ class LRD2(Method):
 
     scores_base = False  # see R2D2
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: float = 50.0, iterations: int = 5) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, penalty: Positive = 50.0, iterations: Count = 5) -> None:
         super().__init__(backbone, info)
-        if iterations < 1:
-            raise UserError(f"METHOD.ARGS.iterations is {iterations}; a regression takes 1 step or more.")
-        self.penalty, self.iterations = positive("penalty", penalty), iterations
+        self.penalty, self.iterations = penalty, iterations
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
         head = fit_reweighted(task.support["vector"], task.support_y, task.way, self.penalty, self.iterations)
         return head.logits(task.query["vector"])
-
-
-def positive(argument: str, value: float) -> float:
-    """The value of an argument that must be above 0.
-
-    Raises:
-        UserError: where it is not.
-    """
-    if not value > 0:  # also refuses nan
-        raise UserError(f"METHOD.ARGS.{argument} is {value}; it must be above 0.")
-    return value

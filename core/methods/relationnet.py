@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone, ConvBN
 from ..episode import DataInfo, Task
+from ..limits import Count
 from ..ops.groups import class_shots, mean_by_class
 from ..registry import METHODS
 from .base import Method
@@ -38,7 +39,7 @@ class RelationNet(Method):
 
     needs = ("map",)
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, hidden: int = 8) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, hidden: Count = 8) -> None:
         super().__init__(backbone, info)
         self.relation = Relation(backbone.channels, backbone.map_size, hidden)
 

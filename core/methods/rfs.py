@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import Positive
 from ..ops.logistic import fit_logistic
 from ..registry import METHODS
 from .distillation import Distilled
@@ -43,7 +44,7 @@ class RFS(Distilled):
         backbone: Backbone,
         info: DataInfo,
         *,
-        inverse_penalty: float = 1.0,
+        inverse_penalty: Positive = 1.0,
         augmented: bool = False,
         **distillation: Any,
     ) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
-from ..errors import UserError
+from ..limits import Positive
 from ..ops.ridge_grid import fit_ridge_grid
 from ..registry import METHODS
 from .base_training import BaseTrained
@@ -41,14 +41,11 @@ class Ridge(BaseTrained):
         backbone: Backbone,
         info: DataInfo,
         *,
-        penalties: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
-        penalty: float = 1.0,
-        scale: float = 10.0,
+        penalties: Sequence[Positive] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+        penalty: Positive = 1.0,
+        scale: Positive = 10.0,
     ) -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base))
-        wrong = [value for value in (*penalties, penalty) if not (type(value) in (int, float) and value > 0)]
-        if wrong:
-            raise UserError(f"METHOD.ARGS.penalties and penalty hold {wrong[0]!r}; every penalty must be above 0.")
         self.penalties, self.penalty, self.scale = list(penalties), penalty, scale
 
     def forward(self, task: Task) -> Tensor:

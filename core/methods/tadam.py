@@ -15,6 +15,7 @@ from ..backbones.blocks import Backbone, Film
 from ..episode import Batch, DataInfo, Task
 from ..errors import UserError
 from ..layers.scaled_normal import start_scaled_normal
+from ..limits import NonNegative, Positive, Share
 from ..objectives.loss import Loss
 from ..ops import random
 from ..ops.groups import mean_by_class
@@ -61,10 +62,10 @@ class TADAM(Prototypical):
         info: DataInfo,
         *,
         metric: Literal["squared", "euclidean", "cosine"] = "euclidean",
-        scale: float = 7.5,
-        auxiliary: float = 0.9,
+        scale: Positive = 7.5,
+        auxiliary: Share = 0.9,
         auxiliary_by: Literal["weight", "chance"] = "weight",
-        multiplier_decay: float = 0.01,
+        multiplier_decay: NonNegative = 0.01,
         **scaling: Any,
     ) -> None:
         super().__init__(backbone, info, metric=metric, scale=scale, **scaling)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
+from ..limits import NonNegative, Positive, ZeroOrMore
 from ..ops.groups import mean_by_class
 from ..ops.mutual_information import Descent, Weights, alternate, logits_of
 from ..registry import METHODS
@@ -45,10 +46,10 @@ class TIM(TransductiveHead):
         info: DataInfo,
         *,
         solver: Literal["adm", "gd"] = "adm",
-        steps: int = 150,
+        steps: ZeroOrMore = 150,
         weights: Sequence[float] = [0.1, 1.0, 0.1],
-        temperature: float = 15.0,
-        rate: float = 1e-4,
+        temperature: Positive = 15.0,
+        rate: NonNegative = 1e-4,
     ) -> None:
         super().__init__(backbone, info, norm="L2N")
         self.solver = solver

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
+from ..limits import Positive
 from ..ops.groups import class_shots
 from ..registry import METHODS
 from .base_training import BaseTrained
@@ -31,7 +32,7 @@ class TipAdapter(BaseTrained):
     scores_base = False  # a score grows with the number of supports
     test_arguments = ("beta", "augmented")
 
-    def __init__(self, backbone: Backbone, info: DataInfo, *, beta: float = 5.5, augmented: bool = False) -> None:
+    def __init__(self, backbone: Backbone, info: DataInfo, *, beta: Positive = 5.5, augmented: bool = False) -> None:
         super().__init__(backbone, info, nn.Linear(backbone.vector_dim, info.n_base))
         self.beta = beta
         self.needs = ("vector", "parts") if augmented else ("vector",)

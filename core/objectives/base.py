@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import Share
 from ..pictures import ClassPicture
 from ..registry import OBJECTIVES
 from .loss import Loss
@@ -98,10 +99,8 @@ class Margin(Objective):
         ramp: share of the stage over which the margin grows linearly from 0; 0 = there from the start.
     """
 
-    def __init__(self, *, margin: float, ramp: float = 0.0) -> None:
+    def __init__(self, *, margin: float, ramp: Share = 0.0) -> None:
         super().__init__()
-        if not 0 <= ramp <= 1:
-            raise UserError(f"OBJECTIVE.ARGS.ramp is {ramp}; it is a share of the stage, from 0 to 1.")
         self.margin, self.ramp = margin, ramp
 
     @property

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import UserError
+from ..limits import Bounds
 from ..registry import OBJECTIVES
 from .base import Objective
 from .loss import Loss
@@ -21,10 +23,8 @@ class LabelSmoothing(Objective):
         smoothing: share of the target that the wrong classes get, 0 to below 0.5.
     """
 
-    def __init__(self, *, smoothing: float = 0.1) -> None:
+    def __init__(self, *, smoothing: Annotated[float, Bounds(">= 0", "< 0.5")] = 0.1) -> None:
         super().__init__()
-        if not 0 <= smoothing < 0.5:
-            raise UserError(f"OBJECTIVE.ARGS.smoothing is {smoothing}; it is a share of the target, 0 to below 0.5.")
         self.smoothing = smoothing
 
     def forward(self, logits: Tensor, y: Tensor, *_: object, **__: object) -> Loss:

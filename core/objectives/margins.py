@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import Count, NonNegative
 from ..pictures import ClassMatrix, ClassPicture
 from ..registry import OBJECTIVES
 from .base import Objective, cross_entropy
@@ -83,7 +84,7 @@ class SemanticMargin(MarginLoss):
 
     needs_semantics = True
 
-    def __init__(self, *, learn: Literal["fixed", "joint"] = "fixed", rate: float = 1.0) -> None:
+    def __init__(self, *, learn: Literal["fixed", "joint"] = "fixed", rate: NonNegative = 1.0) -> None:
         super().__init__()
         self.joint, self.rate = learn == "joint", rate
 
@@ -161,7 +162,7 @@ class TaskRelevantMargin(SemanticMargin):
         *,
         alpha: float = 1.0,
         beta: float = 0.0,
-        hidden: int = 32,
+        hidden: Count = 32,
         order: Literal["class", "sorted"] = "class",
         **more: Any,
     ) -> None:

@@ -13,8 +13,9 @@ from ..engine.heads import refuse_unfit
 from ..episode import DataInfo, Features
 from ..errors import UserError
 from ..methods.base import Method
+from ..names import not_one_of
 from ..ops import random
-from ..registry import METHODS, not_one_of
+from ..registry import METHODS
 from .network import PhotoNetwork
 from .supports import Supports, fold_numbers, make_task, seed_of
 

@@ -17,7 +17,8 @@ from ..data.episodes import EpisodeSampler, Shape
 from ..engine.heads import refuse_unfit
 from ..errors import UserError
 from ..methods.base import Method
-from ..registry import METHODS, not_one_of
+from ..names import not_one_of
+from ..registry import METHODS
 
 OWN = "own"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..engine.device import choose
 from ..errors import UserError
-from ..registry import nearest
+from ..names import nearest
 from ..report.compare import as_tables, compare
 from .collect import collect
 from .local import LocalRunner

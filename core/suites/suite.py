@@ -17,8 +17,8 @@ from ..config.read import parse
 from ..data.datasets import dataset
 from ..errors import UserError
 from ..files import read_regular
+from ..names import nearest
 from ..paths import find_config
-from ..registry import nearest
 from ..report.run import RunFolder, run_name
 
 SUITE_KEYS = ("AGAINST", "BASE", "SEEDS", "OVERRIDES", "RUNS", "TESTS")

@@ -4,6 +4,7 @@ import pytest
 
 from core.config import Schemas, load
 from core.errors import UserError
+from core.limits import Bounds, Choices
 from core.registry import Arguments
 
 
@@ -12,11 +13,11 @@ def schemas():
     made_up = Schemas(
         methods={
             "ProtoNet": Arguments({"scale": 1.0, "normalise": False}),
-            "DN4": Arguments({"k": 3, "scale": 1.0}),
+            "DN4": Arguments({"k": 3, "scale": 1.0}, limits={"k": Bounds(">= 1")}),
             "Baseline": Arguments({"head": "linear", "sizes": (1, 2), "anything": None}),
             "NegMargin": Arguments(
                 {"scale": 1.0, "metric": "cosine"},
-                choices={"metric": ("cosine", "softmax")},
+                limits={"metric": Choices(("cosine", "softmax"))},
                 renamed={"tau": "scale"},
             ),
         },

@@ -124,6 +124,12 @@ def test_a_word_that_is_none_of_an_argument_s_choices(refused):
     )
 
 
+def test_a_number_out_of_an_argument_s_bounds(refused):
+    said = refused("METHOD: {NAME: DN4}\nSEED: one", "METHOD.ARGS.k=0")
+    assert "command line: METHOD.ARGS.k is 0; it must be at least 1." in said
+    assert "leaf.yaml: SEED is 'one', which is not an integer." in said
+
+
 def test_choices_of_a_stage_s_own_method(refused):
     stages = "STAGES: [base]\nSTAGE: {base: {METHOD: NegMargin, ARGS: {metric: %s}}}\nMETHOD: {NAME: NegMargin}"
     assert "STAGE.base.ARGS.metric is 'dot', which is not one of: cosine, softmax." in refused(stages % "dot")

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 from core.build.config import schemas
+from core.limits import Choices
 from core.registry import MEMBER
 from tests.configs.leaves import leaves, loaded
 
@@ -27,7 +28,8 @@ def test_every_word_and_every_switch_is_used():
     for classes in (registered.methods, registered.objectives):
         for name, arguments in classes.items():
             switches = {key: (False, True) for key, default in arguments.defaults.items() if isinstance(default, bool)}
-            for key, words in (switches | dict(arguments.choices)).items():
+            choices = {key: limit.words for key, limit in arguments.limits.items() if isinstance(limit, Choices)}
+            for key, words in (switches | choices).items():
                 same_words = SAME_WORDS.get(f"{name}.{key}", key)
                 missing = set(words) - values[name][key] - values[name][same_words]
                 unused |= {f"{name}.{key}": missing} if missing else {}

@@ -47,14 +47,14 @@ def test_a_shot_that_the_recipe_has_no_steps_for_is_refused():
 @pytest.mark.parametrize(
     ("head", "sentence"),
     [
-        ({"head_passes": 0}, "METHOD.ARGS.head_passes is 0, which leaves the head untrained; give 1 or more."),
+        ({"head_passes": 0}, "METHOD.ARGS.head_passes is 0; it must be at least 1."),
         (
             {"head_steps": [[1, 0]]},
             "METHOD.ARGS.head_steps is [[1, 0]], which must be pairs of a shot and a ",
         ),
         ({"head_steps": [150]}, "METHOD.ARGS.head_steps is [150], which must be pairs of a shot and a number of steps"),
         ({"head_steps": [[1, 9], [1, 8]]}, "METHOD.ARGS.head_steps is [[1, 9], [1, 8]], which names a shot twice; "),
-        ({"head_batch": 0}, "METHOD.ARGS.head_batch is 0; a mini-batch has 1 support or more."),
+        ({"head_batch": 0}, "METHOD.ARGS.head_batch is 0; it must be at least 1."),
     ],
 )
 def test_a_head_that_cannot_learn_is_refused(head, sentence):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from core import registry
 from core.build.config import schemas
 from core.build.data import episode_sampler
 from core.build.evaluation import build_evaluator
-from core.build.networks import build_method
+from core.build.networks import build_method, data_info
 from core.build.training import build_streams, build_trainer
 from core.engine.checkpoint import load
 from core.engine.features import CachedFeatures, ImageEncoder, UncachedFeatures
@@ -23,9 +24,11 @@ from core.engine.stage_run import StageRun
 from core.engine.trainer import Trainer
 from core.episode import Features, Task
 from core.errors import UserError
+from core.limits import Bounds
 from core.methods.base import Method
 from core.objectives.base import CrossEntropy
 from core.pictures import Matches, Picture
+from core.registry import Arguments
 from core.report.run import RunFolder
 from core.report.stats import t_interval
 
@@ -99,6 +102,25 @@ def test_logits_have_a_row_per_query_and_are_finite(case):
     found = logits(method, task)
     assert found.shape == (task.tasks, task.query_y.shape[1], task.way)
     assert found.isfinite().all()
+
+
+def at_the_ends(arguments: Arguments) -> list[dict[str, Any]]:
+    """Each argument that has bounds at each number where these end, by itself."""
+    bounds = {name: limit for name, limit in arguments.limits.items() if isinstance(limit, Bounds)}
+    return [
+        {name: type(arguments.defaults[name])(number)}
+        for name, limit in bounds.items()
+        for sign, number in limit.comparisons
+        if sign in (">=", "<=")
+    ]
+
+
+def test_logits_are_finite_where_the_bounds_of_arguments_end(untouched):
+    builder, method, task = untouched
+    for changed in at_the_ends(registry.METHODS.arguments(method.name)):
+        info, arguments = data_info(builder, builder.cfg.STAGES[-1]), {**builder.cfg.METHOD.ARGS, **changed}
+        other = type(method)(copy.deepcopy(method.backbone), info, **arguments)
+        assert logits(other, task).isfinite().all(), changed
 
 
 def test_tasks_at_once_equal_tasks_alone(case):

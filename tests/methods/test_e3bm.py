@@ -118,5 +118,5 @@ def test_a_prior_reaches_a_ten_thousandth():
 
 
 def test_an_ensemble_has_a_learner():
-    with pytest.raises(UserError, match=r"^METHOD\.ARGS\.steps is 0; an ensemble has 1 learner or more\.$"):
+    with pytest.raises(UserError, match=r"^METHOD\.ARGS\.steps is 0; it must be at least 1\.$"):
         e3bm(steps=0)

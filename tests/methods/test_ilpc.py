@@ -87,9 +87,9 @@ def test_more_moved_than_there_are_ends_after_one_round(monkeypatch):
 @pytest.mark.parametrize(
     ("argument", "value", "sentence"),
     [
-        ("spread", 1.0, r"^METHOD\.ARGS\.spread is 1\.0; it must be from 0 to below 1\.$"),
-        ("neighbours", 0, r"^METHOD\.ARGS\.neighbours is 0; it must be 1 or more\.$"),
-        ("moved", 0, r"^METHOD\.ARGS\.moved is 0; it must be 1 or more\.$"),
+        ("spread", 1.0, r"^METHOD\.ARGS\.spread is 1\.0; it must be at least 0 and below 1\.$"),
+        ("neighbours", 0, r"^METHOD\.ARGS\.neighbours is 0; it must be at least 1\.$"),
+        ("moved", 0, r"^METHOD\.ARGS\.moved is 0; it must be at least 1\.$"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(argument, value, sentence):

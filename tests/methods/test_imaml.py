@@ -85,7 +85,7 @@ def test_the_head_adapts_and_its_features_learn():
 @pytest.mark.parametrize("kind", [IMAML, IMAMLHead], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan")])
 def test_a_penalty_must_be_above_zero(kind, penalty):
-    with pytest.raises(UserError, match=r"^METHOD\.ARGS\.penalty is .*, so give one above 0\.$"):
+    with pytest.raises(UserError, match=rf"^METHOD\.ARGS\.penalty is {penalty}; it must be above 0\.$"):
         kind(conv4(4, norm="batch" if kind is IMAML else "running"), INFO, penalty=penalty)
 
 

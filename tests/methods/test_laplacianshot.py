@@ -43,7 +43,7 @@ def test_the_published_pull_follows_the_shot():
 
 
 def test_no_neighbours_are_one_sentence():
-    with pytest.raises(UserError, match=r"^METHOD\.ARGS\.neighbours is 0; a query has 1 or more\.$"):
+    with pytest.raises(UserError, match=r"^METHOD\.ARGS\.neighbours is 0; it must be at least 1\.$"):
         method(neighbours=0)
 
 

@@ -134,8 +134,8 @@ def test_card_4_the_authors_network_has_71621_parameters_and_10_rates_a_step():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"steps": 0}, r"^METHOD\.ARGS\.steps is 0; MAML\+\+ takes 1 inner step or more\.$"),
-        ({"multi_step": 15.0}, r"^METHOD\.ARGS\.multi_step is 15\.0; it is a share of the stage, from 0 to 1\.$"),
+        ({"steps": 0}, r"^METHOD\.ARGS\.steps is 0; it must be at least 1\.$"),
+        ({"multi_step": 15.0}, r"^METHOD\.ARGS\.multi_step is 15\.0; it must be at least 0 and at most 1\.$"),
     ],
 )
 def test_what_it_refuses(options, sentence):

@@ -69,7 +69,7 @@ def test_training_solves_every_machine():
     [
         ({"bound": 0.0}, r"^METHOD\.ARGS\.bound is 0\.0; it must be above 0\.$"),
         ({"bound": -0.1}, r"^METHOD\.ARGS\.bound is -0\.1; it must be above 0\.$"),
-        ({"iterations": -1}, r"^METHOD\.ARGS\.iterations is -1; it is a number of passes"),
+        ({"iterations": -1}, r"^METHOD\.ARGS\.iterations is -1; it must be at least 0\.$"),
     ],
 )
 def test_bad_arguments_are_one_sentence(options, sentence):

@@ -153,9 +153,9 @@ def test_one_tuned_network_is_kept_at_a_time(monkeypatch):
     ("options", "message"),
     [
         ({"rates": []}, r"METHOD.ARGS.rates is \[\]; give one learning rate or more"),
-        ({"rates": [0.1, -0.1]}, "each 0 or above"),
-        ({"steps": -1}, "METHOD.ARGS.steps is -1"),
-        ({"augment": 1.5}, "and augment 1.5"),
+        ({"rates": [0.1, -0.1]}, r"METHOD.ARGS.rates is \[0.1, -0.1\], where -0.1 must be at least 0\."),
+        ({"steps": -1}, r"^METHOD.ARGS.steps is -1; it must be at least 0\.$"),
+        ({"augment": 1.5}, r"^METHOD.ARGS.augment is 1.5; it must be at least 0 and at most 1\.$"),
     ],
 )
 def test_arguments_that_mean_nothing(options, message):

@@ -113,7 +113,7 @@ def test_lrd2_learns_one_class_against_the_others(iterations):
     ("options", "sentence"),
     [
         ({"penalty": 0.0}, r"^METHOD\.ARGS\.penalty is 0\.0; it must be above 0\.$"),
-        ({"iterations": 0}, r"^METHOD\.ARGS\.iterations is 0; a regression takes 1 step or more\.$"),
+        ({"iterations": 0}, r"^METHOD\.ARGS\.iterations is 0; it must be at least 1\.$"),
     ],
 )
 def test_bad_arguments_of_lrd2_are_one_sentence(options, sentence):

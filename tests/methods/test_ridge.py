@@ -11,9 +11,16 @@ from tests.methods.small import conv4, task_of
 INFO = DataInfo(n_base=5, image_size=16)
 
 
-@pytest.mark.parametrize("arguments", [{"penalties": [1.0, 0.0]}, {"penalty": -1.0}, {"penalties": ["x"]}])
-def test_a_penalty_that_is_not_positive_is_refused(arguments):
-    with pytest.raises(UserError, match="every penalty must be above 0"):
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"penalties": [1.0, 0.0]}, r"^METHOD\.ARGS\.penalties is \[1\.0, 0\.0\], where 0\.0 must be above 0\.$"),
+        ({"penalties": ["x"]}, r"^METHOD\.ARGS\.penalties is \['x'\], where 'x' must be above 0\.$"),
+        ({"penalty": -1.0}, r"^METHOD\.ARGS\.penalty is -1\.0; it must be above 0\.$"),
+    ],
+)
+def test_a_penalty_that_is_not_positive_is_refused(arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
         Ridge(conv4(), INFO, **arguments)
 
 

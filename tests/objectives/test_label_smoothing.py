@@ -25,5 +25,7 @@ def test_equals_the_loop(smoothing):
 
 @pytest.mark.parametrize("smoothing", [-0.1, 0.5, float("nan")])
 def test_too_much_smoothing_is_one_sentence(smoothing):
-    with pytest.raises(UserError, match=r"^OBJECTIVE\.ARGS\.smoothing is .*; it is a share of the target"):
+    with pytest.raises(
+        UserError, match=rf"^OBJECTIVE\.ARGS\.smoothing is {smoothing}; it must be at least 0 and below 0\.5\.$"
+    ):
         LabelSmoothing(smoothing=smoothing)

@@ -123,7 +123,7 @@ def test_a_margin_that_overflows_is_refused(margin):
 
 @pytest.mark.parametrize("ramp", [-0.1, 1.5, float("nan")])
 def test_a_ramp_is_a_share(ramp):
-    with pytest.raises(UserError, match=r"^OBJECTIVE\.ARGS\.ramp is .*; it is a share of the stage, from 0 to 1\.$"):
+    with pytest.raises(UserError, match=rf"^OBJECTIVE\.ARGS\.ramp is {ramp}; it must be at least 0 and at most 1\.$"):
         NegMarginLoss(ramp=ramp)
 
 

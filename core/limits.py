@@ -1,0 +1,84 @@
+"""What an argument of a class may be, said by its type: `metric: Literal["squared", "cosine"]`, `steps: Count`.
+
+A registry reads the limits off the types. A configuration is checked against them as soon as it is read, and the
+constructor of a registered class checks them again.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
+
+from .names import not_one_of
+
+WORDS = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
+COMPARED = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+
+
+class Limit(Protocol):
+    """A rule on the value of one argument."""
+
+    def refusal(self, key: str, value: Any) -> str:
+        """The sentence for a value that the rule forbids; "" for one that it allows."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The value is one of these words, or numbers."""
+
+    words: tuple
+
+    def refusal(self, key: str, value: Any) -> str:
+        """As `Limit` says."""
+        return "" if value in self.words else not_one_of(key, value, self.words)
+
+
+class Bounds:
+    """The value is a number for which each comparison is true: `Bounds(">= 0", "< 1")`."""
+
+    def __init__(self, *comparisons: str) -> None:
+        pairs = [comparison.split() for comparison in comparisons]
+        self.comparisons = [(sign, float(number)) for sign, number in pairs]
+        self.words = " and ".join(f"{WORDS[sign]} {number}" for sign, number in pairs)
+
+    def hold(self, value: Any) -> bool:
+        """Whether a value is such a number; nan is none."""
+        is_number = type(value) in (int, float)
+        return is_number and all(COMPARED[sign](value, number) for sign, number in self.comparisons)
+
+    def refusal(self, key: str, value: Any) -> str:
+        """As `Limit` says."""
+        return "" if self.hold(value) else f"{key} is {value}; it must be {self.words}."
+
+
+@dataclass(frozen=True)
+class EachWithin:
+    """The value is a list of numbers within bounds."""
+
+    bounds: Bounds
+
+    def refusal(self, key: str, value: Any) -> str:
+        """As `Limit` says."""
+        wrong = [item for item in value if not self.bounds.hold(item)]
+        return f"{key} is {list(value)}, where {wrong[0]!r} must be {self.bounds.words}." if wrong else ""
+
+
+Positive = Annotated[float, Bounds("> 0")]
+NonNegative = Annotated[float, Bounds(">= 0")]
+Share = Annotated[float, Bounds(">= 0", "<= 1")]
+ShareBelowOne = Annotated[float, Bounds(">= 0", "< 1")]
+Count = Annotated[int, Bounds(">= 1")]
+ZeroOrMore = Annotated[int, Bounds(">= 0")]
+
+
+def limit_of(annotation: Any) -> Limit | None:
+    """The limit that a type sets; None where every value of the type is allowed."""
+    if get_origin(annotation) is Literal:
+        return Choices(get_args(annotation))
+    if get_origin(annotation) is Sequence:
+        (item,) = get_args(annotation)
+        bounds = limit_of(item)
+        return EachWithin(bounds) if isinstance(bounds, Bounds) else None
+    return next((note for note in getattr(annotation, "__metadata__", ()) if isinstance(note, Bounds)), None)
