@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .common import config_parser, numbers, split_options
 
@@ -27,7 +27,22 @@ EXAMPLES = """\
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and evaluate."""
+    keywords = parse(arguments)
+
+    from ..commands import evaluate
+    from ..ranks import end
+
+    evaluate(**keywords)
+    end()
+
+
+def parse(arguments: Sequence[str] | None, refuse: Callable[[str], NoReturn] | None = None) -> dict[str, Any]:
+    """The arguments of `commands.evaluate` that a command line stands for.
+
+    `refuse` is called with what is wrong; without it the parser prints that and exits.
+    """
     cli = config_parser("evaluate", __doc__, EXAMPLES, required=False)
+    cli.error = refuse or cli.error  # type: ignore[method-assign, assignment]
     _add_networks(cli)
     _add_protocols(cli)
     options = _add_options(cli)
@@ -46,21 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         values["group"] = args.lowshot
     if args.splits and args.protocol == "episodes":
         args.protocol = "features"
-
-    from ..commands import evaluate
-    from ..ranks import end
-
-    evaluate(
-        args.cfg,
-        overrides + args.opts,
-        checkpoints,
-        device_name=args.device,
-        threads=args.threads,
-        untrained=args.untrained,
-        protocol="lowshot" if args.lowshot else args.protocol,
+    return {
+        "cfg_file": args.cfg,
+        "overrides": overrides + args.opts,
+        "checkpoints": checkpoints,
+        "device_name": args.device,
+        "threads": args.threads,
+        "untrained": args.untrained,
+        "protocol": "lowshot" if args.lowshot else args.protocol,
         **values,
-    )
-    end()
+    }
 
 
 def _add_networks(cli: argparse.ArgumentParser) -> None:

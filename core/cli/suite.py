@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import UserError
+from . import evaluate
 from .common import command_parser
 
 LOCAL_ONLY = ("devices", "jobs", "threads")
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     instead.add_argument("--cancel", action="store_true", help="stop what runs on this machine or is in SLURM's queue")
     args = cli.parse_args(arguments)
     _refuse_others(args)
+    if not (args.status or args.table or args.collect or args.cancel):
+        _refuse_tests(args.suite)
 
     from ..suites import commands
     from ..suites.slurm import Resources
@@ -81,3 +84,19 @@ def _refuse_others(args: argparse.Namespace) -> None:
 def _options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """The options that the user gave, by name."""
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _refuse_tests(file: str) -> None:
+    """Refuse a test whose options run_evaluator.py would refuse, before the training that comes first.
+
+    Raises:
+        UserError: with what is wrong with the options.
+    """
+    from ..suites.suite import read_suite
+
+    for words in dict.fromkeys(test for cell in read_suite(file) for test in cell.tests):
+
+        def refuse(message: str, words: tuple[str, ...] = words) -> NoReturn:
+            raise UserError(f"{file}: TESTS has {' '.join(words)}, which run_evaluator.py refuses: {message}.")
+
+        evaluate.parse(["--run", "RUN", *words], refuse)

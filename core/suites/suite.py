@@ -13,9 +13,10 @@ import yaml
 
 from ..build.config import load_config
 from ..config import Loaded
+from ..config.provenance import COMMAND_LINE
 from ..config.read import parse
 from ..data.datasets import dataset
-from ..errors import UserError
+from ..errors import UserError, reworded
 from ..files import read_regular
 from ..names import nearest
 from ..paths import find_config
@@ -128,15 +129,24 @@ def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
         raise UserError(f"{file}: RUNS names {run.get('CFG')!r}, which is not a file; give the path of a YAML.")
     shared, own = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
     tag, row_name, against = _word(run, "TAG"), _word(run, "NAME"), _word(tree, "AGAINST")
-    tests = tuple(_test(test, file) for test in _items(run, "TESTS", file) or _items(tree, "TESTS", file) or [{}])
+    tests = _items(run, "TESTS", file) or _items(tree, "TESTS", file) or [{}]
+    words = tuple(_test(test, file) for test in tests)
     common = tuple(str(item) for item in (*shared, *own))
-    seed_as_written = load_config(run["CFG"], common).cfg.SEED
+    seed_as_written = _loaded(run["CFG"], common, file).cfg.SEED
     cells = []
     for seed in _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [seed_as_written]:
         overrides = common if seed == seed_as_written else (*common, f"SEED={seed}")
-        loaded = load_config(run["CFG"], overrides)
-        cells.append(Cell(run["CFG"], overrides, tag, tests, _base(tree), loaded, row_name, against))
+        loaded = _loaded(run["CFG"], overrides, file)
+        cells.append(Cell(run["CFG"], overrides, tag, words, _base(tree), loaded, row_name, against))
+    for test in tests:  # what an evaluation would refuse is refused before the training that comes first
+        _loaded(run["CFG"], (*common, *map(str, _items(test, "OVERRIDES", file))), file)
     return cells
+
+
+def _loaded(cfg: str, overrides: Sequence[str], file: Path) -> Loaded:
+    """The configuration of a cell; the suite is named as the source of what it overrides."""
+    with reworded({f"{COMMAND_LINE}: ": f"{file}: "}):
+        return load_config(cfg, overrides)
 
 
 def _word(tree: Mapping[str, Any], key: str) -> str:

@@ -37,8 +37,8 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
             [*NEGMARGIN, "OBJECTIVE.ARGS.margin=-50"],
             "OBJECTIVE.ARGS.margin is -50.0, which at scale 10 moves the",
         ),
-        ([*NEGMARGIN, "OBJECTIVE.ARGS.ramp=2"], "OBJECTIVE.ARGS.ramp is 2.0; it is a share of the stage, from 0 to 1."),
-        ([*NEGMARGIN, "METHOD.ARGS.head_passes=0"], "METHOD.ARGS.head_passes is 0, which leaves the head untrained"),
+        ([*NEGMARGIN, "OBJECTIVE.ARGS.ramp=2"], "OBJECTIVE.ARGS.ramp is 2.0; it must be at least 0 and at most 1."),
+        ([*NEGMARGIN, "METHOD.ARGS.head_passes=0"], "METHOD.ARGS.head_passes is 0; it must be at least 1."),
         (
             [*NEGMARGIN, "METHOD.ARGS.head_steps=[[5, 600]]"],
             "METHOD.ARGS.head_steps has no steps for 1 shots, only for",

@@ -28,9 +28,10 @@ MORE = {"epoch": 1, "best_accuracy": 20.0, "records": 1, "more": 1}
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("BACKBONE.ARGS.width=-1", "ProtoNet on Conv4 cannot be built ("),
+        ("BACKBONE.ARGS.width=-1", "BACKBONE.ARGS.width is -1; it must be at least 1."),
         ("BACKBONE.ARGS.width=1000000", "ProtoNet on Conv4 cannot be built ("),
-        ("METHOD.ARGS.scale=.nan", "METHOD.ARGS.scale is nan; it must be a finite number."),
+        ("METHOD.ARGS.scale=.nan", "METHOD.ARGS.scale is nan; it must be above 0."),
+        ("METHOD.ARGS.scale=.inf", "METHOD.ARGS.scale is inf; it must be a finite number."),
         ("METHOD.ARGS.scale=.inf", "METHOD.ARGS.scale is inf; it must be a finite number."),
         ("STAGE.meta.TASKS=1000000000000", "STAGE.meta.TASKS is 1000000000000; it must be at most 100000000."),
         ("EVAL.EPISODES=1000000000000", "EVAL.EPISODES is 1000000000000; it must be at most 100000000."),

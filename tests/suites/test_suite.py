@@ -70,7 +70,8 @@ def test_an_empty_tag_or_base_is_none(suite, space, monkeypatch):
         ({"TESTS": []}, "TESTS is an empty list"),
         ({"AGAINST": "Prot"}, "AGAINST is Prot, which is no row (did you mean Proto?)"),
         ({"TESTS": [{"OPTION": []}]}, "has the unknown key OPTION (did you mean OPTIONS?)"),
-        ({"OVERRIDES": ["METHOD.NAM=x"]}, "unknown key METHOD.NAM"),
+        ({"OVERRIDES": ["METHOD.NAM=x"]}, "suite.yaml: unknown key METHOD.NAM"),
+        ({"TESTS": [{"OVERRIDES": ["EVAL.EPISODE=9"]}]}, "suite.yaml: unknown key EVAL.EPISODE"),
     ],
 )
 def test_what_is_wrong_is_a_sentence(suite, keys, sentence):
@@ -83,6 +84,18 @@ def test_two_cells_with_one_folder_are_refused(suite, space):
     cfg = str(space.path / "Proto.yaml")
     with pytest.raises(UserError, match="two cells have the run folder Glyphs_Proto; give one of them a TAG"):
         read_suite(suite(RUNS=[cfg, {"CFG": cfg, "OVERRIDES": ["STAGE.meta.EPOCHS=1"]}]))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--shotz", 1], "TESTS has --shotz 1, which run_evaluator.py refuses: unrecognized arguments: --shotz"),
+        (["--shots", "one"], "--shots lists 'one', which is not a whole number"),
+    ],
+)
+def test_options_that_the_evaluator_lacks_are_refused_before_a_training(suite, space, refused, options, sentence):
+    assert sentence in refused("run_suite.py", suite(TESTS=[{"OPTIONS": options}]), "--devices", "cpu")
+    assert not list(space.path.glob("**/last.pth"))
 
 
 def test_a_missing_file_is_a_sentence(space, refused):
