@@ -32,7 +32,6 @@ MORE = {"epoch": 1, "best_accuracy": 20.0, "records": 1, "more": 1}
         ("BACKBONE.ARGS.width=1000000", "ProtoNet on Conv4 cannot be built ("),
         ("METHOD.ARGS.scale=.nan", "METHOD.ARGS.scale is nan; it must be above 0."),
         ("METHOD.ARGS.scale=.inf", "METHOD.ARGS.scale is inf; it must be a finite number."),
-        ("METHOD.ARGS.scale=.inf", "METHOD.ARGS.scale is inf; it must be a finite number."),
         ("STAGE.meta.TASKS=1000000000000", "STAGE.meta.TASKS is 1000000000000; it must be at most 100000000."),
         ("EVAL.EPISODES=1000000000000", "EVAL.EPISODES is 1000000000000; it must be at most 100000000."),
         ("DATASET.VIEWS=[1]", "DATASET.VIEWS is [1]; it must list texts."),
