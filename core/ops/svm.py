@@ -27,7 +27,9 @@ Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
 PASSES = 40
 SOLVED, ENOUGH = 1e-12, 1e-6  # residuals: of a solved problem, and the largest that rounding may leave
-STALLED = 3  # passes without a smaller residual after which a problem is as solved as rounding lets it be
+STALLED = (
+    3  # passes without a smaller residual after which a problem of residual ENOUGH is as solved as rounding lets it be
+)
 # Where a pass did not lower the residual, the next step aims at this share of the gap and is not corrected: Mehrotra's
 # may go round in circles (Cartis, 2009).
 CAREFUL = 0.3
@@ -111,7 +113,7 @@ def _solve_compiled(matrix: Tensor, target: Tensor, bound: float, passes: int) -
     """The same steps on a CPU."""
     from .svm_compiled import solve  # imports numba
 
-    return solve(matrix, target, bound, passes, PASSES, SOLVED, STALLED, CAREFUL)
+    return solve(matrix, target, bound, passes, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL)
 
 
 def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solution:
@@ -133,7 +135,7 @@ def _solve(matrix: Tensor, target: Tensor, bound: float, passes: int) -> Solutio
         stalls = torch.where(better, 0, stalls + 1)
         least = torch.where(better, residual, least)
         if not passes:
-            going = going & (least > SOLVED) & (stalls < STALLED)
+            going = going & (least > SOLVED) & ((stalls < STALLED) | (least > ENOUGH))
             if not going.any():
                 break
         point = _step(matrix, point, uneven, short, gap, torch.zeros_like(stalls) if passes else stalls)

@@ -22,7 +22,15 @@ from .lanes import LANES, OPTIONS, factor, newton, row_dot
 
 
 def solve(
-    matrix: Tensor, target: Tensor, bound: float, passes: int, most: int, solved: float, stalled: int, share: float
+    matrix: Tensor,
+    target: Tensor,
+    bound: float,
+    passes: int,
+    most: int,
+    solved: float,
+    enough: float,
+    stalled: int,
+    share: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A^T, slacks and multipliers, each [T, N, n], and residuals [T], of problems M [T, n, n] and Y^T [T, N, n].
 
@@ -33,7 +41,8 @@ def solve(
         passes: as for `svm.svm_duals`.
         most: passes at most, where `passes` is 0.
         solved: the residual of a solved problem.
-        stalled: passes without a smaller residual after which a problem stops.
+        enough: the largest residual that rounding may leave.
+        stalled: passes without a smaller residual after which a problem of such a residual stops.
         share: of the gap, at which a step aims after a pass that did not lower the residual.
     """
     tasks, ways, supports = target.shape
@@ -44,7 +53,7 @@ def solve(
 
     def work(part: slice) -> None:
         given, taken = [x[part] for x in lanes], [x[part] for x in (*found, residual)]
-        _solve_groups(*given, float(bound), passes or most, not passes, solved, stalled, share, *taken)
+        _solve_groups(*given, float(bound), passes or most, not passes, solved, enough, stalled, share, *taken)
 
     with _packed():
         in_parts(work, groups, 1)
@@ -74,7 +83,9 @@ def _in_lanes(x: Tensor) -> np.ndarray:
 
 
 @numba.njit(**OPTIONS)
-def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, share, a, slack, multiplier, residual):
+def _solve_groups(
+    matrices, targets, bound, most, stops, solved, enough, stalled, share, a, slack, multiplier, residual
+):
     """Every group of eight tasks; `stops` says whether a task ends once it is solved."""
     for group in range(len(matrices)):
         _solve_group(
@@ -84,6 +95,7 @@ def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, share,
             most,
             stops,
             solved,
+            enough,
             stalled,
             share,
             a[group],
@@ -94,7 +106,7 @@ def _solve_groups(matrices, targets, bound, most, stops, solved, stalled, share,
 
 
 @numba.njit(**OPTIONS)
-def _solve_group(m, y, bound, most, stops, solved, stalled, share, best_a, best_slack, best_multiplier, least):
+def _solve_group(m, y, bound, most, stops, solved, enough, stalled, share, best_a, best_slack, best_multiplier, least):
     """The best point of each lane among `most` is kept in `best_*`, its residual in `least`."""
     ways, n, _ = y.shape
     inverse, work, free = np.empty((ways, n, n, LANES)), np.empty((2, n, n, LANES)), np.empty((9, ways, n, LANES))
@@ -122,7 +134,7 @@ def _solve_group(m, y, bound, most, stops, solved, stalled, share, best_a, best_
             better[w] = going[w] if residual[w] < least[w] else 0.0
             least[w] = residual[w] if better[w] > 0 else least[w]
             stalls[w] = 0 if better[w] > 0 else stalls[w] + 1
-            if stops and (not least[w] > solved or stalls[w] >= stalled):
+            if stops and (not least[w] > solved or (stalls[w] >= stalled and least[w] <= enough)):
                 going[w] = 0
             busy += going[w]
             careful[w] = share if stops and stalls[w] > 0 else 0.0
