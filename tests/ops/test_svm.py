@@ -54,8 +54,8 @@ def test_the_duals_are_those_of_an_independent_solver(way, shot, width, bound):
         np.testing.assert_allclose(found[t], by_scipy(gram[t].numpy(), y[t].numpy(), bound), rtol=0, atol=1e-6)
 
 
-# Upper triangles of X X^T of five supports that a Conv4 encodes: on the first, in training, Mehrotra's steps repeat every
-# four and never end; on the second, at test, three careful passes do not yet lower the residual of 2e-5.
+# Upper triangles of X X^T of five supports that a Conv4 encodes. On the first, in training, Mehrotra's steps repeat
+# every four and never end; on the second, at test, three careful passes do not yet lower the residual of 2e-5.
 HARD = [
     [
         *(542.4237060546875, 496.4446105957031, 410.0006103515625, 192.14834594726562, 134.86526489257812),
