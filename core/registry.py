@@ -106,9 +106,15 @@ class Registry(Generic[Base]):
         """The arguments of a class and what they may be: the schema of its ARGS in a YAML.
 
         An `__init__` that takes `**more` hands it to its parent, whose arguments then count too.
+
+        Raises:
+            UserError: where an argument has no default, which every YAML would have to set.
         """
         cls: type = self[name]
         parameters = _keyword_only(cls)
+        without = next((name for name, p in parameters.items() if p.default is p.empty), None)
+        if without:
+            raise UserError(f"{self.key} {cls.__name__}: its argument {without} has no default; give it one.")
         defaults = {argument: parameter.default for argument, parameter in parameters.items()}
         former = {old: new for old, new in getattr(cls, "renamed", {}).items() if new in defaults}
         return Arguments(defaults, _limits(cls), former)

@@ -76,6 +76,16 @@ def test_a_constructor_refuses_a_word_that_is_no_choice(registry, value, said):
     assert str(caught.value).startswith(said)
 
 
+def test_an_argument_without_a_default_is_refused(registry):
+    class Open(Head):
+        def __init__(self, width: int, *, k: int) -> None:
+            super().__init__(width)
+
+    registry.register("Open")(Open)
+    with pytest.raises(UserError, match=r"^METHOD\.NAME Open: its argument k has no default; give it one\.$"):
+        registry.arguments("Open")
+
+
 def test_parents_and_signatures_stay_what_they_are(registry):
     enter: Callable = registry.register("Made")
     made = enter(type("Made", (Head,), {}))

@@ -147,6 +147,7 @@ class Evaluator:
         done = part.start
         for drawn, task in tasks:
             logits = head(task).float().cpu()
+            head.refuse_shape(logits, task.query_y)
             refuse_logits(logits, done)
             done += len(logits)
             truth = task.query_y.cpu().numpy()

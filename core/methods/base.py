@@ -145,8 +145,26 @@ class Method(nn.Module):
         return self.judge(self(item), item.query_y, item)
 
     def judge(self, logits: Tensor, y: Tensor, item: Task | Batch) -> Loss:
-        """The objective on logits [..., N] for right classes y [...]; the item tells word vectors and progress."""
-        return self.objective(logits, y, self.scale, item.semantics, item.progress)
+        """The objective on logits [..., N] for right classes y [...]; the item tells word vectors and progress.
+
+        Raises:
+            UserError: where a new method or objective returns something else.
+        """
+        self.refuse_shape(logits, y)
+        loss = self.objective(logits, y, self.scale, item.semantics, item.progress)
+        if not isinstance(loss, Loss):
+            kind = type(self.objective).__name__
+            raise UserError(f"The objective {kind} returns a {type(loss).__name__}, but must return a Loss.")
+        return loss
+
+    def refuse_shape(self, logits: Tensor, y: Tensor) -> None:
+        """Refuse logits that are not [..., N] where right classes are [...]."""
+        if logits.shape[:-1] != y.shape:
+            expected = ", ".join(map(str, [*y.shape, "N"]))
+            raise UserError(
+                f"The method {type(self).__name__} returns logits of shape {list(logits.shape)}, but must return "
+                f"[{expected}]."
+            )
 
     def start_from(self, previous: Method) -> str:
         """Take over what the previous stage learned (default: its backbone); returns a line for the log."""

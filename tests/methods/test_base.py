@@ -51,6 +51,32 @@ def test_a_batch_has_the_logits_of_base_classes():
     assert loss.y is batch.labels
 
 
+class Flat(ProtoNet):
+    """As a new method may be at first: its logits are those of all tasks in one."""
+
+    def forward(self, task):
+        return super().forward(task).flatten(0, 1)
+
+
+class Bare(torch.nn.Module):
+    """As a new objective may be at first."""
+
+    def forward(self, logits, *_):
+        return logits.mean()
+
+
+def test_what_a_new_method_or_objective_must_return():
+    task = make_task({"vector": vectors(2, 3, 6)}, {"vector": vectors(2, 4, 6)}, 3, 1)
+    with pytest.raises(
+        UserError, match=r"^The method Flat returns logits of shape \[8, 3\], but must return \[2, 4, N\]\.$"
+    ):
+        Flat(conv4(), INFO).loss(task)
+    method = ProtoNet(conv4(), INFO)
+    method.objective = Bare()
+    with pytest.raises(UserError, match=r"^The objective Bare returns a Tensor, but must return a Loss\.$"):
+        method.loss(task)
+
+
 def test_weights_that_fit_are_taken_and_counted():
     source, target = conv4(seed=1), conv4(seed=2)
     state = source.state_dict() | {"extra": torch.zeros(2)}
