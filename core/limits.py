@@ -20,6 +20,9 @@ COMPARED = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operato
 class Limit(Protocol):
     """A rule on the value of one argument."""
 
+    def __str__(self) -> str:
+        """The values that it allows."""
+
     def refusal(self, key: str, value: Any) -> str:
         """The sentence for a value that the rule forbids; "" for one that it allows."""
 
@@ -29,6 +32,9 @@ class Choices:
     """The value is one of these words, or numbers."""
 
     words: tuple
+
+    def __str__(self) -> str:
+        return ", ".join(str(word) for word in self.words if word != "")
 
     def refusal(self, key: str, value: Any) -> str:
         """As `Limit` says."""
@@ -42,6 +48,9 @@ class Bounds:
         pairs = [comparison.split() for comparison in comparisons]
         self.comparisons = [(sign, float(number)) for sign, number in pairs]
         self.words = " and ".join(f"{WORDS[sign]} {number}" for sign, number in pairs)
+
+    def __str__(self) -> str:
+        return self.words
 
     def hold(self, value: Any) -> bool:
         """Whether a value is such a number; nan is none."""
@@ -58,6 +67,9 @@ class EachWithin:
     """The value is a list of numbers within bounds."""
 
     bounds: Bounds
+
+    def __str__(self) -> str:
+        return f"each {self.bounds}"
 
     def refusal(self, key: str, value: Any) -> str:
         """As `Limit` says."""

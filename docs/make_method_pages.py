@@ -73,9 +73,10 @@ def argument_table(cls: type, known: Arguments) -> str:
     meanings = argument_meanings(cls)
     rows = []
     for name, default in known.defaults.items():
-        words = ", ".join(f"`{word}`" for word in known.choices.get(name, ()) if word)
-        rows.append(row(f"`{name}`", f"`{default!r}`", words, markdown(meanings.get(name, ""))))
-    return table_head(["argument", "default", "words", "meaning"]) + lines(rows) if rows else ""
+        values = markdown(str(known.limits.get(name, "")))
+        mark = "yes" if name in getattr(cls, "test_arguments", ()) else ""
+        rows.append(row(f"`{name}`", f"`{default!r}`", values, mark, markdown(meanings.get(name, ""))))
+    return table_head(["argument", "default", "values", "at test", "meaning"]) + lines(rows) if rows else ""
 
 
 def argument_meanings(cls: type) -> dict[str, str]:

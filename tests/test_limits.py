@@ -53,6 +53,11 @@ def test_a_list_names_the_first_number_that_is_out_of_bounds():
     assert limit.refusal("KEY", [[1]]) == "KEY is [[1]], where [1] must be above 0."
 
 
+def test_limits_say_what_they_allow():
+    limits = [limit_of(kind) for kind in (Literal["", "squared", 3], Share, Sequence[Count])]
+    assert [str(limit) for limit in limits] == ["squared, 3", "at least 0 and at most 1", "each at least 1"]
+
+
 def test_words():
     limit = limit_of(Literal["squared", "cosine", 3])
     assert limit == Choices(("squared", "cosine", 3))

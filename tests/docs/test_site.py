@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from make_configuration import commented_keys, manual
-from make_method_pages import argument_meanings, markdown, method_pages, slug
+from make_method_pages import argument_meanings, argument_table, markdown, method_pages, slug
 
 from core.build.config import load_config, schemas
 from core.config.defaults import KEYS, STAGE_KEYS
@@ -72,10 +72,19 @@ def test_every_argument_is_explained(kind):
     assert not unexplained
 
 
+def test_arguments_have_their_values_and_whether_they_may_change_at_test():
+    table = argument_table(METHODS["LaplacianShot"], schemas().methods["LaplacianShot"])
+    assert "| `neighbours` | `2` | at least 1 | yes |" in table
+    table = argument_table(METHODS["ProtoNet"], schemas().methods["ProtoNet"])
+    assert "| `metric` | `'squared'` | squared, euclidean, cosine |  |" in table
+
+
 def test_objectives_and_backbones_are_in_the_manual():
     text = manual()
     assert "### negmargin\n\nCross-entropy with scale \\* margin taken" in text
-    assert "| `smoothing` | `0.1` |  | share of the target that the wrong classes get" in text
+    assert (
+        "| `smoothing` | `0.1` | at least 0 and below 0.5 |  | share of the target that the wrong classes get" in text
+    )
     assert "### ResNet12\n" in text
 
 
