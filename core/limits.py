@@ -47,10 +47,10 @@ class Bounds:
     def __init__(self, *comparisons: str) -> None:
         pairs = [comparison.split() for comparison in comparisons]
         self.comparisons = [(sign, float(number)) for sign, number in pairs]
-        self.words = " and ".join(f"{WORDS[sign]} {number}" for sign, number in pairs)
+        self._said = " and ".join(f"{WORDS[sign]} {number}" for sign, number in pairs)
 
     def __str__(self) -> str:
-        return self.words
+        return self._said
 
     def hold(self, value: Any) -> bool:
         """Whether a value is such a number; nan is none."""
@@ -59,7 +59,7 @@ class Bounds:
 
     def refusal(self, key: str, value: Any) -> str:
         """As `Limit` says."""
-        return "" if self.hold(value) else f"{key} is {value}; it must be {self.words}."
+        return "" if self.hold(value) else f"{key} is {value}; it must be {self}."
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class EachWithin:
     def refusal(self, key: str, value: Any) -> str:
         """As `Limit` says."""
         wrong = [item for item in value if not self.bounds.hold(item)]
-        return f"{key} is {list(value)}, where {wrong[0]!r} must be {self.bounds.words}." if wrong else ""
+        return f"{key} is {list(value)}, where {wrong[0]!r} must be {self.bounds}." if wrong else ""
 
 
 Positive = Annotated[float, Bounds("> 0")]
