@@ -89,8 +89,9 @@ class DropBlock(nn.modules.dropout._DropoutNd):
     """Set squares of `size` x `size` pixels to 0, in each channel independently, and rescale the others.
 
     The keep rate falls linearly from 1 to 1 - rate over `ramp` training calls, so it depends on the number of steps,
-    not of images; a step of ACCUMULATE parts is as many calls. A square starts at each position of the interior, whose side is f - size + 1 on a map of side f, with
-    probability gamma = rate / size^2 * f^2 / (f - size + 1)^2.
+    not of images; a step of ACCUMULATE parts is as many calls. A square starts at each position of
+    the interior, whose side is f - size + 1 on a map of side f, with probability gamma = rate / size^2 * f^2 /
+    (f - size + 1)^2.
 
     Every square is whole, as in the paper. Differs from MetaOptNet's code, which leaves squares incomplete where the
     number of seeds and size^2 have a common factor, and so drops less: on a map of side 10, with size 5 and rate 0.1,
