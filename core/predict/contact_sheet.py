@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 from ..prepare.images import Decoding, decode
 from .answers import Answer
+from .fonts import font_for
 from .photos import Photo
 
 SIDE = 144  # of a photograph in pixels
@@ -28,7 +28,7 @@ def contact_sheet(rows: Sequence[Answer], photos: Mapping[str, Photo]) -> Image.
     lines = -(-len(shown) // columns)
     width, height = SIDE + GAP, SIDE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * width + GAP, max(1, lines) * height + GAP), WHITE)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(font_manager.findfont("DejaVu Sans"), LINE - 4)
+    draw = ImageDraw.Draw(sheet)
     for place, row in enumerate(shown):
         left, top = GAP + place % columns * width, GAP + place // columns * height
         pixels = decode(photos[row.file].source, Decoding(SIDE))
@@ -36,6 +36,7 @@ def contact_sheet(rows: Sequence[Answer], photos: Mapping[str, Photo]) -> Image.
         draw.rectangle((left - 2, top - 2, left + SIDE + 1, top + SIDE + 1), outline=_colour(row), width=3)
         caption = (f"{row.probability:.2f}  {row.shown}", f"{row.runner_up_probability:.2f}  {row.runner_up}")
         for line, (text, colour) in enumerate(zip(caption, (BLACK, GREY), strict=True)):
+            font = font_for(text, LINE - 4)
             draw.text((left, top + SIDE + 2 + line * LINE), _fitting(text, font), colour, font)
     return sheet
 
