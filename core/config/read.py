@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ class Refused(yaml.YAMLError):
 
 
 class Unambiguous(LOADER):  # type: ignore[misc, valid-type]  # one of two classes
-    """Refuses a key that is given twice, of which YAML would take the last."""
+    """Refuses a key that is given twice, of which YAML would take the last, and numbers that are not what they look."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node."""
@@ -107,6 +108,18 @@ class Unambiguous(LOADER):  # type: ignore[misc, valid-type]  # one of two class
             names.add(key.value)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return mapping
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """The number of a node; not 010, which is 8 to YAML, and not 1:30, which is 90."""
+        if re.fullmatch(r"[-+]?0[0-7_]+|.*:.*", node.value):
+            raise Refused(f"YAML reads {node.value} to the base of 8 or 60; write it as it is meant", node.start_mark)
+        integer = node.tag.endswith(":int")
+        number: int | float = self.construct_yaml_int(node) if integer else self.construct_yaml_float(node)
+        return number
+
+
+for _kind in ("int", "float"):
+    Unambiguous.add_constructor(f"tag:yaml.org,2002:{_kind}", Unambiguous.construct_number)
 
 
 def parse(text: str) -> Any:

@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
     "text",
     [
         "",
-        "a: 1e-3\nb: 1.0e-3\nc: 0o17\nd: 017\ne: .nan\nf: yes\ng: ~\nh: 1:30\ni: 2026-11-24\nj: '5'",
+        "a: 1e-3\nb: 1.0e-3\nc: 0o17\nd: 1_7\ne: .nan\nf: yes\ng: ~\nh: 0x1f\ni: 2026-11-24\nj: '5'",
         "a: {b: [1, {c: d}], 'é': \"\\u00e9\"}\n# a comment\nA.b: |\n  two\n  lines\n",
         "a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}",
         "a:\n  - b\n  -\n  - [ ]\n",
@@ -49,6 +49,12 @@ def test_both_loaders_refuse_the_same(text):
 
 def test_the_c_loader_is_used_where_there_is_one():
     assert LOADER.__name__ == ("CSafeLoader" if yaml.__with_libyaml__ else "SafeLoader")
+
+
+@pytest.mark.parametrize("number", ["010", "-07", "1:30", "1:30.5"])
+def test_a_number_to_another_base_than_it_looks_is_refused(refused, number):
+    said = refused(f"\nSEED: {number}\n")
+    assert f"leaf.yaml, line 2: not valid YAML: YAML reads {number} to the base of 8 or 60; write it as it is" in said
 
 
 def test_overrides_keep_their_order_and_their_source():
