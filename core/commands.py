@@ -72,11 +72,11 @@ def train(
         resume, overwrite = True, False
     with run.held(overwrite):
         differing = differing_keys(loaded, run.config) if run.config.is_file() and not overwrite else []
-        if resume and _only_longer(loaded, run, differing):
-            trainer.refuse_longer()
-            differing = []
         if resume:
             trainer.resume()
+        if resume and _only_longer(loaded, run, differing):
+            trainer.refuse_longer(_epochs(load_config(run.config)))
+            differing = []
         with everyone.first_before_others():
             run.begin(loaded.full(), loaded.diff(), differing, resume, overwrite)
         log = start_log(run.path / "train.log" if everyone.first else None, quiet=not everyone.first)
@@ -110,7 +110,12 @@ def _ending(run: RunFolder) -> Iterator[None]:
 def _only_longer(loaded: Loaded, run: RunFolder, differing: Sequence[str]) -> bool:
     """Whether all that differs from the run in the folder is a larger number of epochs of the last stage."""
     key = f"STAGE.{last_stage(loaded.cfg)}.EPOCHS"
-    return list(differing) == [key] and loaded.values[key] > load_config(run.config).values[key]
+    return list(differing) == [key] and _epochs(loaded) > _epochs(load_config(run.config))
+
+
+def _epochs(loaded: Loaded) -> int:
+    """The epochs of the last stage."""
+    return int(loaded.cfg.STAGE[last_stage(loaded.cfg)].EPOCHS)
 
 
 def evaluate(
@@ -164,7 +169,7 @@ def evaluate(
         write_text(run_folder.path / "diff.txt", loaded.diff())
 
 
-OF_A_RESULT = ("SEED", "EVAL.", "TASK.")  # keys that the name of a result's folder says
+OF_A_RESULT = ("SEED", "EVAL.", "TASK.TEST.", "TASK.VAL.")  # keys that the name of a result's folder says
 UNSAID = ("EVAL.BASE_IMAGES", "EVAL.PRIOR")  # those of them that it says for a trained network alone
 
 

@@ -66,7 +66,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finally:
         with suppress(OSError):
             building.unlink(missing_ok=True)
-    remove_abandoned_files(path.parent, path.name)
+    remove_abandoned_files(path.parent, glob.escape(path.name))
 
 
 def _open_locked(path: Path) -> BinaryIO:
@@ -80,9 +80,9 @@ def _open_locked(path: Path) -> BinaryIO:
         file.close()  # removed between its opening and its lock
 
 
-def remove_abandoned_files(folder: Path, name: str = "*") -> None:
-    """Remove the files that killed processes left of writing `name`, by default of any file, in a folder."""
-    for path in folder.glob(f".{name if name == '*' else glob.escape(name)}.*"):
+def remove_abandoned_files(folder: Path, pattern: str) -> None:
+    """Remove the files that killed processes left of writing files of a name, or of names that match a pattern."""
+    for path in folder.glob(f".{pattern}.*"):
         if not path.name.rpartition(".")[2].isdecimal():
             continue
         try:

@@ -28,19 +28,30 @@ RANKED = (
     "spans the ranks that the paired 95 % intervals over disjoint tasks allow to these networks; another training seed "
     "may move a row further."
 )
-HEADER = ["method", "learns from", "trained at", "transductive", "external data", "ours", "± seeds", "± open", "paper"]
+HEADER = [
+    "method",
+    "learns from",
+    "trained at",
+    "transductive",
+    "external data",
+    "ours",
+    "± seeds",
+    "± disjoint",
+    "paper",
+]
 HEADER += ["difference", "band", "verdict", "minutes", "machine", "commit"]
 NOTE = (
     "*Ours*: the mean over the training seeds, ± the half width of the 95 % t-interval over test episodes. *± seeds*: "
-    "that over training seeds, and their number. *± open*: that over tasks that share no image, for other images of "
-    "these classes. *Trained at*: the shots of training episodes, or any where training draws none. *Band*: points "
+    "that over training seeds, and their number. *± disjoint*: that over tasks that share no image, for other images "
+    "of these classes. *Trained at*: the shots of training episodes, or any where training draws none. *Band*: points "
     "that ours may lie off the paper's number. *Minutes*: training steps on a machine that did other work too, those "
     "of a shared stage included; they depend on that work and rank no method."
 )
 PAIRED = (
     "Paired by episode with {name}; of several rows of this name, with the one trained at as many shots as are tested. "
-    "± is the 95 % t-interval with these images, *± open* that over disjoint tasks, *± seeds* that over training "
-    "seeds, where both rows have the same ones. Of several training seeds, the mean in each episode is compared."
+    "± is the 95 % t-interval with these images. *Over disjoint tasks*: the difference over tasks that share no image, "
+    "with its interval, for other images of these classes. *± seeds*: that over training seeds, where both rows have "
+    "the same ones. Of several training seeds, the mean in each episode is compared."
 )
 
 
@@ -178,13 +189,13 @@ def paired_table(alike: Sequence[Row]) -> Table:
             label(row),
             shots(row),
             f"{signed(d.value)} ± {d.ci95:.2f}",
-            half_width(d.wide_ci95),
+            "" if d.wide is None else f"{signed(d.wide[0])} ± {d.wide[1]:.2f}",
             half_width(across_seeds(row, base)),
             counts,
         ]
         for row, d, counts in differences(alike)
     ]
-    header = ["method", "trained at", f"difference to {base.name}", "± open", "± seeds", "win/tie/loss"]
+    header = ["method", "trained at", f"difference to {base.name}", "over disjoint tasks", "± seeds", "win/tie/loss"]
     return Table(header, [[Cell(text) for text in line] for line in lines], names=2)
 
 

@@ -56,12 +56,15 @@ def recipe(saved: Mapping[str, Any]) -> dict[str, Any]:
     """What a run trained, flat, from the tree of its saved config.yaml: runs with equal recipes differ in SEED alone.
 
     A key that the version which saved the tree did not have counts as its default. What is measured at test is no part
-    of the recipe: an evaluation says it itself.
+    of the recipe: an evaluation says it itself. METHOD, which the stages name, is part of it where there is no stage.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: where the tree is no configuration.
     """
-    return {key: value for key, value in saved_keys(saved, "trains", "varies").items() if key != "SEED"}
+    trained = {key: value for key, value in saved_keys(saved, "trains", "varies").items() if key != "SEED"}
+    if trained["STAGES"]:
+        return trained
+    return trained | {key: value for key, value in saved_keys(saved, "encodes").items() if key.startswith("METHOD.")}
 
 
 def saved_keys(saved: Mapping[str, Any], *roles: Role) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import zlib
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import numpy as np
 
 from ..files import DAMAGE, HiddenFolder
 
+DIGITS = 32  # of a table's name, hexadecimal
 SUMS = "sums"
 COMPLETE = 1 << 32  # added to a row's CRC-32, so that no sum is 0
 
@@ -69,7 +71,7 @@ class FeatureCache:
     """One table in a folder of tables that together stay under `limit_mb`; the least recently used go first."""
 
     def __init__(self, folder: Path, key: dict[str, Any], limit_mb: int) -> None:
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:DIGITS]
         self._folder, self.path, self._limit = folder, folder / digest, limit_mb * 2**20
 
     def open(self, rows: int) -> CachedTable | None:
@@ -115,7 +117,8 @@ class FeatureCache:
 
     def _make_room(self, size: int) -> None:
         """Remove the tables that were not used for longest until `size` bytes more stay under the limit."""
-        tables = [(path.stat().st_mtime, _size(path), path) for path in self._folder.iterdir() if path.is_dir()]
+        folders = [path for path in self._folder.iterdir() if _is_table(path)]  # nothing else goes
+        tables = [(path.stat().st_mtime, _size(path), path) for path in folders]
         total = sum(table_size for _, table_size, _ in tables) + size
         for _, table_size, path in sorted(tables):
             if total <= self._limit:
@@ -128,6 +131,11 @@ def _map(file: Path) -> np.ndarray:
     """Map an array for writing; "r+" alone would fill up a file that was cut off."""
     np.load(file, mmap_mode="r", allow_pickle=False)
     return np.load(file, mmap_mode="r+", allow_pickle=False)
+
+
+def _is_table(folder: Path) -> bool:
+    """Whether a folder has the name of a table, and so was made by a cache."""
+    return re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", folder.name) is not None and folder.is_dir()
 
 
 def _size(folder: Path) -> int:

@@ -24,7 +24,7 @@ class FrozenNetwork:
     def rehearse(self) -> None:
         """There are no steps that could fail."""
 
-    def refuse_longer(self) -> None:
+    def refuse_longer(self, epochs: int) -> None:
         """There are no epochs."""
 
     def resume(self) -> None:

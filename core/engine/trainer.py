@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from .. import progress as bars
 from ..errors import UserError
+from ..files import write_file
 from ..kinds import misfit
 from ..locks import Lock
 from ..methods.base import Method
@@ -75,17 +77,22 @@ class Trainer:
                 "to train anew."
             )
 
-    def refuse_longer(self) -> None:
-        """Refuse to go on with a run for more epochs than it was begun with, where that changes the earlier ones.
+    def refuse_longer(self, epochs: int) -> None:
+        """After `resume`, refuse to go on for more than the `epochs` of the last stage that the run was begun with.
 
         Raises:
-            UserError: where the learning rate or the loss of the last stage depends on its number of epochs.
+            UserError: where the learning rate or the loss depends on their number, or where the run has validated at
+                its last epoch, at which a longer one would not have.
         """
         stage = self._stages[-1]
+        chooses = stage.select == "val" or stage.keep > 1
+        is_at_end = self._last is not None and self._last["progress"]["epoch"] == epochs
         if stage.recipe.schedule == "cosine":
             reason = f"STAGE.{stage.name}.OPTIM.SCHEDULE is cosine, whose rates depend on the number of epochs"
         elif stage.method.follows_progress:
             reason = f"the loss of {stage.method.name} depends on the share of the epochs that is done"
+        elif chooses and is_at_end and epochs % stage.val_every:
+            reason = f"it validated at its end, epoch {epochs}, which is no multiple of VAL.EVERY ({stage.val_every})"
         else:
             return
         raise UserError(
@@ -128,7 +135,10 @@ class Trainer:
         if stage.shared is None or not self._ranks.first:
             return stage.shared or stage.best
         stage.shared.parent.mkdir(parents=True, exist_ok=True)
-        return stage.best.replace(stage.shared)
+        with stage.best.open("rb") as best:  # it may lie on another disk
+            write_file(stage.shared, lambda file: shutil.copyfileobj(best, file))
+        stage.best.unlink()
+        return stage.shared
 
     def _train(
         self, stage: Stage, previous: Method | None, unfinished: dict[str, Any] | None, records: int, resumable: bool

@@ -19,6 +19,7 @@ import yaml
 from ..config.read import parse
 from ..config.roles import recipe, saved_keys
 from ..errors import UserError
+from ..files import sha256
 from ..kinds import misfit, parse_json
 from .run import RunFolder
 
@@ -38,6 +39,9 @@ RESULT = {
 }
 
 
+FORMER = "is of former weights of its checkpoint; evaluate that run again"
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One evaluation folder."""
@@ -47,8 +51,16 @@ class Evaluation:
 
     @property
     def run(self) -> Path:
-        """The run folder that it is in."""
-        return self.path.parents[2]
+        """The run folder that it is in, or its own where it lies in none."""
+        return self.path.parents[2] if self.path.parent.parent.name == "eval" else self.path
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its checkpoint was replaced since, as it is where a run goes on."""
+        checkpoint = self.run / str(self.result.get("checkpoint"))
+        if "networks" in self.result or not checkpoint.is_file():
+            return False
+        return sha256(checkpoint) != self.result.get("checkpoint_sha256")
 
     @property
     def key(self) -> tuple:
@@ -103,7 +115,7 @@ class Evaluation:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             return None
         at_test = {key: measured[key] for key in MEASURED} | self.result.get("at_test", {})
-        identity = trained | {"at_test": at_test, "trained": "checkpoint" in self.result}
+        identity = trained | {"at_test": at_test, "trained": "checkpoint_sha256" in self.result}
         return self.result["method"], json.dumps(identity, sort_keys=True, default=str)
 
 
@@ -143,14 +155,14 @@ def of_run(path: Path) -> list[Evaluation]:
     """The evaluations that a RUN names: that folder itself, or those of a run folder.
 
     Of a run folder, evaluations of the best checkpoint are preferred, by the method it trained, in full precision, with
-    the arguments of training.
+    the arguments of training. Those of weights that it no longer holds are left out.
 
     Raises:
         UserError: where there are none, or two of the same episodes.
     """
     if (path / "result.json").is_file():
         return [read(path.resolve())]
-    evaluations = [read(file.parent.resolve()) for file in sorted(path.glob("eval/*/*/result.json"))]
+    evaluations = [evaluation for evaluation in _in_run(path) if not evaluation.is_stale]
     if not evaluations:
         raise UserError(f"{path} holds no evaluation; give a run folder that was evaluated, or an evaluation's folder.")
     plain = [e for e in evaluations if e.result.get("precision") == "float32" and not e.result.get("features_of")]
@@ -163,8 +175,13 @@ def of_run(path: Path) -> list[Evaluation]:
     return best
 
 
+def _in_run(path: Path) -> list[Evaluation]:
+    """All evaluations of a run folder."""
+    return [read(file.parent.resolve()) for file in sorted(path.glob("eval/*/*/result.json"))]
+
+
 def evaluated(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The RUNs that hold an evaluation, and a line for each other one.
+    """The RUNs that hold an evaluation, and a line for each other one, and for each evaluation of former weights.
 
     Raises:
         UserError: where a path does not exist, or no RUN holds an evaluation.
@@ -176,13 +193,19 @@ def evaluated(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     lines = [f"{path}: {reason}" for path, reason in reasons.items() if reason]
     if len(lines) == len(paths):
         raise UserError(f"Nothing can be compared ({'; '.join(lines)}); give run folders that were evaluated.")
-    return [path for path, reason in reasons.items() if not reason], lines
+    kept = [path for path, reason in reasons.items() if not reason]
+    stale = [evaluation for path in kept if not (path / "result.json").is_file() for evaluation in _in_run(path)]
+    lines += [f"{e.path}: {FORMER}" for e in stale if e.is_stale]
+    return kept, lines
 
 
 def _no_evaluation(path: Path) -> str:
     """Why there is nothing to compare in a RUN; "" where there is."""
-    if (path / "result.json").is_file() or any(path.glob("eval/*/*/result.json")):
+    if (path / "result.json").is_file():
         return ""
+    evaluations = _in_run(path)
+    if evaluations:
+        return FORMER if all(evaluation.is_stale for evaluation in evaluations) else ""
     run = RunFolder(path)
     return f"holds no evaluation (training: {run.state()})" if run.config.is_file() else "is no run folder"
 

@@ -81,18 +81,18 @@ def plot_points(figure: Path, panels: Mapping[str, Sequence[Point]], x: str, y: 
 
 @dataclass(frozen=True)
 class Difference:
-    """A labelled difference with the half widths of two intervals; None for one that is not known."""
+    """A labelled difference with the half width of its interval, and another estimate of it with its own, if known."""
 
     label: str
     value: float
     ci95: float
-    wide_ci95: float | None
+    wide: tuple[float, float] | None
 
 
 def plot_differences(figure: Path, panels: Mapping[str, Sequence[Difference]], x: str, note: str) -> None:
     """Draw differences one below the other, the first on top, into an SVG file, a set of axes for each panel.
 
-    The thick bar is the interval `ci95`, the thin one `wide_ci95`.
+    The thick bar is the interval `ci95` around the value, the thin one `wide`.
 
     Args:
         figure: SVG file to write.
@@ -108,8 +108,8 @@ def plot_differences(figure: Path, panels: Mapping[str, Sequence[Difference]], x
     for (title, rows), axes in zip(panels.items(), canvas.subplots(lines, columns, squeeze=False).flat, strict=False):
         for height, row in enumerate(rows):
             axes.errorbar(row.value, -height, xerr=row.ci95, marker="o", color="C0", elinewidth=3)
-            if row.wide_ci95 is not None:
-                axes.errorbar(row.value, -height, xerr=row.wide_ci95, color="C0", elinewidth=1, capsize=3)
+            if row.wide is not None:
+                axes.errorbar(row.wide[0], -height, xerr=row.wide[1], color="C0", elinewidth=1, capsize=3)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set(title=title, yticks=range(0, -len(rows), -1), yticklabels=[row.label for row in rows])
         axes.grid(alpha=0.3, axis="x")

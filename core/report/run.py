@@ -82,7 +82,8 @@ class RunFolder:
                 "its own."
             )
         try:
-            remove_abandoned_files(self.path)
+            for pattern in WRITTEN:  # hidden files of the user's own stay
+                remove_abandoned_files(self.path, pattern)
             yield
         finally:
             lock.release()

@@ -22,9 +22,9 @@ class Ranked:
 def ranking(rows: Sequence[Row]) -> list[Ranked]:
     """The ranks of rows, the best first.
 
-    Two rows are compared on the episodes that both have. One is ahead for sure where the 95 % interval of their
-    difference is above 0: that over tasks which share no image, or over episodes where there are no such tasks. Nothing
-    is corrected for the number of pairs.
+    Two rows are compared on the episodes that both have. The one that is ahead is so for sure where the 95 % interval
+    of the difference over tasks which share no image is above 0, or that over episodes where there are no such tasks.
+    Nothing is corrected for the number of pairs.
 
     Raises:
         UserError: where rows were not tested on the same episodes.
@@ -32,9 +32,10 @@ def ranking(rows: Sequence[Row]) -> list[Ranked]:
     ahead, ahead_for_sure, behind_for_sure = ([0] * len(rows) for _ in range(3))
     for first, second in combinations(range(len(rows)), 2):
         pair, wide = against(rows[first], rows[second])
-        winner, loser = (first, second) if pair.difference > 0 else (second, first)
+        sign, winner, loser = (1, first, second) if pair.difference > 0 else (-1, second, first)
         ahead[loser] += pair.difference != 0
-        if abs(pair.difference) > (pair.ci95 if wide is None else wide):
+        mean, ci95 = (pair.difference, pair.ci95) if wide is None else wide
+        if sign * mean > ci95:
             ahead_for_sure[loser] += 1
             behind_for_sure[winner] += 1
     ranks = [

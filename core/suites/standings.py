@@ -19,7 +19,7 @@ from ..data.datasets import dataset
 from ..errors import UserError
 from ..paths import DATA
 from ..registry import METHODS
-from ..report.compare import Group, grouped, over_disjoint
+from ..report.compare import Group, Spread, grouped, over_disjoint
 from ..report.evaluations import Evaluation
 from ..report.paired import Paired, paired
 from ..report.stats import t_interval
@@ -131,15 +131,21 @@ def standings(folder: Path) -> tuple[list[Row], list[Run]]:
         for evaluation in run.evaluations():
             by_recipe.setdefault((evaluation.key, evaluation.recipe), []).append((run, evaluation))
     rows = [_row(members, makers) for members in by_recipe.values()]
-    rows.sort(key=lambda row: (row.result["way"], row.result["shot"], row.is_unbalanced, -row.group.episodes.mean))
+    rows.sort(key=lambda row: (row.result["way"], *_shots(row), row.is_unbalanced, -row.group.episodes.mean))
     return rows, [run for run in runs if not run.is_done]
 
 
-def against(row: Row, other: Row) -> tuple[Paired, float | None]:
+def _shots(row: Row) -> tuple[bool, int | str]:
+    """What sorts the shots of episodes; those of unequal classes, a text, come last."""
+    shot = row.result["shot"]
+    return isinstance(shot, str), shot
+
+
+def against(row: Row, other: Row) -> tuple[Paired, Spread | None]:
     """The difference of two rows on the episodes that both have; episode i is the same for any number of them.
 
     Returns:
-        The difference, and its half width over disjoint tasks; None where there are none.
+        The difference over episodes, and that over disjoint tasks; None where there are none.
 
     Raises:
         UserError: where these are other episodes.
@@ -147,8 +153,7 @@ def against(row: Row, other: Row) -> tuple[Paired, float | None]:
     count = min(len(row.group.accuracy), len(other.group.accuracy))
     if row.members[0][1].classes[:count] != other.members[0][1].classes[:count]:
         raise UserError(f"{row.run.path} and {other.run.path} were not tested on the same episodes.")
-    wide = over_disjoint(row.group, other.group)
-    return paired(row.group.accuracy[:count], other.group.accuracy[:count]), wide.ci95 if wide else None
+    return paired(row.group.accuracy[:count], other.group.accuracy[:count]), over_disjoint(row.group, other.group)
 
 
 def across_seeds(row: Row, other: Row) -> float | None:
@@ -191,8 +196,9 @@ def _minutes(run: Run, makers: Mapping[str, Run]) -> float:
     """Minutes of all stages; those of a shared stage are its maker's, 0 where that is not collected."""
     names = run.config["STAGES"]
     missing = [name for name in names if name not in run.stage_minutes]
-    others = [makers[stage].stage_minutes for stage in run.about["shared"] if missing and stage in makers]
-    return sum(run.stage_minutes.values()) + sum(minutes.get(name, 0.0) for minutes in others for name in missing)
+    others = {makers[stage].path: makers[stage] for stage in run.about["shared"] if stage in makers}  # each once
+    elsewhere = (maker.stage_minutes.get(name, 0.0) for maker in others.values() for name in missing)
+    return sum(run.stage_minutes.values()) + sum(elsewhere)
 
 
 def _published(run: Run, evaluation: Evaluation) -> Published | None:

@@ -209,6 +209,14 @@ def test_more_epochs_are_refused_where_the_earlier_ones_would_differ(space, over
     assert files(run) == before
 
 
+def test_more_epochs_are_refused_where_the_run_validated_at_an_end_between(space):
+    """An uninterrupted run would not have validated there, and its best epoch may be another one."""
+    cfg, every = space.config(CFG), "STAGE.meta.VAL.EVERY=2"
+    space.train(cfg, "STAGE.meta.EPOCHS=3", every)
+    with pytest.raises(UserError, match=r"it validated at its end, epoch 3, which is no multiple of VAL\.EVERY \(2\)"):
+        space.train(cfg, "STAGE.meta.EPOCHS=4", every, resume=True)
+
+
 def test_fewer_epochs_and_a_run_without_resume_are_refused_as_before(space):
     cfg = space.config(CFG)
     space.train(cfg, "STAGE.meta.EPOCHS=2")

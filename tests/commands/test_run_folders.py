@@ -234,3 +234,15 @@ def test_a_run_that_cannot_start_leaves_no_folder(space, run, monkeypatch):
         space.train(space.config(CFG))
     assert files(space.base) == {}
     assert not run.exists()
+
+
+def test_hidden_files_of_the_user_stay_and_what_a_killed_run_left_goes(space):
+    home = space.path / "home"
+    home.mkdir()
+    for name in (".accounts.2024", ".python-3.12", ".last.pth.4711"):
+        (home / name).write_text("content")
+    with RunFolder(home).held(False):
+        assert sorted(path.name for path in home.iterdir() if path.name != ".lock") == [
+            ".accounts.2024",
+            ".python-3.12",
+        ]

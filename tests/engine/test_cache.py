@@ -120,3 +120,10 @@ def test_nothing_is_pickled(shelf):
     shelf().create(10, SHAPES)
     np.save(file, np.array([{}] * 10), allow_pickle=True)
     assert shelf().open(10) is None
+
+
+def test_other_folders_beside_the_tables_stay(shelf, tmp_path):
+    (tmp_path / "features" / "mine").mkdir(parents=True)
+    shelf("a").create(50_000, {"vector": (3,)})
+    shelf("b").create(50_000, {"vector": (3,)})
+    assert sorted(path.name for path in (tmp_path / "features").iterdir()) == sorted([shelf("b").path.name, "mine"])

@@ -12,7 +12,7 @@ def test_the_checkpoint_is_the_network_as_it_came(tmp_path):
     method = ProtoNet(Conv4(16, "native", width=4), DataInfo(3, 16))
     trainer = FrozenNetwork(method, tmp_path / "ebest.pth", {"stage": ""})
     trainer.rehearse()
-    trainer.refuse_longer()
+    trainer.refuse_longer(5)
     trainer.resume()
     stored = torch.load(trainer.fit(), weights_only=True)
     assert stored["meta"] == {"stage": ""}

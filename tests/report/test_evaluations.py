@@ -127,6 +127,35 @@ def test_runs_that_differ_in_what_trains_nothing_are_of_one_recipe(config, same,
     assert (recipe(run, "A_other", config) == recipe(run, "A", CONFIG)) == same
 
 
+def test_heads_on_an_encoder_that_no_stage_trains_are_recipes_of_their_own(run):
+    config = "SEED: 0\nSTAGES: []\nMETHOD: {NAME: ProtoNet, ARGS: {scale: %s}}\n"
+    first, second, twin = (recipe(run, f"A{n}", config % scale) for n, scale in enumerate((1.0, 2.0, 1.0)))
+    assert first == twin != second
+
+
+def test_evaluations_of_former_weights_are_skipped_with_a_line(run, space):
+    good, stale = run("A"), run("B")
+    run("B", shot=5)
+    (file,) = stale.glob("eval/*/test_1s*/result.json")
+    checkpoint = stale / "ebest_2way_1shot.pth"
+    content = json.loads(file.read_text()) | {"checkpoint": checkpoint.name, "checkpoint_sha256": "0" * 64}
+    file.write_text(json.dumps(content))
+    assert len(of_run(stale)) == 2  # a collected run holds no checkpoint
+    checkpoint.write_bytes(b"new weights")
+    assert [e.result["shot"] for e in of_run(stale)] == [5]
+    run("A", shot=5)
+    code, _, err = space.script("run_compare.py", good, stale)
+    assert code == 0
+    assert err == f"skipped  {file.parent}: is of former weights of its checkpoint; evaluate that run again\n"
+
+
+def test_an_evaluation_folder_that_was_moved_is_a_run_of_its_own(run, tmp_path):
+    (folder,) = run("A").glob("eval/*/test_1s_0_50")
+    moved = folder.rename(tmp_path / "moved")
+    (evaluation,) = of_run(moved)
+    assert (evaluation.run, evaluation.recipe) == (moved, None)
+
+
 def test_runs_saved_under_former_names_are_seeds_of_one_recipe(run):
     schemas()  # registers MetaBaseline, whose `scale` was once called `tau`
     before = run("M_before", config="SEED: 0\nMETHOD: {NAME: MetaBaseline, ARGS: {tau: 8.0}}\n")

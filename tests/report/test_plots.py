@@ -41,14 +41,14 @@ def test_points_and_differences_are_drawn_with_their_intervals(tmp_path, drawn):
         "5-shot": [Point("A", 3.0, 70.0, 1.0)],
     }
     plot_points(tmp_path / "a.svg", points, "minutes", "accuracy", "note of a")
-    rows = [Difference("A", 1.0, 0.25, 0.75), Difference("B", -2.0, 0.5, None)]
+    rows = [Difference("A", 1.0, 0.25, (0.875, 0.75)), Difference("B", -2.0, 0.5, None)]
     plot_differences(tmp_path / "b.svg", {"1-shot": rows}, "points", "note of b")
     first, second = drawn
     assert [text.get_text() for text in first.axes[0].texts] == ["A", "B"]
     assert [line.get_xydata().tolist() for line in first.axes[1].lines[:1]] == [[[3, 70]]]
     assert [label.get_text() for label in second.axes[0].get_yticklabels()] == ["A", "B"]
     spans = [bar.get_segments()[0][:, 0].tolist() for bar in second.axes[0].collections]
-    assert spans == [[0.75, 1.25], [0.25, 1.75], [-2.5, -1.5]]
+    assert spans == [[0.75, 1.25], [0.125, 1.625], [-2.5, -1.5]]
     text = (tmp_path / "b.svg").read_text()
     assert "note of b" in text
     plot_differences(tmp_path / "b.svg", {"1-shot": rows}, "points", "note of b")

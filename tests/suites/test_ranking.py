@@ -3,9 +3,11 @@
 import gzip
 
 import numpy as np
+import pytest
 
+from core.report.compare import Spread
 from core.suites.ranking import ranking
-from core.suites.standings import standings
+from core.suites.standings import against, standings
 
 
 def ranked(folder):
@@ -35,3 +37,19 @@ def test_rows_that_chance_may_swap_share_their_ranks(collected):
 def test_a_row_alone_is_first(collected):
     rows, _ = standings(collected("RFS_N5K1_C4"))
     assert [(each.rank, each.best, each.worst) for each in ranking(rows)] == [(1, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("wide", "ranks"),
+    [
+        (Spread(1.0, 0.5), [(1, 1, 1), (2, 2, 2)]),
+        (Spread(0.4, 0.5), [(1, 1, 2), (2, 1, 2)]),
+        (Spread(-1.0, 0.5), [(1, 1, 2), (2, 1, 2)]),  # behind on other tasks than those that rank it
+    ],
+)
+def test_a_row_is_ahead_for_sure_by_the_interval_around_its_own_estimate(collected, monkeypatch, wide, ranks):
+    collected("ProtoNet_N5K1_C4", gain=8.0)
+    rows, _ = standings(collected("RFS_N5K1_C4"))
+    pair, _ = against(*rows)
+    monkeypatch.setattr("core.suites.ranking.against", lambda *_: (pair, wide))
+    assert [(each.rank, each.best, each.worst) for each in ranking(rows)] == ranks
