@@ -8,6 +8,7 @@ from pathlib import Path
 from ..build.data import Data
 from ..build.evaluation import restore
 from ..build.saved import load_given_or_saved
+from ..config.check import MOST
 from ..engine import device
 from ..engine.selection import best_checkpoint
 from ..errors import UserError
@@ -44,6 +45,8 @@ def study_pictures(
     Returns:
         The page.
     """
+    if not 0 <= episode <= MOST:
+        raise UserError(f"--episode is {episode}; episodes have numbers from 0 to {MOST}.")
     path = best_checkpoint(Path(file))
     loaded = load_given_or_saved(cfg_file, [path], overrides)
     where, _ = device.prepare(device_name, threads)

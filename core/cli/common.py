@@ -118,7 +118,7 @@ def add_checkpoint_base(parser: argparse.ArgumentParser) -> None:
 
 def split_options(values: list[str]) -> tuple[list[str], list[str]]:
     """Split the files of a shell's glob from the overrides that follow them: `-c a.pth b.pth EVAL.EPISODES 600`."""
-    key = re.compile(r"(?!.*\.pth$)[A-Z]+(\.\w+)*(=|$)")
+    key = re.compile(r"(?!.*\.pth$)[A-Z_]+(\.\w+)*(=|$)")
     keys = [i for i, value in enumerate(values) if key.match(value) and not Path(value).exists()]
     first = keys[0] if keys else len(values)
     return values[:first], values[first:]

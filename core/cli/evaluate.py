@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..errors import UserError
 from .common import config_parser, numbers, split_options
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def parse(arguments: Sequence[str] | None, refuse: Callable[[str], NoReturn] | N
             spelled = f"--{name.replace('_', '-')}"
             values[name], after = numbers(spelled, values[name], options[name].kind)
             overrides += after
+    if args.lowshot and "group" in values:
+        raise UserError(f"--lowshot is {args.lowshot} and --group {values['group']}, which is the same; leave one out.")
     if args.lowshot:
         values["group"] = args.lowshot
     if args.splits and args.protocol == "episodes":

@@ -79,6 +79,11 @@ def _refuse_others(args: argparse.Namespace) -> None:
     others, place = ((*LOCAL_ONLY, "only"), "on this machine") if args.launch == "slurm" else (SLURM_ONLY, "on SLURM")
     for name in _options(args, others):
         raise UserError(f"--{name} is for cells {place}, but --launch is {args.launch}; leave one out.")
+    instead = next((name for name in ("status", "table", "collect", "cancel") if getattr(args, name)), "")
+    for name in _options(args, (*LOCAL_ONLY, *SLURM_ONLY, "only") if instead else ("jobs",) if args.only else ()):
+        raise UserError(f"--{name} says nothing to --{instead or 'only'}; leave one out.")
+    if args.only and len(args.devices or []) > 1:
+        raise UserError(f"--devices lists {len(args.devices)}, but --only runs one cell; give one.")
 
 
 def _options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -99,4 +104,5 @@ def _refuse_tests(file: str) -> None:
         def refuse(message: str, words: tuple[str, ...] = words) -> NoReturn:
             raise UserError(f"{file}: TESTS has {' '.join(words)}, which run_evaluator.py refuses: {message}.")
 
-        evaluate.parse(["--run", "RUN", *words], refuse)
+        if evaluate.parse(["--run", "RUN", *words], refuse)["protocol"] == "features":
+            refuse("they write features and measure nothing")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..errors import UserError
+
 COMMAND_LINE = "command line"
 
 
@@ -27,7 +29,11 @@ def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        flat |= flatten(value, f"{key}.") if isinstance(value, Mapping) and value else {key: value}
+        part = flatten(value, f"{key}.") if isinstance(value, Mapping) and value else {key: value}
+        twice = sorted(part.keys() & flat.keys())
+        if twice:
+            raise UserError(f"{twice[0]} is given twice, with dots and in a group; remove one of them.")
+        flat |= part
     return flat
 
 
@@ -45,7 +51,10 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def settings(tree: Mapping, source: str) -> Settings:
     """The settings of one source."""
-    return {key: Setting(value, source) for key, value in flatten(tree).items()}
+    try:
+        return {key: Setting(value, source) for key, value in flatten(tree).items()}
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
 
 
 def is_group(key: str, known: Mapping[str, Any]) -> bool:

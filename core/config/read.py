@@ -42,7 +42,7 @@ def read_chain(
     Raises:
         UserError: a file that cannot be read, is no mapping, or is its own base.
     """
-    path = Path(path).resolve()
+    path = _resolved(Path(path))
     if path in below:
         chain = " -> ".join(p.name for p in (*below[below.index(path) :], path))
         raise UserError(f"{path}: _BASE_ leads back to the file itself ({chain}); remove one of these links.")
@@ -134,6 +134,8 @@ def parse(text: str) -> Any:
         return yaml.load(text, Loader=Unambiguous)
     except (ValueError, OverflowError) as error:  # 2001-13-99, or an integer of 10,000 digits
         raise Refused(str(error).partition(";")[0]) from error
+    except (LookupError, TypeError, AttributeError) as error:  # !!bool maybe
+        raise Refused("a tag (!!) does not fit what follows it") from error
 
 
 def _refuse_bombs(text: str) -> None:
@@ -205,7 +207,19 @@ def _bases(value: Any, path: Path) -> list[Path]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: _BASE_ is {value!r}, but it must be a file name or a list of file names.")
-    return [(path.parent / name).resolve() for name in names]
+    return [_resolved(path.parent / name) for name in names]
+
+
+def _resolved(path: Path) -> Path:
+    """The path without links.
+
+    Raises:
+        UserError: where there can be no such file.
+    """
+    try:
+        return path.resolve()
+    except (ValueError, RuntimeError, OSError) as error:  # a byte 0 in its name, or a link that leads back to itself
+        raise UserError(f"{str(path)!r} is no file ({error}); give the path of a YAML.") from error
 
 
 def _read_value(key: str, text: str) -> Any:

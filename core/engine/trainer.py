@@ -134,6 +134,11 @@ class Trainer:
         """Move a complete stage's checkpoint to where other configs find it."""
         if stage.shared is None or not self._ranks.first:
             return stage.shared or stage.best
+        if not stage.best.is_file():
+            raise UserError(
+                f"{stage.shared}, the network of stage {stage.name}, was removed, and last.pth has no steps of it left; "
+                " put it back, or give --tag NAME to train anew."
+            )
         stage.shared.parent.mkdir(parents=True, exist_ok=True)
         with stage.best.open("rb") as best:  # it may lie on another disk
             write_file(stage.shared, lambda file: shutil.copyfileobj(best, file))

@@ -109,10 +109,14 @@ class LowShot(Protocol):
     def refuse(self) -> None:
         if not self._joint:
             refuse_base_classes(self.network.method, self.network)
+        if min(self._shots) < 1:
+            raise UserError(f"--shots lists {min(self._shots)}; a novel class has 1 support or more.")
         smallest, most = int(self._split.counts.argmin()), max(self._shots)
         count, name = self._split.counts[smallest], self._split.classes[smallest]
         if self._draws is not None and most > self._draws.shape[2]:
             raise UserError(f"--shots lists {most}, but the files of --draws hold {self._draws.shape[2]} of a class.")
+        if self._trials < 2:
+            raise UserError("--draws names one file, whose trial has no interval; name two or more.")
         if most > count:
             raise UserError(
                 f"--lowshot: a trial takes {most} images of each class, but {name!r} has {count}; give --shots."

@@ -82,8 +82,9 @@ def _copy(cell: Cell, folder: Path) -> None:
 
 
 def _copy_evaluation(source: Path, target: Path) -> None:
-    result = json.loads((source / "result.json").read_text(encoding="utf-8"))
-    write_json(target / "result.json", {key: value for key, value in result.items() if key not in PATHS})
+    for file in sorted(source.glob("*.json")):  # result.json, or what another protocol writes
+        result = json.loads(file.read_text(encoding="utf-8"))
+        write_json(target / file.name, {key: value for key, value in result.items() if key not in PATHS})
     for name in PACKED:
         if (source / name).is_file():
             _pack(source / name, target / f"{name}.gz")

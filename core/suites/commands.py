@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..engine.device import choose
@@ -45,7 +46,10 @@ def run_suite(file: str, devices: Sequence[str], jobs: int = 0, threads: int = 0
             f"{len(failed)} of {len(cells)} cells failed, {', '.join(cell.name for cell in failed)}; their logs are in "
             f"{Record(failed[0]).log.parent}. The same command runs what is missing."
         )
-    print(table(file, "text"))
+    try:
+        print(table(file, "text"))
+    except UserError as error:  # all cells are done, but some were not evaluated on the same episodes
+        print(f"no table: {error}")
 
 
 def run_cell(file: str, name: str, device: str, threads: int) -> None:
@@ -117,8 +121,9 @@ def cancel(file: str) -> None:
             cancel_job(Record(cell))
             print(f"cancelled  {cell.name}", file=sys.stderr)
         elif progress(cell).state == "running":
-            os.kill(Record(cell).read()["pid"], signal.SIGINT)
-            print(f"stopped  {cell.name}", file=sys.stderr)
+            with suppress(ProcessLookupError, TypeError):  # it has just ended, and is noted without a number
+                os.kill(Record(cell).read()["pid"], signal.SIGINT)
+                print(f"stopped  {cell.name}", file=sys.stderr)
 
 
 def _duration(seconds: float) -> str:

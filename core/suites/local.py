@@ -19,6 +19,7 @@ from .progress import Queue, Record, is_trained, progress
 from .stages import stage_files
 from .suite import Cell
 
+INTERRUPTED = 128 + signal.SIGINT
 RESULT = "result files  "  # how run_evaluator.py says where its files are
 
 
@@ -65,8 +66,10 @@ class LocalRunner:
                     for future in finished:
                         cell = running.pop(future)
                         failed += [] if future.result() else [cell]
+                        if Record(cell).read().get("exit") == INTERRUPTED:
+                            pending.clear()  # whoever stopped this cell means the suite
             except BaseException:  # before the pool waits for its threads, which wait for the processes
-                for process in self._processes:
+                for process in list(self._processes):
                     process.send_signal(signal.SIGINT)
                 raise
         return failed

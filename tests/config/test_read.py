@@ -171,6 +171,10 @@ LAUGHS = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10
         ("SEED: " + "{a: " * 60 + "1" + "}" * 60, "it is nested more than 50 levels deep"),
         ("SEED: " + "9" * 10_000, "Exceeds the limit"),
         ("SEED: 2001-13-99", "month must be in 1..12"),
+        ("SEED: !!bool maybe", "a tag (!!) does not fit what follows it"),
+        ("SEED: !!timestamp x", "a tag (!!) does not fit what follows it"),
+        ("SEED: !!int ''", "a tag (!!) does not fit what follows it"),
+        ("A: !!set [a]", "a tag (!!) does not fit what follows it"),
         ("SEED: &x [*x]", "*x stands inside of &x"),
         ("SEED: 1 " + "#" * (1 << 20), "it is longer than 1048576 characters"),
         ("? {a: b}\n: 1", "found unhashable key"),
@@ -199,3 +203,11 @@ def test_a_chain_of_bases_that_does_not_end_is_refused(tmp_path, schemas):
         (tmp_path / f"{n}.yaml").write_text(f"_BASE_: {n + 1}.yaml\n")
     with pytest.raises(UserError, match=r"0\.yaml: _BASE_ leads through more than 50 files; shorten the chain"):
         load(tmp_path / "0.yaml", [], schemas)
+
+
+def test_names_that_no_file_can_have(refused, write):
+    assert "is no file" in refused('_BASE_: "a\\0b.yaml"')
+    loop = write().parent / "loop.yaml"
+    loop.symlink_to(loop)
+    with pytest.raises(UserError, match="is no file"):
+        read_chain(loop)

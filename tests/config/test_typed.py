@@ -110,6 +110,11 @@ def test_keys_may_be_dotted(read):
     assert read("METHOD.NAME: DN4\nMETHOD.ARGS: {k: 7}").cfg.METHOD.ARGS.k == 7
 
 
+def test_a_key_in_both_forms_is_refused(refused):
+    said = refused("TASK.TEST.SHOT: 5\nTASK: {TEST: {SHOT: 1}}")
+    assert said == "leaf.yaml: TASK.TEST.SHOT is given twice, with dots and in a group; remove one of them."
+
+
 def test_keys_that_are_no_text(refused):
     assert "unknown key 5" in refused("5: 1")
 

@@ -178,6 +178,7 @@ def test_a_file_called_like_a_key_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "SEED").touch()
     assert split_options(["SEED", "A.pth", "EVAL.SEED", "1"]) == (["SEED", "A.pth"], ["EVAL.SEED", "1"])
+    assert split_options(["a.pth", "SAVE_MINUTES=5"]) == (["a.pth"], ["SAVE_MINUTES=5"])
 
 
 def test_a_former_name_of_an_argument_is_compared_under_the_present_one():

@@ -166,6 +166,8 @@ def test_what_cannot_be_asked_is_said(space, stored, refused):
     asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
     assert refused(*asked, "both").startswith("--lowshot is 'both' on DATASET.TRAIN.NAME ImageNet-LowShot")
     assert refused(*asked, "val", "--ways", 2).startswith("--ways is [2], but the protocol lowshot does not")
+    assert refused(*asked, "val", "--shots", 0) == "--shots lists 0; a novel class has 1 support or more."
+    assert refused(*asked, "val", "--group", "test").startswith("--lowshot is val and --group test, which is the same")
     glyphs = space.config(name="Glyphs.yaml")
     sentence = refused("run_evaluator.py", "--cfg", glyphs, "-d", "cpu", "--untrained", "--lowshot", "val")
     assert sentence.endswith("it evaluates group val or test of ImageNet-LowShot, trained on the same.")

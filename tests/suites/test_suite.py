@@ -91,11 +91,25 @@ def test_two_cells_with_one_folder_are_refused(suite, space):
     [
         (["--shotz", 1], "TESTS has --shotz 1, which run_evaluator.py refuses: unrecognized arguments: --shotz"),
         (["--shots", "one"], "--shots lists 'one', which is not a whole number"),
+        (["--protocol", "features"], "which run_evaluator.py refuses: they write features and measure nothing"),
     ],
 )
 def test_options_that_the_evaluator_lacks_are_refused_before_a_training(suite, space, refused, options, sentence):
     assert sentence in refused("run_suite.py", suite(TESTS=[{"OPTIONS": options}]), "--devices", "cpu")
     assert not list(space.path.glob("**/last.pth"))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--only", "A", "--cancel"], "--only says nothing to --cancel; leave one out."),
+        (["--jobs", "2", "--status"], "--jobs says nothing to --status; leave one out."),
+        (["--only", "A", "--jobs", "2"], "--jobs says nothing to --only; leave one out."),
+        (["--only", "A", "--devices", "0", "1"], "--devices lists 2, but --only runs one cell; give one."),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(suite, space, refused, options, sentence):
+    assert sentence in refused("run_suite.py", suite(), *options)
 
 
 def test_a_missing_file_is_a_sentence(space, refused):

@@ -121,8 +121,12 @@ def principal_components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
     x -= x.mean(0)
     left, values, right = np.linalg.svd(x, full_matrices=False)
-    signs = np.sign(right[:2][np.arange(2), np.abs(right[:2]).argmax(1)])
-    return left[:, :2] * values[:2] * signs, values[:2] ** 2 / (values**2).sum().clip(1e-12)
+    count = min(2, len(values))  # one image, or features of one number, have one component
+    signs = np.sign(right[:count][np.arange(count), np.abs(right[:count]).argmax(1)])
+    places, shares = np.zeros((len(x), 2)), np.zeros(2)
+    places[:, :count] = left[:, :count] * values[:count] * signs
+    shares[:count] = values[:count] ** 2 / (values**2).sum().clip(1e-12)
+    return places, shares
 
 
 def features_section(

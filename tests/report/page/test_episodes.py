@@ -81,3 +81,11 @@ def test_the_map_has_a_dot_for_each_image_and_a_picture_for_each_class():
     assert html.count("<circle") == 15
     assert html.count("<image") == 3
     assert "<title>&lt;c&gt;</title>" in html
+
+
+def test_features_of_one_number_or_one_image_lie_on_a_line():
+    for x in (np.array([[1.0], [-1.0], [1.0]]), np.ones((1, 4))):
+        places, shares = principal_components(x)
+        assert places.shape == (len(x), 2)
+        assert not places[:, 1].any()
+        assert shares[1] == 0
