@@ -136,8 +136,8 @@ class Trainer:
             return stage.shared or stage.best
         if not stage.best.is_file():
             raise UserError(
-                f"{stage.shared}, the network of stage {stage.name}, was removed, and last.pth has no steps of it left; "
-                " put it back, or give --tag NAME to train anew."
+                f"{stage.shared}, the network of stage {stage.name}, was removed, and no steps of it are left; put it "
+                "back, or give --tag NAME to train anew."
             )
         stage.shared.parent.mkdir(parents=True, exist_ok=True)
         with stage.best.open("rb") as best:  # it may lie on another disk

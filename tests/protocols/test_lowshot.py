@@ -276,6 +276,7 @@ def test_draws_that_do_not_fit_are_refused(stored, refused, monkeypatch):
     assert "which is no file of fixed shots (Expecting value" in refused(*asked, files["text"], "--shots", 1)
     assert "lie outside its 9 training images" in refused(*asked, files["outside"], "--shots", 1)
     assert "--shots lists 5, but the files of --draws hold 4 of a class" in refused(*asked, files["good"], "--shots", 5)
+    assert refused(*asked, files["good"], "--shots", 1).startswith("--draws names one file, whose trial has no")
 
 
 def test_published_figures_stand_on_the_line(stored, monkeypatch):
