@@ -36,7 +36,7 @@ test: lint                 ## linters and the fast tests, a process for each cor
 test-all: lint             ## every test
 	$(BIN)/python -m pytest $(PARALLEL)
 
-fuzz: $(VENV)/.dev         ## feed every reader with 50,000 generated inputs; prints a table
+fuzz: $(VENV)/.dev         ## feed the readers with 50,000 generated inputs; prints a table
 	$(BIN)/python -m tests.fuzz.run --inputs 50000
 
 chaos: $(VENV)/.dev        ## kill runs at random moments, fill disks, let two write in one place; prints a table

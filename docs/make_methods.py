@@ -15,10 +15,10 @@ from core.build.config import load_config, schemas  # noqa: E402
 from core.config import Config  # noqa: E402
 from core.methods.base import Method  # noqa: E402
 from core.registry import METHODS  # noqa: E402
+from core.suites.standings import BAND, band_of  # noqa: E402
 
 FILE = ROOT / "docs/methods.md"
 STREAMS = {"episodes": "episodes", "batches": "base images", "both": "episodes and base images"}
-BAND = 2.0  # points; training seeds alone move a result by one to two
 NUMBER = r"(\d+\.\d+) ± (\d+\.\d+)"
 HEAD = """# Methods
 
@@ -57,8 +57,9 @@ NUMBERS = f"""
 5-way accuracy in percent. The source of each number is in the YAML (`REFERENCE`) and in
 [data/published.csv](../data/published.csv); *status* says where it was read: in the paper, in the authors' repository,
 or in a secondary source that quotes it. *Ours* is the result of the YAML as it is, where [results.md](results.md) has
-one; [a tutorial](tutorials/reproduce_a_row.md) reproduces a row. The *band* is {BAND:g} points, or the sum of the two
-95 % intervals where that is wider; the *verdict* says whether our result lies in the band, above or below it.
+one; [a tutorial](tutorials/reproduce_a_row.md) reproduces a row. The *band* is the points that ours may lie off the
+published number, {BAND:g} or those of [data/bands.csv](../data/bands.csv); the *verdict* says whether our result
+lies in the band, above or below it.
 
 | YAML | published | status | ours | band | verdict |
 |---|---|---|---|---|---|
@@ -124,7 +125,7 @@ def number_row(leaf: str, cfg: Config, runs: dict[str, tuple[float, float]]) -> 
     published = plus_minus(reference.ACCURACY, reference.CI) if reference.ACCURACY else ""
     band = verdict = ""
     if published and ours:
-        width = max(BAND, reference.CI + ours[1])
+        width = band_of(cfg.DATASET.TEST.NAME, cfg.BACKBONE.NAME, cfg.METHOD.NAME)
         gap = ours[0] - reference.ACCURACY
         band, verdict = f"{width:g}", "within" if abs(gap) <= width else "above" if gap > 0 else "below"
     return row(f"`{leaf}`", published, reference.STATUS, plus_minus(*ours) if ours else "", band, verdict)

@@ -26,7 +26,7 @@ class MAML(InnerLoop):
         first_order: treat the inner gradients as constants (FOMAML).
 
     Transductive by its batch-norm, see `AdaptedNetwork`.
-    Differs from the authors' code: the outer gradient is clipped by its norm (OPTIM.CLIP), not by value.
+    Differs from the authors' code: the outer gradient is clipped by its norm (STAGE.meta.OPTIM.CLIP), not by value.
 
     CIFAR-FS, Conv4 with 32 channels, 5-way: 58.9 +- 1.9 at 1 shot, 71.5 +- 1.0 at 5 (MetaOptNet's table 2).
     """

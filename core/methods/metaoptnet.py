@@ -25,6 +25,8 @@ class MetaOptNet(Method):
     Features are taken as they are, flattened in the authors' networks: neither normalised nor averaged.
     """
 
+    scores_base = False  # see R2D2
+
     def __init__(self, backbone: Backbone, info: DataInfo, *, scale: Positive = 1.0) -> None:
         super().__init__(backbone, info)
         self.scale = nn.Parameter(torch.tensor(scale))

@@ -34,6 +34,7 @@ class Ridge(BaseTrained):
     ship one penalty, 1024; features of length 1 need no such estimate. They choose among penalties by a validation set.
     """
 
+    scores_base = False  # see R2D2
     test_arguments = ("penalties", "penalty", "scale")
 
     def __init__(

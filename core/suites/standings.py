@@ -225,9 +225,13 @@ def _published(run: Run, evaluation: Evaluation) -> Published | None:
 
 def _band(run: Run, evaluation: Evaluation) -> float:
     """Points that ours may lie off a published number."""
-    wanted = (evaluation.result["dataset"], run.config["BACKBONE"]["NAME"], evaluation.result["method"])
+    return band_of(evaluation.result["dataset"], run.config["BACKBONE"]["NAME"], evaluation.result["method"])
+
+
+def band_of(name: str, backbone: str, method: str) -> float:
+    """Points that a result on a data set may lie off the published number: those of data/bands.csv, or BAND."""
     bands = {(line["dataset"], line["backbone"], line["method"]): float(line["band"]) for line in _lines("bands.csv")}
-    return bands.get(wanted, BAND)
+    return bands.get((name, backbone, method), BAND)
 
 
 def _lines(name: str) -> Iterator[dict[str, str]]:

@@ -35,7 +35,10 @@ def test_heads_that_adapt_to_a_task_alone_do_not_claim_it():
     schemas()
     claims = {
         name: METHODS[name].scores_base
-        for name in ("SimpleShot", "RFS", "TipAdapter", "TIM", "PT-MAP", "R2D2", "LR-D2")
+        for name in (
+            *("SimpleShot", "RFS", "STLDeepBDC", "TipAdapter", "TIM", "PT-MAP"),
+            *("R2D2", "LR-D2", "Ridge", "MetaOptNet-RR", "MetaOptNet-SVM"),
+        )
     }
     assert [name for name, claim in claims.items() if claim] == ["SimpleShot"]
 
