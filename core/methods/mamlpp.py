@@ -40,7 +40,8 @@ class MAMLPlusPlus(InnerLoop):
     `AdaptedNetwork`.
     Differs from the authors' code: the outer gradient is clipped by its norm (STAGE.meta.OPTIM.CLIP), not by value;
     running means, which the code keeps and never reads, are left out. Their tests average the logits of the five best
-    epochs, which EVAL.ENSEMBLE does for every method; the published 52.15 and 68.32 on miniImageNet are those of such ensembles.
+    epochs, which EVAL.ENSEMBLE does for every method; the published 52.15 and 68.32 on miniImageNet are those of such
+    ensembles.
     """
 
     def __init__(

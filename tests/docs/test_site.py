@@ -73,9 +73,10 @@ def test_every_argument_is_explained(kind):
 
 
 def test_arguments_have_their_values_and_whether_they_may_change_at_test():
-    table = argument_table(METHODS["LaplacianShot"], schemas().methods["LaplacianShot"])
+    known = schemas().methods
+    table = argument_table(METHODS["LaplacianShot"], known["LaplacianShot"])
     assert "| `neighbours` | `2` | at least 1 | yes |" in table
-    table = argument_table(METHODS["ProtoNet"], schemas().methods["ProtoNet"])
+    table = argument_table(METHODS["ProtoNet"], known["ProtoNet"])
     assert "| `metric` | `'squared'` | squared, euclidean, cosine |  |" in table
 
 
