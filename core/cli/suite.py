@@ -81,7 +81,7 @@ def _refuse_others(args: argparse.Namespace) -> None:
         raise UserError(f"--{name} is for cells {place}, but --launch is {args.launch}; leave one out.")
     instead = next((name for name in ("status", "table", "collect", "cancel") if getattr(args, name)), "")
     for name in _options(args, (*LOCAL_ONLY, *SLURM_ONLY, "only") if instead else ("jobs",) if args.only else ()):
-        raise UserError(f"--{name} says nothing to --{instead or 'only'}; leave one out.")
+        raise UserError(f"--{name} has no meaning with --{instead or 'only'}; leave one out.")
     if args.only and len(args.devices or []) > 1:
         raise UserError(f"--devices lists {len(args.devices)}, but --only runs one cell; give one.")
 

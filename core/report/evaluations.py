@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Evaluation:
         checkpoint = self.run / str(self.result.get("checkpoint"))
         if "networks" in self.result or not checkpoint.is_file():
             return False
-        return sha256(checkpoint) != self.result.get("checkpoint_sha256")
+        return _hash(checkpoint, checkpoint.stat().st_mtime_ns) != self.result.get("checkpoint_sha256")
 
     @property
     def key(self) -> tuple:
@@ -117,6 +117,12 @@ class Evaluation:
         at_test = {key: measured[key] for key in MEASURED} | self.result.get("at_test", {})
         identity = trained | {"at_test": at_test, "trained": "checkpoint_sha256" in self.result}
         return self.result["method"], json.dumps(identity, sort_keys=True, default=str)
+
+
+@lru_cache
+def _hash(file: Path, _: int) -> str:
+    """The SHA-256 of a file, computed once for each time of change."""
+    return sha256(file)
 
 
 def _read_episodes(file: Path) -> tuple[np.ndarray, list[str]]:

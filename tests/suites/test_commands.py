@@ -167,6 +167,17 @@ def test_the_status_says_how_far_a_cell_is_and_cancel_stops_it(suite, space):
     assert progress(cell).state in ("failed", "incomplete")
 
 
+def test_a_cell_that_is_stopped_ends_the_suite(suite, monkeypatch):
+    def stopped(self, name, arguments, record):
+        record.note(exit=130)
+
+    monkeypatch.setattr(LocalRunner, "_call", stopped)
+    lines = []
+    failed = LocalRunner(read_suite(suite()), ["cpu"], 1, 1, lines.append).run()
+    assert len(failed) == 1
+    assert [line.partition(" ")[0] for line in lines if line.startswith("started")] == ["started"]
+
+
 @pytest.mark.parametrize("notes", ["[]", "{", '{"pid": "\\ud800", "results": 3, "started": "x"}', "[" * 10_000])
 def test_odd_notes_of_a_cell_are_as_none(suite, space, notes):
     file = suite(RUNS=[str(space.path / "Proto.yaml")])

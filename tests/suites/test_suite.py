@@ -102,9 +102,9 @@ def test_options_that_the_evaluator_lacks_are_refused_before_a_training(suite, s
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--only", "A", "--cancel"], "--only says nothing to --cancel; leave one out."),
-        (["--jobs", "2", "--status"], "--jobs says nothing to --status; leave one out."),
-        (["--only", "A", "--jobs", "2"], "--jobs says nothing to --only; leave one out."),
+        (["--only", "A", "--cancel"], "--only has no meaning with --cancel; leave one out."),
+        (["--jobs", "2", "--status"], "--jobs has no meaning with --status; leave one out."),
+        (["--only", "A", "--jobs", "2"], "--jobs has no meaning with --only; leave one out."),
         (["--only", "A", "--devices", "0", "1"], "--devices lists 2, but --only runs one cell; give one."),
     ],
 )
