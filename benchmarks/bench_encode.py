@@ -91,13 +91,15 @@ def main() -> None:
     where, _ = device.prepare(args.device, args.threads)
     data = Data(load_config(args.cfg[0], args.cfg[1:]).cfg, where)
     method = build_method(data).eval()
-    loops = {"evaluator": ours(data, method, args.images)}
-    loops |= {f"bare_{at_once}": bare(data, method, args.images, at_once) for at_once in AT_ONCE}
-    measured = rates(loops, args.images, args.rounds, where)
+    block = data.cfg.EVAL.BATCH or device.images_at_once(data.image_size, where)
+    images = -(-args.images // block) * block  # whole blocks: the evaluator fills up the last one
+    loops = {"evaluator": ours(data, method, images)}
+    loops |= {f"bare_{at_once}": bare(data, method, images, at_once) for at_once in sorted({block, *AT_ONCE})}
+    measured = rates(loops, images, args.rounds, where)
     fastest = {kind: max(measured[name][kind] for name in measured if name != "evaluator") for kind in ("wall", "cpu")}
     print(
         json.dumps(
-            {"cfg": args.cfg, "images": args.images, "size": data.image_size}
+            {"cfg": args.cfg, "images": images, "block": block, "size": data.image_size}
             | {name: {kind: round(rate, 2) for kind, rate in of_name.items()} for name, of_name in measured.items()}
             | {"efficiency": {kind: round(measured["evaluator"][kind] / fastest[kind], 3) for kind in fastest}}
             | {"threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
