@@ -96,7 +96,7 @@ def overview(method: type[Method], configs: dict[str, Config]) -> str:
     count = sum(name == cfg.METHOD.NAME for cfg in configs.values())
     words = "word vectors" if "semantics" in method.needs else "none"
     transductive = "yes" if method.transductive else "no"
-    return row(name, paper(method), trained_on, transductive, words, f"{count}: `configs/*/{name}_*.yaml`")
+    return row(name, paper(method), trained_on, transductive, words, f"{count}: `configs/*/{name}[._]*yaml`")
 
 
 def paper(method: type[Method]) -> str:
