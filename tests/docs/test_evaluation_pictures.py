@@ -27,12 +27,14 @@ def test_the_intervals_are_those_of_the_result(runs, tmp_path):
     drawn = (tmp_path / "a.svg").read_text()
     intervals = runs[0].result["intervals"]
     assert f"<!-- {intervals['classes']['low']:.1f} to {intervals['classes']['high']:.1f} -->" in drawn
-    assert "<!-- 54.2 to 54.9 -->" in drawn  # 54.56 ± 0.31
+    mean, ci95 = runs[0].result["mean"], runs[0].result["ci95"]
+    assert f"<!-- {mean - ci95:.1f} to {mean + ci95:.1f} -->" in drawn
     assert "<!-- 5000 episodes -->" in drawn
 
 
 def test_the_difference_is_that_of_the_comparison(runs, tmp_path):
     pictures.draw_pairing(*runs, tmp_path / "b.svg")
     difference = paired(*(run.accuracy for run in runs))
-    assert f"{difference.difference:.2f} ± {difference.ci95:.2f}" == "5.51 ± 0.24"
-    assert "<!-- the same episodes: +5.51 ± 0.24 -->" in (tmp_path / "b.svg").read_text()
+    assert difference.difference > difference.ci95 > 0
+    said = f"<!-- the same episodes: +{difference.difference:.2f} ± {difference.ci95:.2f} -->"
+    assert said in (tmp_path / "b.svg").read_text()

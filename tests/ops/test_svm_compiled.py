@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.ops.svm import CAREFUL, PASSES, SOLVED, STALLED, _solve
+from core.ops.svm import CAREFUL, ENOUGH, PASSES, SOLVED, STALLED, _solve
 from core.ops.svm_compiled import solve
 from tests.methods.small import drawn
 
@@ -20,7 +20,7 @@ def problem(tasks, way, shot, width):
 @pytest.mark.parametrize(("tasks", "way", "shot"), [(1, 3, 2), (8, 2, 3), (11, 5, 1), (3, 4, 4)])
 def test_equals_pytorchs_steps(tasks, way, shot, passes):
     matrix, y = problem(tasks, way, shot, 6)
-    found = solve(matrix, y, 0.1, passes, PASSES, SOLVED, STALLED, CAREFUL)
+    found = solve(matrix, y, 0.1, passes, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL)
     expected = _solve(matrix, y, 0.1, passes)
     for name, one, other in zip(("A", "slack", "multiplier"), found, expected, strict=False):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
@@ -32,9 +32,9 @@ def test_equals_pytorchs_steps(tasks, way, shot, passes):
 
 def test_a_task_alone_is_the_task_among_others():
     matrix, y = problem(10, 3, 2, 5)
-    together = solve(matrix, y, 0.1, 0, PASSES, SOLVED, STALLED, CAREFUL)
+    together = solve(matrix, y, 0.1, 0, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL)
     for t in range(10):
-        alone = solve(matrix[t : t + 1], y[t : t + 1], 0.1, 0, PASSES, SOLVED, STALLED, CAREFUL)
+        alone = solve(matrix[t : t + 1], y[t : t + 1], 0.1, 0, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL)
         assert all(torch.equal(one[0], all_of[t]) for one, all_of in zip(alone, together, strict=True))
 
 
@@ -42,7 +42,7 @@ def test_a_task_that_cannot_be_solved_leaves_the_others_as_they_are():
     matrix, y = problem(4, 3, 2, 5)
     broken = matrix.clone()
     broken[1] = torch.nan
-    found, expected = (solve(m, y, 0.1, 0, PASSES, SOLVED, STALLED, CAREFUL) for m in (broken, matrix))
+    found, expected = (solve(m, y, 0.1, 0, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL) for m in (broken, matrix))
     assert not found[3][1] <= 1e-6
     for t in (0, 2, 3):
         assert torch.equal(found[0][t], expected[0][t])
