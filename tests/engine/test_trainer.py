@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 from core.build.config import load_config, schemas
 from core.build.data import Data
 from core.build.training import build_trainer
+from core.engine.trainer import Trainer
+from core.errors import UserError
 from core.methods.protonet import ProtoNet
 from core.registry import METHODS
 from core.report.run import RunFolder
@@ -62,3 +65,17 @@ def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch, update
     assert [name for name, _ in stage.method.seen] == order * 2
     recorded = json.loads((run.path / "metrics.jsonl").read_text())["loss"]
     assert recorded == pytest.approx(sum(loss for _, loss in stage.method.seen) / 2)
+
+
+def test_a_complete_stage_is_moved_to_where_others_find_it_and_a_removed_one_is_named(tmp_path):
+    trainer = object.__new__(Trainer)
+    trainer._ranks = SimpleNamespace(first=True)
+    stage = SimpleNamespace(name="base", shared=tmp_path / "pretrained/base.pth", best=tmp_path / "best_base.pth")
+    stage.best.write_bytes(b"weights")
+    assert trainer._share(stage).read_bytes() == b"weights"
+    assert not stage.best.exists()
+    stage.shared.unlink()
+    with pytest.raises(
+        UserError, match=r"base\.pth, the network of stage base, was removed, and no steps of it are left"
+    ):
+        trainer._share(stage)
