@@ -28,18 +28,8 @@ RANKED = (
     "spans the ranks that the paired 95 % intervals over disjoint tasks allow to these networks; another training seed "
     "may move a row further."
 )
-HEADER = [
-    "method",
-    "learns from",
-    "trained at",
-    "transductive",
-    "external data",
-    "ours",
-    "± seeds",
-    "± disjoint",
-    "paper",
-]
-HEADER += ["difference", "band", "verdict", "minutes", "machine", "commit"]
+HEADER = ["method", "learns from", "trained at", "transductive", "external data", "ours", "± seeds", "± disjoint"]
+HEADER += ["paper", "difference", "band", "verdict", "minutes", "machine", "commit"]
 NOTE = (
     "*Ours*: the mean over the training seeds, ± the half width of the 95 % t-interval over test episodes. *± seeds*: "
     "that over training seeds, and their number. *± disjoint*: that over tasks that share no image, for other images "

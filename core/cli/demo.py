@@ -87,7 +87,7 @@ def imported() -> Any:
 
 
 def serve(page: Any, port: int | None, **options: Any) -> Any:
-    """Serve the page to this machine, by its own names alone: no web page elsewhere reaches it by a name of its own."""
+    """Serve the page to this machine. It answers to 127.0.0.1 and localhost alone, so no other site can use it."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 

@@ -79,9 +79,10 @@ def _refuse_others(args: argparse.Namespace) -> None:
     others, place = ((*LOCAL_ONLY, "only"), "on this machine") if args.launch == "slurm" else (SLURM_ONLY, "on SLURM")
     for name in _options(args, others):
         raise UserError(f"--{name} is for cells {place}, but --launch is {args.launch}; leave one out.")
-    instead = next((name for name in ("status", "table", "collect", "cancel") if getattr(args, name)), "")
-    for name in _options(args, (*LOCAL_ONLY, *SLURM_ONLY, "only") if instead else ("jobs",) if args.only else ()):
-        raise UserError(f"--{name} has no meaning with --{instead or 'only'}; leave one out.")
+    way = next((name for name in ("status", "table", "collect", "cancel", "only") if getattr(args, name)), "")
+    ignored = {"": (), "only": ("jobs",)}.get(way, (*LOCAL_ONLY, *SLURM_ONLY, "only"))
+    for name in _options(args, ignored):
+        raise UserError(f"--{name} has no meaning with --{way}; leave one out.")
     if args.only and len(args.devices or []) > 1:
         raise UserError(f"--devices lists {len(args.devices)}, but --only runs one cell; give one.")
 

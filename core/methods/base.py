@@ -36,8 +36,8 @@ class Method(nn.Module):
         streams          what `loss` accepts: episodes | batches
         cosine_logits    logits / scale are cosines, so that objectives on angles may be used
         base_from_means  `base_logits` reads the base classes' means, which are therefore computed
-        scores_base      `base_logits` can stand beside those of `forward`, so that base and novel classes can be asked
-                         about together
+        scores_base      `base_logits` and `forward` have one scale, so that a query can be classified among base and
+                         novel classes
         loss_over_base   the loss of an episode is over all base classes, in their order
         transductive     a query's logits depend on the other queries, which are therefore never split into parts
         reads_previous   training reads the network of the stage before, which the method's own state does not contain

@@ -27,9 +27,8 @@ Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
 PASSES = 40
 SOLVED, ENOUGH = 1e-12, 1e-6  # residuals: of a solved problem, and the largest that rounding may leave
-STALLED = (
-    3  # passes without a smaller residual after which a problem of residual ENOUGH is as solved as rounding lets it be
-)
+# Passes without a smaller residual, after which a problem that is solved to ENOUGH is as solved as rounding lets it be.
+STALLED = 3
 # Where a pass did not lower the residual, the next step aims at this share of the gap and is not corrected: Mehrotra's
 # may go round in circles (Cartis, 2009).
 CAREFUL = 0.3

@@ -128,7 +128,7 @@ def cache_folder(cache: str | None) -> Path | None:
 
 
 def compared_heads(request: Request) -> list[str]:
-    """The heads by their names; an encoder's own is logistic regression.
+    """The names of the heads that --heads lists; `own` of an encoder, which was trained with none, is RFS.
 
     Raises:
         UserError: where one is listed twice.

@@ -13,7 +13,7 @@ USUAL = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic, 
 
 @functools.lru_cache(maxsize=1024)
 def font_for(text: str, pixels: int) -> ImageFont.FreeTypeFont:
-    """The usual font, or the first here that has all letters of a text; where none has, the usual one shows boxes."""
+    """The first font with all letters of a text, the usual one before others; the usual one where there is none."""
     usual = font_manager.findfont(USUAL)
     if _writes(usual, text):
         return ImageFont.truetype(usual, pixels)

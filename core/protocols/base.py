@@ -110,8 +110,8 @@ def refuse_base_classes(head: Method, network: Network) -> None:
     """
     if not head.scores_base:
         raise UserError(
-            f"{head.name} scores the classes of a task on a scale of this task's own, so base classes cannot stand "
-            "beside them; ask about episodes alone, or take another method."
+            f"{head.name} scores the classes of a task on a scale that depends on the task, so scores of base classes "
+            "cannot be compared with them; evaluate it on episodes alone, or take another method."
         )
     if not head.base_from_means and (network.path is None or head.name != network.method.name):
         raise UserError(

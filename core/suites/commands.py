@@ -121,9 +121,11 @@ def cancel(file: str) -> None:
             cancel_job(Record(cell))
             print(f"cancelled  {cell.name}", file=sys.stderr)
         elif progress(cell).state == "running":
-            with suppress(ProcessLookupError, TypeError):  # it has just ended, and is noted without a number
-                os.kill(Record(cell).read()["pid"], signal.SIGINT)
-                print(f"stopped  {cell.name}", file=sys.stderr)
+            process = Record(cell).read().get("pid")
+            with suppress(ProcessLookupError):  # it has just ended
+                if process:
+                    os.kill(process, signal.SIGINT)
+                    print(f"stopped  {cell.name}", file=sys.stderr)
 
 
 def _duration(seconds: float) -> str:

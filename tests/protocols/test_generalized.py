@@ -139,7 +139,7 @@ def test_an_untrained_classifier_scores_no_base_class(space, refused):
 def test_scores_on_a_scale_of_their_own_stand_beside_no_others(space, refused, name):
     cfg = space.config(PROTONET | {"METHOD": {"NAME": name}})
     sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--generalized", HELD)
-    assert sentence.startswith(f"{name} scores the classes of a task on a scale of this task's own")
+    assert sentence.startswith(f"{name} scores the classes of a task on a scale that depends on the task")
 
 
 # Figures against loops written from their definitions.
