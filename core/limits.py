@@ -1,17 +1,22 @@
 """What an argument of a class may be, said by its type: `metric: Literal["squared", "cosine"]`, `steps: Count`.
 
 A registry reads the limits off the types. A configuration is checked against them as soon as it is read, and the
-constructor of a registered class checks them again.
+constructor of a registered class checks them again. A value also takes the type of the argument's default: `coerce`.
 """
 
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
 
 from .names import not_one_of
+
+KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list"}
+PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hold
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 WORDS = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
 COMPARED = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -94,3 +99,30 @@ def limit_of(annotation: Any) -> Limit | None:
         bounds = limit_of(item)
         return EachWithin(bounds) if isinstance(bounds, Bounds) else None
     return next((note for note in getattr(annotation, "__metadata__", ()) if isinstance(note, Bounds)), None)
+
+
+def coerce(value: Any, default: Any) -> Any:
+    """A value in the type of its default. A default of None takes any plain value.
+
+    An int becomes a float, and a number becomes text, but nothing else changes its type: 1 is not true, 2.0 is not 2.
+
+    Raises:
+        TypeError: with the name of the type that is needed.
+    """
+    kind = list if isinstance(default, tuple) else type(default)
+    if default is None and isinstance(value, PLAIN):
+        return value
+    if kind is list and isinstance(value, list | tuple):
+        return list(value)
+    if type(value) is kind:
+        return value
+    if kind is float and (type(value) is int or _is_exponent(value)):
+        return float(value)
+    if kind is str and type(value) in (int, float):
+        return str(value)
+    raise TypeError(KINDS.get(kind, "a plain value"))
+
+
+def _is_exponent(value: Any) -> bool:
+    """YAML 1.1 reads 1e-3, without a point, as text."""
+    return isinstance(value, str) and EXPONENT.fullmatch(value) is not None

@@ -18,7 +18,7 @@ from core.files import write_text  # noqa: E402
 from core.report.plots import Difference, Point, Rank, plot_differences, plot_points, plot_ranks  # noqa: E402
 from core.report.tables import Cell, Table, as_csv, as_markdown  # noqa: E402
 from core.suites.ranking import ranking  # noqa: E402
-from core.suites.standings import Row, Run, across_seeds, against, baseline, standings  # noqa: E402
+from core.suites.standings import Row, Run, against, baseline, seeds_ci95, standings  # noqa: E402
 
 RESULTS, FILE, IMAGES = ROOT / "results", ROOT / "docs/results.md", ROOT / "docs/images"
 WIDTH = 128  # characters of a line of text
@@ -180,7 +180,7 @@ def paired_table(alike: Sequence[Row]) -> Table:
             shots(row),
             f"{signed(d.value)} ± {d.ci95:.2f}",
             "" if d.wide is None else f"{signed(d.wide[0])} ± {d.wide[1]:.2f}",
-            half_width(across_seeds(row, base)),
+            half_width(seeds_ci95(row, base)),
             counts,
         ]
         for row, d, counts in differences(alike)

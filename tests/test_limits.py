@@ -15,6 +15,7 @@ from core.limits import (
     Share,
     ShareBelowOne,
     ZeroOrMore,
+    coerce,
     limit_of,
 )
 
@@ -68,3 +69,14 @@ def test_words():
 @pytest.mark.parametrize("kind", [int, float, bool, Any, "Path | None", Sequence[float], Sequence[Sequence[float]]])
 def test_other_types_set_no_limit(kind):
     assert limit_of(kind) is None
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "0.1e-2", ".1e-2", "+1.e-3", "10e-4"])
+def test_exponents_that_yaml_reads_as_text(text):
+    assert coerce(text, 0.5) == 0.001
+
+
+@pytest.mark.parametrize("text", ["e3", "1e", "nan", "inf", "0.5", "1e3 "])
+def test_other_text_is_no_number(text):
+    with pytest.raises(TypeError, match="a number"):
+        coerce(text, 0.5)

@@ -7,15 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
-from ..limits import Limit
+from ..limits import Limit, coerce
 from ..names import nearest
 from .defaults import find_key
 from .provenance import Setting, Settings, is_group
 from .schema import value_of
-
-KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list"}
-PLAIN = (bool, int, float, str, list, type(None))  # what a node of yacs can hold
-EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 def coerce_all(settings: Settings, known: Mapping[str, Any], limits: Mapping[str, Limit]) -> dict[str, Any]:
@@ -54,33 +50,6 @@ def _is_range(key: str, setting: Setting) -> bool:
     """Whether a list stands where an integer may be a range; `check` looks at what is in it."""
     entry = find_key(key)
     return entry is not None and entry.ranged and isinstance(setting.value, list | tuple)
-
-
-def coerce(value: Any, default: Any) -> Any:
-    """A value in the type of its default. A default of None takes any plain value.
-
-    An int becomes a float, and a number becomes text, but nothing else changes its type: 1 is not true, 2.0 is not 2.
-
-    Raises:
-        TypeError: with the name of the type that is needed.
-    """
-    kind = type(default)
-    if default is None and isinstance(value, PLAIN):
-        return value
-    if kind is list and isinstance(value, list | tuple):
-        return list(value)
-    if type(value) is kind:
-        return value
-    if kind is float and (type(value) is int or _is_exponent(value)):
-        return float(value)
-    if kind is str and type(value) in (int, float):
-        return str(value)
-    raise TypeError(KINDS.get(kind, "a plain value"))
-
-
-def _is_exponent(value: Any) -> bool:
-    """YAML 1.1 reads 1e-3, without a point, as text."""
-    return isinstance(value, str) and EXPONENT.fullmatch(value) is not None
 
 
 def _unknown(key: str, setting: Setting, settings: Settings, known: Mapping[str, Any]) -> str:

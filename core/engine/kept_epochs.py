@@ -25,14 +25,13 @@ def keep(folder: Path, epoch: int, accuracy: float, most: int, save: Callable[[P
         save: writes the checkpoint to a file.
     """
     this = _file(folder, epoch)
-    before = [file for file in _files(folder) if file.name < this.name]
-    better = [file for file in before if _accuracy(file) >= accuracy]
-    if len(better) >= most:
-        return
-    this.parent.mkdir(exist_ok=True)
-    save(this)
-    for file in _ranked([*before, this])[most:]:
-        file.unlink()
+    accuracies = {file: _accuracy(file) for file in _files(folder) if file.name < this.name} | {this: accuracy}
+    dropped = _ranked(accuracies)[most:]
+    if this not in dropped:
+        this.parent.mkdir(exist_ok=True)
+        save(this)
+    for file in dropped:
+        file.unlink(missing_ok=True)
 
 
 def best_epochs(folder: Path, count: int) -> list[Path]:
@@ -47,7 +46,7 @@ def best_epochs(folder: Path, count: int) -> list[Path]:
             f"EVAL.ENSEMBLE is {count}, but {folder} holds {len(files)} networks in {FOLDER}/; train with KEEP {count} "
             "in the last stage, or set EVAL.ENSEMBLE to 1."
         )
-    return _ranked(files)[:count]
+    return _ranked({file: _accuracy(file) for file in files})[:count]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -55,9 +54,9 @@ def _files(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob("epoch*.pth"))
 
 
-def _ranked(files: list[Path]) -> list[Path]:
-    """The best first, of equal ones the earlier."""
-    return sorted(files, key=lambda file: (-_accuracy(file), file.name))
+def _ranked(accuracies: dict[Path, float]) -> list[Path]:
+    """The files, the best first, of equal ones the earlier."""
+    return sorted(accuracies, key=lambda file: (-accuracies[file], file.name))
 
 
 def _accuracy(file: Path) -> float:

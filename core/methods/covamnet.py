@@ -13,7 +13,7 @@ from ..backbones.blocks import Backbone
 from ..episode import DataInfo, Task
 from ..errors import UserError
 from ..limits import ShareBelowOne
-from ..ops.local_descriptors import class_moments, descriptors, quadratic_forms
+from ..ops.local_descriptors import class_covariances, descriptors, quadratic_forms
 from ..registry import METHODS
 from .base import Method
 
@@ -51,7 +51,7 @@ class CovaMNet(Method):
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
-        _, covariance = class_moments(descriptors(task.support["map"]), task)
+        covariance = class_covariances(descriptors(task.support["map"]), task)
         query = F.normalize(task.query["map"].flatten(3), dim=3).transpose(2, 3)
         metric = quadratic_forms(query.flatten(1, 2), covariance).unflatten(2, query.shape[1:3])
         return (self.dropout(F.leaky_relu(metric, 0.2)) @ self.weight).transpose(1, 2)

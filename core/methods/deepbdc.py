@@ -5,8 +5,6 @@ Classification", CVPR 2022. https://arxiv.org/abs/2204.04567
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -199,15 +197,8 @@ class MetaDeepBDC(Method):
         return f"{line}; and its pooling"
 
 
-def _parts(task: Task, width: int) -> Iterator[Task]:
+def _parts(task: Task, width: int) -> list[Task]:
     """Split a task into parts of fewer episodes, so that their vectors of `width` numbers fit into bounded memory."""
     images = task.support_y.shape[1] + task.query["map"].shape[1]
-    size = max(1, AT_ONCE // (images * width))
-    for first in range(0, task.tasks, size):
-        part = slice(first, first + size)
-        yield replace(
-            task,
-            support={"map": task.support["map"][part]},
-            support_y=task.support_y[part],
-            query={"map": task.query["map"][part]},
-        )
+    at_once = max(1, AT_ONCE // (images * width))
+    return [part for part, _ in task.parts(-(-task.tasks // at_once))]

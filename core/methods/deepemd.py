@@ -31,6 +31,8 @@ AT_ONCE = 2**22  # costs solved together without gradients: 32 MB in float64
 class DeepEMD(Method):
     """Logits temperature * (1 - EMD / n) between the n local vectors ("nodes") of a query and those of a class.
 
+    For a linear program these are temperature / n * <S, X> with similarities S and flow X (eq. 7).
+
     Costs are 1 - cosine of the nodes, centred over channels; a node's weight is how well it agrees with the mean
     node of the other side, relu(<u_i, mean_j v_j>) + 0.001 (cross-reference, eq. 8), scaled to n in total.
     With more than one shot a class's nodes start as its supports' mean and are fine-tuned to classify the supports
@@ -57,8 +59,9 @@ class DeepEMD(Method):
 
     Solvers, `weight_grad` and all that begins with sfc may be changed at test time.
 
-    Differs from the authors' code: the gradient is the exact one; `sfc_wd` acts; weights get no second offset of
-    1e-5; the SFC's mini-batches follow the episode's seed, and all episodes are fine-tuned together.
+    Differs from the authors' code: a quadratic term counts in the EMD; the gradient is the exact one; `sfc_wd` acts;
+    weights get no second offset of 1e-5; the SFC's mini-batches follow the episode's seed, and all episodes are
+    fine-tuned together.
     `order_free` holds on average only: mini-batches are random.
 
     miniImageNet, ResNet-12, 5-way: 66.50 at 1 shot and 82.41 at 5 (fcn), 68.77 and 84.13 (sampling).

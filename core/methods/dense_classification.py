@@ -30,7 +30,7 @@ class DC(BaseTrained):
     """A cosine classifier of every position of the map, on base images; at test the nearest class mean.
 
     Training: logits scale * cos(f_r, w_n) at each position r, and the mean of the losses of the positions. Test: w_n is
-    the mean of f_r over positions and supports, and a query's logits are the means of its positions'. Their sum over
+    the mean of f_r over positions and supports, and a query's logits are the means of its positions'. Their mean over
     r is <mean_r u(f_r), u(w_n)> with u for length 1, so that there is no loop over positions.
 
     Args:

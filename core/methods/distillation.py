@@ -16,6 +16,8 @@ from ..objectives.loss import Loss
 from .base import Method
 from .base_training import BaseTrained
 
+TEACHERS = "teacher's "  # before the names of the teacher's features
+
 
 class Distilled(BaseTrained):
     """A stage of such a method after another one of the same class is self-distillation.
@@ -59,9 +61,13 @@ class Distilled(BaseTrained):
         return type(self).encode is Distilled.encode
 
     def encode(self, pixels: Features) -> Features:
-        """The features in `needs`, and in a distillation stage the pixels that the teacher encodes."""
+        """The features in `needs`, and in a distillation stage the teacher's as well, at the same precision."""
         features = super().encode(pixels)
-        return features | {"image": pixels["image"]} if self.training and self._teacher else features
+        if self.training:
+            for teacher in self._teacher:
+                with torch.no_grad():
+                    features |= {TEACHERS + name: value for name, value in teacher.encode(pixels).items()}
+        return features
 
     def loss(self, item: Batch) -> Loss:  # type: ignore[override]  # its one stream is batches
         """The objective, mixed with the divergence from the teacher's answers where there is a teacher."""
@@ -69,7 +75,8 @@ class Distilled(BaseTrained):
         assert loss.logits is not None, "an objective returns the logits that it was given"
         for teacher in self._teacher:
             with torch.no_grad():
-                teacher_logits = teacher.batch_logits(replace(item, inputs=teacher.encode(item.inputs)))
+                inputs = {name: item.inputs[TEACHERS + name] for name in teacher.needs}
+                teacher_logits = teacher.batch_logits(replace(item, inputs=inputs))
             student, target = (
                 F.log_softmax(logits / self.temperature, dim=1) for logits in (loss.logits, teacher_logits)
             )

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..backbones.blocks import Backbone
 from ..episode import Batch, DataInfo, Features, Task
 from ..errors import UserError
+from ..limits import coerce
 from ..names import not_one_of
 from ..objectives.loss import Loss
 from ..registry import METHODS
@@ -59,6 +60,8 @@ class Ensemble(Method):
         self._members = [_member(self.head, kind(backbone, info, **arguments)) for arguments in combinations]
         self.vote = vote
         self.declare_as(self.head)
+        self.needs = tuple(dict.fromkeys(name for member in self._members for name in member.needs))
+        self.train_needs = self.head.needed(training=True)
         self.scores_base = False  # the members' agreement is no score of theirs
 
     @property
@@ -127,11 +130,19 @@ def _combinations(kind: type[Method], grid: Sequence[Sequence[Any]]) -> list[dic
         if row[0] not in kind.test_arguments:
             key = f"METHOD.ARGS.grid for {kind.name}"
             raise UserError(not_one_of(key, row[0], kind.test_arguments) if kind.test_arguments else _nothing(kind))
-        wrong = [value for value in row[1:] if type(arguments[row[0]]) is float and type(value) not in (int, float)]
-        if wrong:
-            raise UserError(f"METHOD.ARGS.grid gives {row[0]} the value {wrong[0]!r}, which is not a number.")
-    names = [row[0] for row in grid]
-    return [dict(zip(names, values, strict=True)) for values in product(*(row[1:] for row in grid))]
+    names, values = [row[0] for row in grid], [_typed(row[0], row[1:], arguments[row[0]]) for row in grid]
+    return [dict(zip(names, combination, strict=True)) for combination in product(*values)]
+
+
+def _typed(name: str, values: Sequence[Any], default: Any) -> list[Any]:
+    """The values of an argument in the type of its default."""
+    typed = []
+    for value in values:
+        try:
+            typed.append(coerce(value, default))
+        except TypeError as error:
+            raise UserError(f"METHOD.ARGS.grid gives {name} the value {value!r}, which is not {error}.") from None
+    return typed
 
 
 def _nothing(kind: type[Method]) -> str:

@@ -71,17 +71,17 @@ class EPNet(Method):
         """
         support, query = task.support["vector"], task.query["vector"]
         refuse_one_query(self.name, query)
-        span, width, split = Span.of(support, query)[0].double(), support.shape[2], support.shape[1]
-        moves = self._moves(span, width)
+        span, split = Span.of(support, query)[0].double(), support.shape[1]
+        moves = self._moves(span)
         moved = Span(moves @ span.gram @ moves.transpose(1, 2))
-        spreading = F.normalize(propagator(_graph(moved, width), self.label_alpha, ADDED), p=1, dim=2)
+        spreading = F.normalize(propagator(_graph(moved), self.label_alpha, ADDED), p=1, dim=2)
         shares = spreading[:, split:, :split] @ F.one_hot(task.support_y, task.way).double()
         return (shares + LEAST).log().to(query.dtype)
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Base-class logits [n, n_base] of the propagated vectors of a batch."""
         vectors = batch.inputs["vector"]
-        moves = self._moves(Span((vectors @ vectors.T)[None]).double(), vectors.shape[1])
+        moves = self._moves(Span((vectors @ vectors.T)[None]).double())
         return self.classifier(moves[0].to(vectors.dtype) @ vectors)
 
     def loss(self, item: Task | Batch) -> Loss:
@@ -100,11 +100,11 @@ class EPNet(Method):
             return load_matching(self, previous.state_dict(), "the stage before")
         return super().start_from(previous)
 
-    def _moves(self, span: Span, width: int) -> Tensor:
+    def _moves(self, span: Span) -> Tensor:
         """The rows [T, n, n] of the moved vectors."""
-        return propagator(_graph(span, width), self.alpha, ADDED)
+        return propagator(_graph(span), self.alpha, ADDED)
 
 
-def _graph(span: Span, width: int) -> Tensor:
-    """Weights [T, n, n] between the vectors, whose squared distances are in units of the root of their width."""
-    return gaussian_weights(span.squared_between_all() / width**0.5)
+def _graph(span: Span) -> Tensor:
+    """Weights [T, n, n] between the vectors. The authors' unit of distance, the root of the width, cancels in them."""
+    return gaussian_weights(span.squared_between_all())

@@ -5,8 +5,8 @@ CVPR 2022, https://arxiv.org/abs/2204.07305
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +78,7 @@ class PMF(Prototypical):
         """Logits [T, Q, N]; in training, of vectors, and otherwise of images, one task after another."""
         if self.training:
             return super().forward(task)
-        return torch.cat([self._logits_alone(alone) for alone in _each(task)])
+        return torch.cat([self._logits_alone(alone) for alone, _ in task.parts(task.tasks)])
 
     def _logits_alone(self, task: Task) -> Tensor:
         """Logits [1, Q, N] of one task, whose tuned network is not kept."""
@@ -102,17 +102,19 @@ class PMF(Prototypical):
 
     def _tuned(self, task: Task, rate: float) -> Weights:
         """The backbone's weights after Adam on the supports of one task."""
-        adam = _Adam({name: p.detach() for name, p in self.backbone.named_parameters()})
+        weights = {name: p.detach().clone().requires_grad_() for name, p in self.backbone.named_parameters()}
+        adam = torch.optim.Adam(weights.values(), rate)
         images, labels, n = task.support["image"][0], task.support_y[0], len(task.support_y[0])
         for step in range(self.steps if rate else 0):
-            weights = {name: weight.requires_grad_() for name, weight in adam.weights.items()}
             copies = diff_augment(images, task.seed[0], f"copies {step}", self.augment)
             vectors = self._vectors(weights, torch.cat([images, copies]))[None]
             logits = self.scale * self.similarity(vectors[:, n:], mean_by_class(vectors[:, :n], task))
             loss = F.cross_entropy(logits[0], labels)
             gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-            adam.step(gradients, rate)
-        return adam.weights
+            for weight, gradient in zip(weights.values(), gradients, strict=True):
+                weight.grad = gradient
+            adam.step()
+        return weights
 
     def _answers(self, weights: Weights, task: Task, images: Tensor) -> Tensor:
         """Logits [1, n, N] of images [1, n, 3, H, W] under the prototypes of one task."""
@@ -122,41 +124,3 @@ class PMF(Prototypical):
 
     def _vectors(self, weights: Weights, images: Tensor) -> Tensor:
         return functional_call(self.backbone, weights, (images,))["vector"]
-
-
-def _each(task: Task) -> Iterator[Task]:
-    """The tasks one by one, each with T = 1."""
-    for i in range(task.tasks):
-        part = slice(i, i + 1)
-        yield replace(
-            task,
-            support={"image": task.support["image"][part]},
-            support_y=task.support_y[part],
-            query={"image": task.query["image"][part]},
-            query_y=task.query_y[part],
-            seed=task.seed[part],
-        )
-
-
-@dataclass
-class _Adam:
-    """Kingma and Ba, 2015, with their constants and no decay, on weights that need not be parameters."""
-
-    weights: Weights
-    steps: int = 0
-    mean: Weights = field(default_factory=dict)
-    square: Weights = field(default_factory=dict)
-
-    def step(self, gradients: Sequence[Tensor | None], rate: float) -> None:
-        """Descend once; a weight without a gradient stays."""
-        self.steps += 1
-        weights = {}
-        for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True):
-            weights[name] = weight.detach()
-            if gradient is None:
-                continue
-            self.mean[name] = 0.9 * self.mean.get(name, torch.zeros_like(gradient)) + 0.1 * gradient
-            self.square[name] = 0.999 * self.square.get(name, torch.zeros_like(gradient)) + 0.001 * gradient**2
-            mean, square = self.mean[name] / (1 - 0.9**self.steps), self.square[name] / (1 - 0.999**self.steps)
-            weights[name] = weights[name] - rate * mean / (square.sqrt() + 1e-8)
-        self.weights = weights

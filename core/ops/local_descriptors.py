@@ -92,13 +92,13 @@ def matches(query: Tensor, support: Tensor, task: Task, k: int = 1) -> Tensor:
     return torch.cat(kept, dim=3).transpose(2, 3)
 
 
-def class_moments(support: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased covariance of a class's descriptors: [T, n_s, s, C] to [T, N, C] and [T, N, C, C]."""
+def class_covariances(support: Tensor, task: Task) -> Tensor:
+    """Unbiased covariance of each class's descriptors: [T, n_s, s, C] to [T, N, C, C]."""
     mean = mean_by_class(support.mean(2), task)
     centred = support - mean.take_along_dim(task.support_y[..., None], 1)[:, :, None]
     second = mean_by_class(centred.transpose(2, 3) @ centred, task)
     shots = torch.tensor(class_shots(task), device=support.device)[:, None, None]
-    return mean, second * shots / (shots * support.shape[2] - 1)
+    return second * shots / (shots * support.shape[2] - 1)
 
 
 def quadratic_forms(vectors: Tensor, matrices: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ SPREAD = 1.5  # of a prior of log tau where nothing better is known
 CONTRAST = 2.0  # deviations between a photograph's logits that such a prior takes for a factor e
 SPREADS = 6.0  # the minimum is looked for this many prior spreads around the prior's centre
 POINTS = 121  # of the grid it is looked for on
-REFINEMENTS = 30  # halvings of the interval between two of them
+REFINEMENTS = 30  # times that a third of the interval between two of them is cut off
 
 
 def fit_inverse_temperature(logits: Tensor, labels: Tensor, centre: Tensor, spread: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ takes learning rate and weight decay as options, and these are its defaults.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from ..ops import random
 NAME = "LogisticRegression"
 
 
-@dataclass
+@dataclass(frozen=True)
 class JointRegression:
     """Trained anew for each task; learning rate and the like are those of the authors' code.
 
@@ -40,22 +40,19 @@ class JointRegression:
     momentum: float = 0.9
     dampening: float = 0.9
     weight_decay: float = 1e-3
-    _head: nn.Linear | None = field(default=None, repr=False)
 
-    def __call__(self, task: Task) -> Tensor:
-        """Train on a single task's shots; logits [1, Q, N] of its novel classes."""
-        self._head = self._fit(task.support["vector"][0], task.support_y[0], task.way, task.seed[0])
-        return self._head(task.query["vector"])[..., len(self.base_ids) :]
+    def __call__(self, task: Task) -> tuple[Tensor, Tensor]:
+        """Train on a single task's shots.
 
-    def base_logits(self, task: Task) -> Tensor:
-        """Logits [1, Q, n_base] of the classifier that `__call__` trained; -inf for classes of the other group."""
-        assert self._head is not None  # __call__ comes first
-        scores = self._head(task.query["vector"])[..., : len(self.base_ids)]
-        logits = scores.new_full((*scores.shape[:-1], self.n_base), -torch.inf)
-        return logits.index_copy(-1, self.base_ids, scores)
+        Returns:
+            Logits [1, Q, N] of its novel classes, and [1, Q, n_base], -inf for base classes of the other group.
+        """
+        head = self._fit(task.support["vector"][0], task.support_y[0], task.way, task.seed[0])
+        base, novel = head(task.query["vector"]).split([len(self.base_ids), task.way], dim=-1)
+        return novel, base.new_full((*base.shape[:-1], self.n_base), -torch.inf).index_copy(-1, self.base_ids, base)
 
     def _fit(self, shots: Tensor, shots_y: Tensor, way: int, seed: Tensor) -> nn.Linear:
-        """SGD from torch's initial range, drawn from the task's seed."""
+        """SGD from weights in torch's initial range, drawn from the task's seed, and biases of 0."""
         n_base, width = len(self.base_ids), shots.shape[1]
         head = nn.Linear(width, n_base + way, device=shots.device)
         with torch.no_grad():
@@ -67,11 +64,22 @@ class JointRegression:
         generator = torch.Generator().manual_seed(int(seed) & 0x7FFFFFFF)
         with torch.enable_grad():
             for _ in range(self.steps):
-                base = torch.randperm(len(self.labels), generator=generator)[:of_base]
-                novel = torch.randint(len(shots_y), (of_novel,), generator=generator)
-                x = torch.cat([self.vectors[base.to(shots.device)], shots[novel.to(shots.device)]])
-                y = torch.cat([self.labels[base.to(shots.device)], n_base + shots_y[novel.to(shots.device)]])
+                base = distinct(of_base, len(self.labels), generator).to(shots.device)
+                novel = torch.randint(len(shots_y), (of_novel,), generator=generator).to(shots.device)
+                x = torch.cat([self.vectors[base], shots[novel]])
+                y = torch.cat([self.labels[base], n_base + shots_y[novel]])
                 optimizer.zero_grad()
                 F.cross_entropy(head(x), y).backward()
                 optimizer.step()
         return head.requires_grad_(False)
+
+
+def distinct(count: int, n: int, generator: torch.Generator) -> Tensor:
+    """Different numbers below n, [count], every set equally likely; a few of many without a permutation of all."""
+    if 2 * count > n:
+        return torch.randperm(n, generator=generator)[:count]
+    numbers = torch.empty(0, dtype=torch.long)
+    while len(numbers) < count:
+        more = torch.randint(n, (count - len(numbers),), generator=generator)
+        numbers = torch.cat([numbers, more]).unique()
+    return numbers

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ..data.loaders import TaskBuilder
 from ..data.lowshot import GROUPS, FixedShots, open_group, read_draws
 from ..data.store import SPLITS
 from ..engine.features import ImageEncoder
-from ..episode import Features, join
+from ..episode import Features, Task, join
 from ..errors import UserError
 from ..files import FileContent, sha256
 from ..methods.base import Method
@@ -38,6 +39,7 @@ from .base import PROTOCOLS, Answer, Option, Protocol, refuse_base_classes
 from .joint_regression import JointRegression
 
 DEFAULT_SHOTS = (1, 2, 5, 10, 20)
+Classify = Callable[[Task], tuple[Tensor, Tensor]]
 
 
 @PROTOCOLS.register("lowshot")
@@ -139,10 +141,11 @@ class LowShot(Protocol):
         sampler = EpisodeSampler(self._split, Shape(len(self._split.classes), shot, 0), cfg.SEED, "--shots")
         shots = sampler if self._draws is None else FixedShots(sampler, self._draws)
         words = data.words(self._group) if "semantics" in method.needs else None
-        base = self._base_means() if method.base_from_means or "base" in method.needs else None
+        reads_base = not self._joint and (method.base_from_means or "base" in method.needs)
+        base = self._base_means if reads_base else None
         builder = TaskBuilder(sampler.shape, data.device, data.first_class(self._group), words, base)
-        head = self._joint_regression() if self._joint else method
-        return classify_lowshot(head, self._encoder, shots, builder, self._queries, self._trials, cfg.PRIOR)
+        classify = self._joint_regression if self._joint else novel_and_base(method)
+        return classify_lowshot(classify, self._encoder, shots, builder, self._queries, self._trials, cfg.PRIOR)
 
     def _answer(self, shot: int, trials: Trials) -> Answer:
         cfg, queries = self.cfg.EVAL, self._queries
@@ -161,7 +164,7 @@ class LowShot(Protocol):
             "seed": cfg.SEED,
             "prior": cfg.PRIOR,
             "figures": trials.figures(cfg.CI),
-            "transductive": self.network.method.transductive,
+            "transductive": not self._joint and self.network.method.transductive,
             "precision": "bfloat16" if cfg.PRECISION == "bf16" else "float32",
             "deviation": self.data.deviation(),
             **({"draws": self._drawn_hash()} if self._drawn else {}),
@@ -173,6 +176,7 @@ class LowShot(Protocol):
         files: dict[str, FileContent] = {"trials.csv": trials.csv(), "lowshot.json": result}
         return Answer(_line(result), folder_name("lowshot", result, name), files)
 
+    @cached_property
     def _joint_regression(self) -> JointRegression:
         """A classifier for the features of all training images of the group's base classes."""
         train, base_ids = self.data.split("train"), self._queries.base_ids
@@ -198,12 +202,13 @@ class LowShot(Protocol):
             return None
         return {"top5": numbers, "source": published.SOURCE, "status": published.STATUS}
 
-    @torch.no_grad()
+    @cached_property
     def _base_means(self) -> Features:
         """Mean feature of each base class."""
         train = self.data.split("train")
         encoder = replace(self._encoder, pixels=self.data.pixels("train"))
-        return encoder.class_means(torch.from_numpy(train.labels), self.cfg.EVAL.BASE_IMAGES)
+        with torch.no_grad():
+            return encoder.class_means(torch.from_numpy(train.labels), self.cfg.EVAL.BASE_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -221,9 +226,14 @@ def encode_all(encoder: ImageEncoder, ids: Tensor) -> Features:
     return join([{name: value[None] for name, value in block.items()} for _, block in encoder.blocks(ids)])
 
 
+def novel_and_base(method: Method) -> Classify:
+    """A method in eval mode as `classify_lowshot` takes it."""
+    return lambda task: (method(task), method.base_logits(task))
+
+
 @torch.no_grad()
 def classify_lowshot(
-    method: Method | JointRegression,
+    classify: Classify,
     shots: ImageEncoder,
     sampler: EpisodeSampler | FixedShots,
     builder: TaskBuilder,
@@ -234,7 +244,7 @@ def classify_lowshot(
     """Trials 0 .. `trials` - 1.
 
     Args:
-        method: in eval mode.
+        classify: a single task's logits, [1, Q, N] of its novel classes and [1, Q, n_base] of base classes.
         shots: encodes the images that the sampler draws.
         sampler: draws the supports of all classes in every episode.
         builder: of tasks, with the base classes' means where the method reads them.
@@ -250,8 +260,8 @@ def classify_lowshot(
             query_y = torch.cat([label, torch.full_like(queries.base_y, -1)])[None]
             support = encode_all(shots, drawn.support[0])
             task = builder.build(replace(drawn, query_y=query_y), support, queries.features, 1.0)
-            novel, base = method(task)[0].float(), method.base_logits(task)[0].float()[:, queries.base_ids]
-            rows.append(shares(novel, base, label, queries.base_y, prior))
+            novel, base = (logits[0].float() for logits in classify(task))
+            rows.append(shares(novel, base[:, queries.base_ids], label, queries.base_y, prior))
             bar.update()
     return Trials(np.stack(rows))
 

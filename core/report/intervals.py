@@ -65,7 +65,7 @@ def of_classes(accuracy: np.ndarray, classes: np.ndarray, n_classes: int, seed: 
         "label": "bootstrap over the classes of the split, 2.5 and 97.5 percentiles",
         "n": n_classes,
         "resamples": RESAMPLES,
-        "mean": float(means.mean()),
+        "mean": mean,
         "low": low,
         "high": high,
         "ci95": (high - low) / 2,

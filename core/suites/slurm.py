@@ -72,7 +72,7 @@ def submit(file: str, cells: Sequence[Cell], resources: Resources, say: Callable
     makers: dict[Path, str] = {}  # the job that makes a stage
     for cell in cells:
         if queue and cell.name in queue:
-            makers |= {stage: Record(cell).job for stage in stage_files(cell)} | makers
+            makers = {stage: Record(cell).job for stage in stage_files(cell)} | makers
     for cell in cells:
         if states[cell.name] in ("done", "queued", "running"):
             continue
@@ -80,7 +80,7 @@ def submit(file: str, cells: Sequence[Cell], resources: Resources, say: Callable
         earlier = sorted({makers[stage] for stage in stages if stage in makers}, key=int)
         job = _submit_cell(executor, file, cell, resources, earlier)
         Record(cell).note_job(job)
-        makers |= dict.fromkeys(stages, job) | makers
+        makers = dict.fromkeys(stages, job) | makers
         say(f"queued  {cell.name}  job {job}" + (f"  after {' '.join(earlier)}" if earlier else ""))
 
 

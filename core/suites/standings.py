@@ -21,6 +21,7 @@ from ..paths import DATA
 from ..registry import METHODS
 from ..report.compare import Group, Spread, grouped, over_disjoint
 from ..report.evaluations import Evaluation
+from ..report.intervals import of_disjoint
 from ..report.paired import Paired, paired
 from ..report.stats import t_interval
 from .collected import Run, read_runs
@@ -114,9 +115,9 @@ class Row:
 
     @property
     def disjoint_ci95(self) -> float | None:
-        """Half width over tasks that share no image; the mean over the seeds."""
-        intervals = [e.result.get("intervals", {}).get("disjoint") for _, e in self.members]
-        return float(np.mean([i["ci95"] for i in intervals])) if all(intervals) else None
+        """Half width over tasks that share no image, of each task's mean over the seeds."""
+        partitions = self.group.disjoint
+        return None if partitions is None else of_disjoint(partitions.ravel(), partitions.shape[1])["ci95"]
 
 
 def standings(folder: Path) -> tuple[list[Row], list[Run]]:
@@ -156,7 +157,7 @@ def against(row: Row, other: Row) -> tuple[Paired, Spread | None]:
     return paired(row.group.accuracy[:count], other.group.accuracy[:count]), over_disjoint(row.group, other.group)
 
 
-def across_seeds(row: Row, other: Row) -> float | None:
+def seeds_ci95(row: Row, other: Row) -> float | None:
     """Half width of the 95 % t-interval of the difference over training seeds, on the episodes that both have.
 
     None unless both have the same seeds, and several.

@@ -5,7 +5,6 @@ import yaml
 
 from core.config import load
 from core.config.provenance import flatten, unflatten
-from core.config.typed import coerce
 from core.errors import UserError
 
 
@@ -28,17 +27,6 @@ def test_values_take_the_type_of_the_default(write, key, text, value, form, sche
     tree = yaml.safe_dump(unflatten({key: yaml.safe_load(text)})) if form == "file" else ""
     found = flatten(load(write(tree), over, schemas).cfg)[key]
     assert (found, type(found)) == (value, type(value))
-
-
-@pytest.mark.parametrize("text", ["1e-3", "1E-3", "0.1e-2", ".1e-2", "+1.e-3", "10e-4"])
-def test_exponents_that_yaml_reads_as_text(text):
-    assert coerce(text, 0.5) == 0.001
-
-
-@pytest.mark.parametrize("text", ["e3", "1e", "nan", "inf", "0.5", "1e3 "])
-def test_other_text_is_no_number(text):
-    with pytest.raises(TypeError, match="a number"):
-        coerce(text, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from core.engine.precision import encoder
 from core.episode import Batch, DataInfo
 from core.methods.deepbdc import STLDeepBDC
 from core.methods.rfs import RFS
@@ -36,10 +38,24 @@ def test_both_terms_see_the_same_dropout():
     teacher, student = (STLDeepBDC(conv4(8, seed=seed), INFO, dropout=0.5) for seed in (1, 2))
     student.start_from(teacher)
     student.train()
-    batch = Batch({"image": vectors(4, 3, 16, 16)}, torch.tensor([0, 1, 5, 2])).encoded(student.encode)
+    images = Batch({"image": vectors(4, 3, 16, 16)}, torch.tensor([0, 1, 5, 2]))
+    batch = images.encoded(student.encode)
     loss = student.loss(batch)
     with torch.no_grad():
-        taught = teacher.eval().batch_logits(batch.encoded(teacher.encode))
+        taught = teacher.eval().batch_logits(images.encoded(teacher.encode))
     target, log_q = (taught / 4).softmax(1), (loss.logits / 4).log_softmax(1)
     divergence = F.kl_div(log_q, target, reduction="batchmean")
     torch.testing.assert_close(loss.value, 0.5 * F.cross_entropy(loss.logits, batch.labels) + 0.5 * 16 * divergence)
+
+
+def test_teacher_and_student_encode_at_the_same_precision():
+    teacher, student = (RFS(conv4(8, seed=seed), INFO) for seed in (1, 2))
+    student.start_from(teacher)
+    student.train()
+    kinds = []
+    for network in (student, *student._teacher):
+        convolution = next(m for m in network.backbone.modules() if isinstance(m, nn.Conv2d))
+        convolution.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    images = Batch({"image": vectors(4, 3, 16, 16)}, torch.tensor([0, 1, 5, 2]))
+    student.loss(images.encoded(encoder(student, "bf16", torch.device("cpu"))))
+    assert kinds == [torch.bfloat16] * 2

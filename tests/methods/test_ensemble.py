@@ -66,6 +66,16 @@ def test_members_share_what_is_learned_also_in_a_copy():
     torch.testing.assert_close(folded(task_of(6)), ensemble(task_of(6)))
 
 
+def test_it_reads_what_any_member_reads():
+    ensemble = Ensemble(conv4(), INFO, of="RFS", grid=[["augmented", False, True]])
+    assert ensemble.needs == ("vector", "parts")
+    assert ensemble.needed(training=True) == ("vector",)
+    task = task_of(6)
+    task.support["parts"] = drawn(2, 6, 3, 6)
+    expected = torch.stack([member(task).softmax(-1) for member in ensemble._members]).mean(0).log()
+    torch.testing.assert_close(ensemble(task), expected)
+
+
 def test_it_starts_from_a_stage_of_the_method_itself():
     previous, ensemble = RFS(conv4(seed=3), INFO), Ensemble(conv4(), INFO, grid=GRID)
     ensemble.start_from(previous)
@@ -83,6 +93,11 @@ def test_it_starts_from_a_stage_of_the_method_itself():
         ({"grid": [["inverse_penalty"]]}, "an entry is an argument and its values"),
         ({"grid": ["inverse_penalty"]}, "an entry is an argument and its values"),
         ({"grid": [["inverse_penalty", "x"]]}, "gives inverse_penalty the value 'x', which is not a number"),
+        ({"grid": [["augmented", 0.5]]}, "gives augmented the value 0.5, which is not true or false"),
+        (
+            {"of": "LaplacianShot", "grid": [["neighbours", 1.5]]},
+            "gives neighbours the value 1.5, which is not an integer",
+        ),
         ({"vote": "mean"}, "METHOD.ARGS.vote is 'mean'"),
     ],
 )

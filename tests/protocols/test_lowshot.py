@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from scipy.stats import chisquare
 
 from core.build.config import load_config
 from core.build.data import Data
@@ -20,8 +22,8 @@ from core.episode import Task
 from core.prepare import lowshot
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare
-from core.protocols.joint_regression import JointRegression
-from core.protocols.lowshot import shares
+from core.protocols.joint_regression import JointRegression, distinct
+from core.protocols.lowshot import encode_all, shares
 from tests.prepare.fake_features import ORDER, SMALL, features, small_lowshot, write_npz
 from tests.workspace import PROTONET, Workspace, best
 
@@ -292,13 +294,13 @@ def test_published_figures_stand_on_the_line(stored, monkeypatch):
     assert "paper" not in lines[2]
     assert "paper" not in stored.evaluator(cfg, *trained, *asked, "STAGE.meta.EPOCHS=2")[1]
     assert "paper" not in stored.evaluator(cfg, *trained, "--lowshot", "val", "--shots", 1)[1]
-    monkeypatch.setattr(JointRegression.__init__, "__defaults__", (2, 60, 0.1, 0.9, 0.9, 1e-3, None))
+    monkeypatch.setattr(JointRegression.__init__, "__defaults__", (2, 60, 0.1, 0.9, 0.9, 1e-3))
     assert "paper" not in stored.evaluator(cfg, *trained, *asked[:-2], "EVAL.TRIALS=2", "--classifier", "logistic")[1]
 
 
 def test_logistic_regression_learns_base_and_novel_classes_together(stored, monkeypatch):
     monkeypatch.setattr(JointRegression, "steps", 150)
-    monkeypatch.setattr(JointRegression.__init__, "__defaults__", (150, 60, 0.1, 0.9, 0.9, 1e-3, None))
+    monkeypatch.setattr(JointRegression.__init__, "__defaults__", (150, 60, 0.1, 0.9, 0.9, 1e-3))
     cfg = config(stored, PROTO)
     asked = ("--untrained", "--lowshot", "test", "--shots", 5, "--classifier")
     code, out, err = stored.evaluator(cfg, *asked, "logistic", "EVAL.TRIALS=2")
@@ -326,8 +328,33 @@ def test_logistic_regression_scores_the_groups_classes_alone():
         torch.tensor([5]),
         1.0,
     )
-    novel, base_logits = head(task), head.base_logits(task)
+    novel, base_logits = head(task)
     assert (novel.shape, base_logits.shape) == ((1, 6, 2), (1, 6, 8))
     assert torch.isinf(base_logits[..., [0, 2, 5, 7]]).all()
     joint = torch.cat([base_logits, novel], -1)[0]
     assert joint.argmax(1).tolist() == [8, 9, 1, 3, 4, 6]
+
+
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_every_set_of_distinct_numbers_is_equally_likely(count):
+    generator = torch.Generator().manual_seed(0)
+    sets = Counter(tuple(sorted(distinct(count, 9, generator).tolist())) for _ in range(3000))
+    assert all(len(set(numbers)) == count for numbers in sets)
+    never = math.comb(9, count) - len(sets)
+    assert chisquare([*sets.values(), *[0] * never]).pvalue > 1e-3
+
+
+def test_features_are_encoded_once_for_all_shots(stored, monkeypatch):
+    monkeypatch.setattr(JointRegression.__init__, "__defaults__", (2, 60, 0.1, 0.9, 0.9, 1e-3))
+    encoded = []
+
+    def counted(encoder, ids):
+        encoded.append(len(ids))
+        return encode_all(encoder, ids)
+
+    monkeypatch.setattr("core.protocols.lowshot.encode_all", counted)
+    asked = ("--untrained", "--lowshot", "test", "--classifier", "logistic", "EVAL.TRIALS=2", "--shots")
+    stored.evaluator(config(stored, PROTO), *asked, 1)
+    once = len(encoded)
+    stored.evaluator(config(stored, PROTO), *asked, 1, 2, 3)
+    assert len(encoded) == 2 * once + 2 * 2  # the shots of two more settings, with two trials each

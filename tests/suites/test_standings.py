@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import UserError
 from core.report.stats import t_interval
-from core.suites.standings import across_seeds, against, baseline, standings
+from core.suites.standings import against, baseline, seeds_ci95, standings
 from tests.suites.conftest import BASE_STEPS, META_STEPS
 
 
@@ -63,11 +63,11 @@ def test_a_difference_over_seeds_needs_the_same_ones(collected):
         collected("NegMargin_N5K1_C4", seed, gain=gain)
         folder = collected("ProtoNet_N5K1_C4", seed)
     rows = {row.name: row for row in standings(folder)[0]}
-    wide = across_seeds(rows["NegMargin"], rows["ProtoNet"])
+    wide = seeds_ci95(rows["NegMargin"], rows["ProtoNet"])
     assert wide == pytest.approx(t_interval(np.array([0.0, 4.0, 8.0])).ci95)
     collected("ProtoNet_N5K1_C4", 3)
     rows = {row.name: row for row in standings(folder)[0]}
-    assert across_seeds(rows["NegMargin"], rows["ProtoNet"]) is None
+    assert seeds_ci95(rows["NegMargin"], rows["ProtoNet"]) is None
 
 
 def test_a_run_that_the_suite_names_is_a_variant_without_a_published_number(collected):

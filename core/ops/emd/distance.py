@@ -50,9 +50,10 @@ def emd_logits(
     solve: Solver = simplex,
     weight_grad: bool = True,
 ) -> Tensor:
-    """temperature / n * <S, X> for the flow X that is optimal for costs 1 - S (DeepEMD, eq. 7).
+    """temperature * (1 - V / n), with V the least cost of a flow X for costs 1 - S; both weights have n in total.
 
-    With both weights scaled to n in total this is temperature * (1 - V / n), whose gradient `emd` gives exactly.
+    For a linear program this is temperature / n * <S, X> (DeepEMD, eq. 7). A solver's quadratic term is in V, so that
+    `emd` gives the exact gradient; eq. 7 leaves it out of the logits.
 
     Args:
         similarity: S [..., n, m].

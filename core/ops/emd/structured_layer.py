@@ -46,7 +46,7 @@ class StructuredLayer:
             UserError: where a number is no longer finite, or a transportation problem is not solved.
         """
         batches = self.sgd.batches(seed, support.shape[1])
-        compiled = self.solve is simplex and classes.device.type == "cpu" and batches
+        compiled = self.solve is simplex and classes.device.type == "cpu" and bool(batches)
         descend = self._compiled if compiled else self._all_together
         return descend(classes, support, labels, batches)
 

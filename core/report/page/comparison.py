@@ -9,6 +9,7 @@ from .charts import Span, bubbles, intervals
 from .render import Section
 
 MOST_SCATTERS = 12  # charts of episodes on a page
+LEVEL = 0.05  # of a test, as the intervals are of 95 %
 
 
 def comparison_sections(compared: Sequence[Compared]) -> list[Section]:
@@ -54,17 +55,25 @@ def _forest(comparisons: Sequence[Comparison]) -> Section:
 
 
 def verdict(c: Comparison) -> str:
-    """What the paired difference says, in a sentence."""
+    """What the paired difference says, in a sentence or two."""
     p, better = c.paired, "better" if c.paired.difference > 0 else "worse"
     if p.difference - p.ci95 <= 0 <= p.difference + p.ci95:
         return f"{p.difference:+.2f} points, which may be chance: the 95 % interval holds 0."
     said = f"{abs(p.difference):.2f} points {better} on these images."
+    if c.holm_t > LEVEL:
+        said += f" Among so many comparisons that may be chance: p = {c.holm_t:.2f} after Holm's correction."
+    return said + _with_other_images(c)
+
+
+def _with_other_images(c: Comparison) -> str:
+    """What the interval over disjoint tasks adds."""
     if c.disjoint is None:
-        return said
+        return ""
     mean, ci95 = c.disjoint
     if mean - ci95 <= 0 <= mean + ci95:
-        return said + " With other images of these classes it might turn: that interval holds 0."
-    return said + " The interval that allows for other images of these classes says the same."
+        return " With other images of these classes it might turn: that interval holds 0."
+    agrees = (mean > 0) == (c.paired.difference > 0)
+    return f" The interval that allows for other images of these classes says the {'same' if agrees else 'opposite'}."
 
 
 def _wins(comparisons: Sequence[Comparison]) -> Section:

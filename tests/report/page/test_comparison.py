@@ -45,6 +45,8 @@ def test_runs_that_cannot_be_compared_have_their_accuracies(run, space, tmp_path
         (0.1, None, "+0.10 points, which may be chance"),
         (5.0, None, "5.00 points better on these images."),
         (-5.0, Spread(-4.0, 1.0), "5.00 points worse on these images. The interval that allows for other images"),
+        (-5.0, Spread(-4.0, 1.0), "says the same."),
+        (5.0, Spread(-4.0, 1.0), "says the opposite."),
         (5.0, Spread(2.0, 3.0), "With other images of these classes it might turn"),
     ],
 )
@@ -53,7 +55,15 @@ def test_verdict(shift, disjoint, said):
     noise = np.repeat([-2.0, 2.0], 50)
     one = other + shift + noise
     groups = [Group(name, "M", False, "", accuracy, [1.0], None) for name, accuracy in (("one", one), ("other", other))]
-    assert said in verdict(Comparison("a setting", *groups, paired(one, other), disjoint))
+    assert said in verdict(Comparison("a setting", *groups, paired(one, other), disjoint, holm_t=0.001))
+
+
+def test_verdict_of_many_comparisons():
+    one, other = np.tile([42.0, 62.0, 38.0], 50), np.tile([40.0, 60.0, 40.0], 50)
+    groups = [Group(name, "M", False, "", accuracy, [1.0], None) for name, accuracy in (("one", one), ("other", other))]
+    alone = Comparison("a setting", *groups, paired(one, other), None, holm_t=0.04)
+    assert verdict(alone) == "0.67 points better on these images."
+    assert "may be chance: p = 0.40 after Holm's correction" in verdict(replace(alone, holm_t=0.4))
 
 
 def test_names_are_escaped(run, space, tmp_path):
