@@ -34,7 +34,7 @@ class EpochEnsemble(Method):
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N]."""
-        return self._mean(task, lambda member, seen: member(seen))
+        return self._mean(task, lambda member, seen: member.answer(seen))
 
     def base_logits(self, task: Task) -> Tensor:
         """Logits [T, Q, n_base] of the base classes."""

@@ -146,8 +146,7 @@ class Evaluator:
         tasks = self.tasks(source, len(part), EpisodesFrom(sampler, part.start), head.needs)
         done = part.start
         for drawn, task in tasks:
-            logits = head(task).float().cpu()
-            head.refuse_shape(logits, task.query_y)
+            logits = head.answer(task).float().cpu()
             refuse_logits(logits, done)
             done += len(logits)
             truth = task.query_y.cpu().numpy()

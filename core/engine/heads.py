@@ -49,7 +49,7 @@ def used_by_forward(head: Method, example: Callable[[], Task]) -> list[str]:
     buffers = [name for name in head.state_dict() if name not in dict(head.named_parameters())]
     outside = [name for name in buffers if not name.startswith(("backbone.", "objective."))]
     with torch.enable_grad():
-        logits = head(example())
+        logits = head.answer(example())
         if not logits.requires_grad:
             return outside
         slopes = torch.autograd.grad(logits.sum(), list(learned.values()), allow_unused=True)

@@ -117,6 +117,16 @@ class Method(nn.Module):
         """Logits [T, Q, N] of an encoded task."""
         raise NotImplementedError
 
+    def answer(self, task: Task) -> Tensor:
+        """The logits of `forward`, for callers that rely on their shape.
+
+        Raises:
+            UserError: where a new method returns something else.
+        """
+        logits = self(task)
+        self.refuse_shape(logits, task.query_y, task.way)
+        return logits
+
     def base_logits(self, task: Task) -> Tensor:
         """Logits [T, Q, n_base] of base classes on the scale of `forward` (default: their means as 1-shot supports).
 
@@ -142,7 +152,7 @@ class Method(nn.Module):
         """The objective on an encoded task or batch; a method with further terms adds them to its value."""
         if isinstance(item, Batch):
             return self.judge(self.batch_logits(item), item.labels, item)
-        return self.judge(self(item), item.query_y, item)
+        return self.judge(self.answer(item), item.query_y, item)
 
     def judge(self, logits: Tensor, y: Tensor, item: Task | Batch) -> Loss:
         """The objective on logits [..., N] for right classes y [...]; the item tells word vectors and progress.
@@ -157,14 +167,17 @@ class Method(nn.Module):
             raise UserError(f"The objective {kind} returns a {type(loss).__name__}, but must return a Loss.")
         return loss
 
-    def refuse_shape(self, logits: Tensor, y: Tensor) -> None:
-        """Refuse logits that are not [..., N] where right classes are [...]."""
-        if logits.shape[:-1] != y.shape:
-            expected = ", ".join(map(str, [*y.shape, "N"]))
-            raise UserError(
-                f"The method {type(self).__name__} returns logits of shape {list(logits.shape)}, but must return "
-                f"[{expected}]."
-            )
+    def refuse_shape(self, logits: Tensor, y: Tensor, classes: int = 0) -> None:
+        """Refuse logits that are not numbers [..., N] where right classes are [...]; `classes` is N, 0 = any."""
+        expected = ", ".join(map(str, [*y.shape, classes or "N"]))
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            kind = f"logits of type {logits.dtype}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            expected = f"a tensor of floats, [{expected}]"
+        elif logits.shape[:-1] != y.shape or classes not in (0, logits.shape[-1]):
+            kind, expected = f"logits of shape {list(logits.shape)}", f"[{expected}]"
+        else:
+            return
+        raise UserError(f"The method {type(self).__name__} returns {kind}, but must return {expected}.")
 
     def start_from(self, previous: Method) -> str:
         """Take over what the previous stage learned (default: its backbone); returns a line for the log."""

@@ -86,7 +86,7 @@ class Ensemble(Method):
         """Logits [T, Q, N]: the logarithm of what the members say on average, or the shares of a majority."""
         for member in self._members:
             member.training = self.training
-        return _agreed(torch.stack([member(task).log_softmax(-1) for member in self._members]), self.vote)
+        return _agreed(torch.stack([member.answer(task).log_softmax(-1) for member in self._members]), self.vote)
 
     def batch_logits(self, batch: Batch) -> Tensor:
         """Logits [n, n_base], as the method learns them."""

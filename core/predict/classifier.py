@@ -78,7 +78,7 @@ class Classifier:
         """Logits [T, Q, N] float64 on the CPU."""
         way = len(self.supports.classes)
         task = make_task(support, labels, query, way, seed, self.words, self.base)
-        return self.head(task).double().cpu()
+        return self.head.answer(task).double().cpu()
 
 
 def make_classifier(network: PhotoNetwork, supports: Supports, name: str = OWN) -> Classifier:

@@ -154,7 +154,7 @@ class Examiner:
                 support, query = self._gather(supports[rows]), self._gather(queries[rows])
                 words = None if self._pool.words is None else self._pool.words[classes[rows]]
                 task = make_task(support, labels, query, way, seed[rows], words, self._base)
-                logits.append(self._head(task).double().cpu())
+                logits.append(self._head.answer(task).double().cpu())
                 bar.update(len(rows))
         return torch.cat(logits)
 

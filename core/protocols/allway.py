@@ -110,7 +110,7 @@ class AllWay(Protocol):
         at_once = max(1, self.cfg.EVAL.MEMORY_MB * 2**20 // (4 * size * (1 + task.way)))
         count = task.query_y.shape[1]
         parts = [slice(0, count)] if head.transductive else [slice(i, i + at_once) for i in range(0, count, at_once)]
-        return torch.cat([head(_with_queries(task, part))[0].argmax(-1) for part in parts])
+        return torch.cat([head.answer(_with_queries(task, part))[0].argmax(-1) for part in parts])
 
 
 def _with_queries(task: Task, part: slice) -> Task:

@@ -165,7 +165,7 @@ def classify_generalized(
         base_source.prepare(ids.unique())
         labels = labels.to(task.query_y.device)
         task = replace(task, base_query=base_source.gather(ids), base_query_y=labels).all_queries()
-        judged = _judge(method(task).float(), method.base_logits(task).float(), task.query_y, labels)
+        judged = _judge(method.answer(task).float(), method.base_logits(task).float(), task.query_y, labels)
         rows.append([value.cpu().numpy() for value in judged])
     return JointCounts(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 

@@ -228,7 +228,7 @@ def encode_all(encoder: ImageEncoder, ids: Tensor) -> Features:
 
 def novel_and_base(method: Method) -> Classify:
     """A method in eval mode as `classify_lowshot` takes it."""
-    return lambda task: (method(task), method.base_logits(task))
+    return lambda task: (method.answer(task), method.base_logits(task))
 
 
 @torch.no_grad()

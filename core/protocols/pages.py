@@ -65,7 +65,7 @@ def shown_episodes(tested: TestedNetwork, question: Question, numbers: Sequence[
     for number in numbers:
         drawn = sampler.draw(torch.tensor([number]))
         task = tested.evaluator.task(tested.source, drawn, sampler, head)
-        predicted = head(task).float().cpu().argmax(-1)[0]
+        predicted = head.answer(task).float().cpu().argmax(-1)[0]
         episodes.append(_shown(tested, sampler, number, drawn, predicted))
     return episodes
 

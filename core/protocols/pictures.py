@@ -27,7 +27,7 @@ def episode_pictures(
         return []
     drawn = sampler.draw(torch.tensor([episode]))
     task = tested.evaluator.task(tested.source, drawn, sampler, head)
-    predicted = head(task).argmax(-1)[0].cpu()
+    predicted = head.answer(task).argmax(-1)[0].cpu()
     if queries is None:
         queries = _one_of_each(predicted == drawn.query_y[0])
     chosen = torch.tensor(queries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from core.backbones.conv4 import Conv4
@@ -11,6 +12,7 @@ from core.data.episodes import EpisodeSampler, Shape
 from core.data.pixels import Pixels
 from core.engine.evaluator import Evaluator
 from core.episode import DataInfo
+from core.errors import UserError
 from core.methods.protonet import ProtoNet
 
 
@@ -60,3 +62,17 @@ def test_word_vectors_and_base_means_arrive(glyphs):
         ]
     torch.testing.assert_close(task.base["vector"][7], of_class_7.double().mean(0).float(), rtol=1e-4, atol=1e-5)
     assert len(task.base["vector"]) == len(train.classes)
+
+
+class OneTooMany(ProtoNet):
+    def forward(self, task):
+        logits = super().forward(task)
+        return torch.cat([logits, logits[..., :1] - 1], dim=-1)
+
+
+def test_logits_of_another_number_of_classes_are_refused(glyphs):
+    val = open_split(glyphs, "Glyphs", "val")
+    method = OneTooMany(Conv4(32, "native", width=4), DataInfo(6, 32))
+    evaluator = Evaluator(val, EpisodeSampler(val, Shape(5, 1, 2), 0), Pixels(val, torch.device("cpu")))
+    with pytest.raises(UserError, match=r"^The method OneTooMany returns logits of shape \[3, 10, 6\], but must return"):
+        evaluator.run(method, 3)

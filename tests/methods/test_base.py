@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from core.engine.epoch_ensemble import EpochEnsemble
 from core.episode import Batch, DataInfo
 from core.errors import UserError
 from core.methods.base import Method, load_matching
@@ -68,13 +69,45 @@ class Bare(torch.nn.Module):
 def test_what_a_new_method_or_objective_must_return():
     task = make_task({"vector": vectors(2, 3, 6)}, {"vector": vectors(2, 4, 6)}, 3, 1)
     with pytest.raises(
-        UserError, match=r"^The method Flat returns logits of shape \[8, 3\], but must return \[2, 4, N\]\.$"
+        UserError, match=r"^The method Flat returns logits of shape \[8, 3\], but must return \[2, 4, 3\]\.$"
     ):
         Flat(conv4(), INFO).loss(task)
+    classifier = NegMargin(conv4(), INFO)
+    classifier.batch_logits = lambda batch: batch.labels[:3].float()
+    with pytest.raises(UserError, match=r"logits of shape \[3\], but must return \[4, N\]\.$"):
+        classifier.loss(Batch({"vector": vectors(4, 6)}, torch.tensor([0, 1, 5, 2])))
     method = ProtoNet(conv4(), INFO)
     method.objective = Bare()
     with pytest.raises(UserError, match=r"^The objective Bare returns a Tensor, but must return a Loss\.$"):
         method.loss(task)
+
+
+ODD = {
+    "one class too many": (lambda logits: torch.cat([logits, logits], -1)[..., :4], "logits of shape [2, 4, 4]"),
+    "one class too few": (lambda logits: logits[..., :-1], "logits of shape [2, 4, 2]"),
+    "turned": (lambda logits: logits.transpose(1, 2), "logits of shape [2, 3, 4]"),
+    "of one task": (lambda logits: logits[:1], "logits of shape [1, 4, 3]"),
+    "a tuple": (lambda logits: (logits, 1), "a tuple"),
+    "integers": (lambda logits: logits.long(), "logits of type torch.int64"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_logits_of_a_new_method_are_named_wherever_they_are_asked_for(odd):
+    change, given = ODD[odd]
+
+    class New(ProtoNet):
+        def forward(self, task):
+            return change(super().forward(task))
+
+    task = make_task({"vector": vectors(2, 3, 6)}, {"vector": vectors(2, 4, 6)}, 3, 1)
+    method = New(conv4(), INFO)
+    expected = "[2, 4, 3]" if "shape" in given else "a tensor of floats, [2, 4, 3]"
+    sentence = f"The method New returns {given}, but must return {expected}."
+    for ask in (method.answer, method.loss, lambda task: EpochEnsemble([method, method], INFO)(task)):
+        with pytest.raises(UserError) as caught:
+            ask(task)
+        assert str(caught.value) == sentence
 
 
 def test_weights_that_fit_are_taken_and_counted():
