@@ -49,14 +49,18 @@ def refuse_features(features: Features, ids: Tensor) -> None:
 
 
 def refuse_logits(logits: Tensor, first: int) -> None:
-    """Refuse logits [T, Q, N] of the episodes from number `first` on that are no numbers.
+    """Refuse logits [T, Q, N] of the episodes from number `first` on of which a query's largest is not finite.
+
+    A method may rule out a class by -inf, but not all of a query's.
 
     Raises:
         NotFinite: with the first such episode.
     """
-    bad = logits.isnan().flatten(1).any(1)
-    if bad.any():
+    largest = logits.amax(-1).flatten(1)  # nan where any of a query's is
+    odd = ~largest.isfinite()
+    if odd.any():
+        episode, query = odd.nonzero()[0].tolist()
         raise NotFinite(
-            f"the logits of episode {first + int(bad.nonzero()[0])} are no numbers: the network diverged; train it "
-            "with a lower OPTIM.LR."
+            f"the largest logit of a query of episode {first + episode} is {float(largest[episode, query])}: the "
+            "network diverged; train it with a lower OPTIM.LR."
         )

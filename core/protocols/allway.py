@@ -14,7 +14,7 @@ from .. import progress
 from ..build.data import Data
 from ..build.evaluation import Network
 from ..data.allway import AllWaySampler
-from ..data.episodes import Episodes
+from ..engine.finite import refuse_logits
 from ..episode import Features, Task
 from ..errors import UserError
 from ..files import FileContent
@@ -89,20 +89,20 @@ class AllWay(Protocol):
         rows = []
         with progress.bar(self.cfg.EVAL.TRIALS, "trials") as bar:
             for number in range(self.cfg.EVAL.TRIALS):
-                rows.append(self._run_trial(head, sampler, sampler.draw(number)))
+                rows.append(self._run_trial(head, sampler, number))
                 bar.update()
         return np.array(rows)
 
-    def _run_trial(self, head: Method, sampler: AllWaySampler, drawn: Episodes) -> tuple[float, float]:
-        """Accuracy over all queries, and the mean of the classes' accuracies, in percent."""
-        task = self._tested.evaluator.task(self._tested.source, drawn, sampler, head)
-        hit = self._predicted(head, task) == task.query_y[0]
+    def _run_trial(self, head: Method, sampler: AllWaySampler, number: int) -> tuple[float, float]:
+        """Accuracy over all queries of a trial, and the mean of the classes' accuracies, in percent."""
+        task = self._tested.evaluator.task(self._tested.source, sampler.draw(number), sampler, head)
+        hit = self._predicted(head, task, number) == task.query_y[0]
         y = task.query_y[0]
         per_class = torch.zeros(task.way, dtype=torch.float64, device=y.device).index_add_(0, y, hit.double())
         return 100 * float(hit.double().mean()), 100 * float((per_class / y.bincount(minlength=task.way)).mean())
 
-    def _predicted(self, head: Method, task: Task) -> Tensor:
-        """The likeliest class of each query, [Q]; queries are classified in parts that fit EVAL.MEMORY_MB.
+    def _predicted(self, head: Method, task: Task, number: int) -> Tensor:
+        """The likeliest class of each query of a trial, [Q]; queries are classified in parts that fit EVAL.MEMORY_MB.
 
         A transductive head sees all queries together, since its answers depend on them.
         """
@@ -110,7 +110,12 @@ class AllWay(Protocol):
         at_once = max(1, self.cfg.EVAL.MEMORY_MB * 2**20 // (4 * size * (1 + task.way)))
         count = task.query_y.shape[1]
         parts = [slice(0, count)] if head.transductive else [slice(i, i + at_once) for i in range(0, count, at_once)]
-        return torch.cat([head.answer(_with_queries(task, part))[0].argmax(-1) for part in parts])
+        labels = []
+        for part in parts:
+            logits = head.answer(_with_queries(task, part))
+            refuse_logits(logits, number)
+            labels.append(logits[0].argmax(-1))
+        return torch.cat(labels)
 
 
 def _with_queries(task: Task, part: slice) -> Task:

@@ -16,6 +16,7 @@ from ..data.base_queries import BaseQueries
 from ..data.store import Split
 from ..engine.evaluator import Evaluator, Sampler
 from ..engine.features import FeatureSource
+from ..engine.finite import refuse_logits
 from ..errors import UserError
 from ..files import FileContent
 from ..methods.base import Method
@@ -160,13 +161,17 @@ def classify_generalized(
     queries = BaseQueries(split, sampler.shape.n_query)
     needs = {*method.needs, *(["base"] if method.base_from_means else [])}
     rows: list[list[np.ndarray]] = []
+    done = 0
     for drawn, task in evaluator.tasks(source, episodes, sampler, tuple(needs)):
         ids, labels = queries.draw(drawn.seed)
         base_source.prepare(ids.unique())
         labels = labels.to(task.query_y.device)
         task = replace(task, base_query=base_source.gather(ids), base_query_y=labels).all_queries()
-        judged = _judge(method.answer(task).float(), method.base_logits(task).float(), task.query_y, labels)
-        rows.append([value.cpu().numpy() for value in judged])
+        scores = method.answer(task).float(), method.base_logits(task).float()
+        for logits in scores:
+            refuse_logits(logits, done)
+        done += task.tasks
+        rows.append([value.cpu().numpy() for value in _judge(*scores, task.query_y, labels)])
     return JointCounts(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 

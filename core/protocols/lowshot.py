@@ -28,6 +28,7 @@ from ..data.loaders import TaskBuilder
 from ..data.lowshot import GROUPS, FixedShots, open_group, read_draws
 from ..data.store import SPLITS
 from ..engine.features import ImageEncoder
+from ..engine.finite import refuse_logits
 from ..episode import Features, Task, join
 from ..errors import UserError
 from ..files import FileContent, sha256
@@ -260,8 +261,10 @@ def classify_lowshot(
             query_y = torch.cat([label, torch.full_like(queries.base_y, -1)])[None]
             support = encode_all(shots, drawn.support[0])
             task = builder.build(replace(drawn, query_y=query_y), support, queries.features, 1.0)
-            novel, base = (logits[0].float() for logits in classify(task))
-            rows.append(shares(novel, base[:, queries.base_ids], label, queries.base_y, prior))
+            novel, base = (logits.float() for logits in classify(task))
+            for logits in (novel, base):
+                refuse_logits(logits, trial)
+            rows.append(shares(novel[0], base[0][:, queries.base_ids], label, queries.base_y, prior))
             bar.update()
     return Trials(np.stack(rows))
 

@@ -22,11 +22,32 @@ def test_the_first_bad_image_and_episode_are_named():
     features = {"vector": torch.tensor([[1.0, 2.0], [3.0, INF]])}
     with pytest.raises(NotFinite, match="the vector of image 9 is not finite"):
         refuse_features(features, torch.tensor([4, 9]))
+
+
+@pytest.mark.parametrize(
+    ("row", "largest"), [([NAN, 1.0], "nan"), ([1.0, NAN], "nan"), ([INF, 1.0], "inf"), ([-INF, -INF], "-inf")]
+)
+def test_the_first_episode_without_a_finite_largest_logit_is_named(row, largest):
     logits = torch.zeros(3, 2, 2)
-    logits[1, 0, 0] = NAN
-    with pytest.raises(NotFinite, match="the logits of episode 11 are no numbers"):
+    logits[:, :, 0] = -INF  # a class that is ruled out
+    refuse_logits(logits, 10)
+    logits[1:, 1] = torch.tensor(row)
+    with pytest.raises(NotFinite, match=f"^the largest logit of a query of episode 11 is {largest}: the network"):
         refuse_logits(logits, 10)
-    refuse_logits(torch.full((1, 1, 2), -INF), 0)  # a class that is ruled out
+
+
+@pytest.mark.parametrize("protocol", ["episodes", "allway", "generalized"])
+def test_queries_without_a_finite_logit_are_no_result(space, monkeypatch, protocol):
+    cfg, held = space.config(), "DATASET.BASE_HOLDOUT=4"
+    run = space.train(cfg, held)
+    forward = ProtoNet.forward
+    monkeypatch.setattr(ProtoNet, "forward", lambda self, task: torch.full_like(forward(self, task), -INF))
+    shots = ["--shots", 1] if protocol == "allway" else []
+    code, _, err = space.evaluator(cfg, "-c", run, "--protocol", protocol, *shots, held)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert "the largest logit of a query of episode 0 is -inf: the network diverged" in err
+    assert not (run / "eval").exists()
 
 
 def test_a_rate_at_which_the_network_diverges_is_no_result(space):

@@ -19,6 +19,7 @@ from core.data.lowshot import FixedShots, open_group, read_draws
 from core.data.store import read_split, split_dir
 from core.engine.checkpoint import load, restore
 from core.episode import Task
+from core.methods.protonet import ProtoNet
 from core.prepare import lowshot
 from core.prepare.collect import Options
 from core.prepare.prepare import prepare
@@ -131,6 +132,13 @@ def test_methods_without_a_classifier_use_the_means_of_the_base_classes(stored):
     code, out, _ = stored.evaluator(config(stored, PROTO), "--untrained", "--lowshot", "test", "--shots", 5)
     assert code == 0
     assert "n = 5" in out
+
+
+def test_queries_without_a_finite_score_are_no_result(stored, monkeypatch):
+    monkeypatch.setattr(ProtoNet, "base_logits", lambda self, task: torch.full((1, task.query_y.shape[1], 12), math.inf))
+    code, _, err = stored.evaluator(config(stored, PROTO), "--untrained", "--lowshot", "test", "--shots", 5)
+    assert code == 2
+    assert "the largest logit of a query of episode 0 is inf: the network diverged" in err
 
 
 def test_arguments_that_are_others_at_test_are_named(stored):
