@@ -71,15 +71,17 @@ class Epoch:
         self.watch, self.images = Stopwatch(device), 0  # of the steps taken here
         self._values: list[Tensor] = []  # of the steps taken here, to name the one that went wrong
         self.is_between_steps = True
+        self._had_gradient = False  # whether any loss so far had one
         if state is not None:
-            self.step = state["step"]
+            self.step, self._had_gradient = state["step"], state.get("had_gradient", True)
             if current().first:  # its sums are those of all processes
                 self._total = state["total"].to(device)
                 self.losses.load(state["losses"])
 
     def state(self) -> dict[str, Any]:
         """What last.pth keeps of it, for all processes together."""
-        return {"step": self.step, "total": current().add(self._total.clone()), "losses": self.losses.state()}
+        total, losses = current().add(self._total.clone()), self.losses.state()
+        return {"step": self.step, "had_gradient": self._had_gradient, "total": total, "losses": losses}
 
     def take(
         self,
@@ -94,7 +96,7 @@ class Epoch:
         The average of the weights follows each step.
 
         Raises:
-            UserError: where a loss is not finite.
+            UserError: where a loss is not finite, or none has a gradient.
         """
         _train_mode(stage.method, stage.frozen_backbone, stage.frozen_bn, stage.dropout)
         first = self.step
@@ -111,6 +113,11 @@ class Epoch:
             raise UserError(
                 f"STAGE.{stage.name}: the loss became {mean} in step {step} (epoch {self.number + 1}, rate "
                 f"{optimizer.param_groups[0]['lr']:g}); lower OPTIM.LR, or set OPTIM.CLIP."
+            )
+        if not self._had_gradient:
+            raise UserError(
+                f"STAGE.{stage.name}.METHOD is {stage.method.name}, whose loss had a gradient in no step of epoch "
+                f"{self.number + 1}, so that nothing is learned; compute it from parameters, without detach or no_grad."
             )
         return mean
 
@@ -172,6 +179,7 @@ class Epoch:
                 losses = [(stage.method.loss(part.encoded(encode)), share) for part, share in filter(None, parts)]
             for loss, _ in losses:
                 self.losses.add(loss)
+                self._had_gradient |= loss.value.requires_grad
             yield losses
 
 

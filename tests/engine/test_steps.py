@@ -19,11 +19,12 @@ from core.engine.optim import Recipe
 from core.engine.stage_run import StageRun
 from core.engine.steps import _draws, _train_mode, _update
 from core.engine.stopwatch import PARTS, Stopwatch
+from core.methods.protonet import ProtoNet
 from core.objectives.loss import Loss
 from core.ops import random
 from core.ranks import Ranks
 from core.report.run import RunFolder
-from tests.workspace import PROTONET
+from tests.workspace import META, PROTONET, interrupt_in
 
 
 def test_each_loss_has_an_update_and_one_without_gradient_has_none():
@@ -72,6 +73,35 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_rate(space, monkey
     code, _, err = space.trainer(space.config(PROTONET), "-e", "0")
     assert code == 2
     assert err.startswith("error: STAGE.meta: the loss became nan in step 3 (epoch 1, rate 0.001); lower OPTIM.LR")
+
+
+def test_an_epoch_without_a_gradient_ends_the_training(space, monkeypatch):
+    forward = ProtoNet.forward
+    monkeypatch.setattr(ProtoNet, "forward", lambda self, task: forward(self, task).detach())
+    code, _, err = space.trainer(space.config(PROTONET), "-e", "0")
+    assert code == 2
+    assert err.startswith(
+        "error: STAGE.meta.METHOD is ProtoNet, whose loss had a gradient in no step of epoch 1, so that nothing is"
+    )
+
+
+def test_one_step_with_a_gradient_is_enough_also_before_a_stop(space, monkeypatch):
+    """A crash after the first step, with last.pth after each; the steps that are left have no gradient."""
+    stop, forward, training = MemoryError("out of room"), ProtoNet.forward, []
+
+    def first_alone(self, task):
+        training.extend([1] * self.training)
+        return forward(self, task).detach() if len(training) > 1 else forward(self, task)
+
+    monkeypatch.setattr(ProtoNet, "forward", first_alone)
+    cfg = space.config(PROTONET | {"STAGE": {"meta": META | {"EPOCHS": 1}}}, SAVE_MINUTES=0)
+    interrupt_in(monkeypatch, "meta", 0, error=stop)
+    with pytest.raises(MemoryError):
+        space.train(cfg)
+    last = torch.load(space.base / "Glyphs_Proto/last.pth", weights_only=True)
+    assert last["partial"]["had_gradient"] is True
+    assert space.trainer(cfg, "-e", "0", "--resume")[0] == 0
+    assert len(training) == 4
 
 
 def trained(root, folder, config, *keys):
