@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from .errors import UserError
 from .limits import Limit, limit_of
-from .names import not_one_of
+from .names import nearest, not_one_of
 
 Base = TypeVar("Base")  # what the classes of a registry have in common
 Class = TypeVar("Class", bound=type)
@@ -108,13 +108,15 @@ class Registry(Generic[Base]):
         An `__init__` that takes `**more` hands it to its parent, whose arguments then count too.
 
         Raises:
-            UserError: where an argument has no default, which every YAML would have to set.
+            UserError: where an argument has no default, which every YAML would have to set, or where one that may be
+                changed at test time is no argument.
         """
         cls: type = self[name]
         parameters = _keyword_only(cls)
         without = next((name for name, p in parameters.items() if p.default is p.empty), None)
         if without:
             raise UserError(f"{self.key} {cls.__name__}: its argument {without} has no default; give it one.")
+        _refuse_test_arguments(cls, parameters, f"{self.key} {cls.__name__}")
         defaults = {argument: parameter.default for argument, parameter in parameters.items()}
         former = {old: new for old, new in getattr(cls, "renamed", {}).items() if new in defaults}
         return Arguments(defaults, _limits(cls), former)
@@ -147,6 +149,19 @@ def _keyword_only(cls: type) -> dict[str, inspect.Parameter]:
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
             break
     return parameters
+
+
+def _refuse_test_arguments(cls: type, parameters: Mapping[str, Any], key: str) -> None:
+    """Refuse `test_arguments` that are no tuple of arguments of the class."""
+    names = getattr(cls, "test_arguments", ())
+    if not isinstance(names, tuple | list):
+        raise UserError(f"{key}: its test_arguments are {names!r}, which is no tuple; write ({names!r},).")
+    unknown = next((name for name in names if name not in parameters), None)
+    if unknown is not None:
+        raise UserError(
+            f"{key}: its test_arguments name {unknown!r}, which is no argument of its __init__"
+            f"{nearest(unknown, parameters)}; correct it."
+        )
 
 
 def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:

@@ -133,3 +133,22 @@ def test_families_are_listed_among_the_names_that_there_are(registry):
     assert list(registry) == ["Head"]
     with pytest.raises(UserError, match=r"is not one of: Head, lib:MODEL"):
         registry["lab:small"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ("scael",),
+            "its test_arguments name 'scael', which is no argument of its __init__ (did you mean scale?); cor",
+        ),
+        ("scale", "its test_arguments are 'scale', which is no tuple; write ('scale',)."),
+    ],
+)
+def test_arguments_of_the_test_must_be_arguments(registry, names, said):
+    registry.register("Fixed")(type("Fixed", (Fixed,), {"test_arguments": ("scale",)}))
+    assert "scale" in registry.arguments("Fixed").defaults
+    registry.register("Odd")(type("Odd", (Fixed,), {"test_arguments": names, "__init__": Fixed.__init__}))
+    with pytest.raises(UserError) as caught:
+        registry.arguments("Odd")
+    assert str(caught.value).startswith(f"METHOD.NAME Odd: {said}")

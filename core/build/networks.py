@@ -15,6 +15,7 @@ from ..engine.encoder_weights import load_weights
 from ..episode import DataInfo
 from ..errors import UserError
 from ..methods.base import Method
+from ..methods.declarations import refuse_declarations
 from ..ops import random
 from ..registry import BACKBONES, METHODS, OBJECTIVES
 from .config import last_stage, stage_node
@@ -84,7 +85,8 @@ def step_classes(cfg: Config, stage: str, method: Method, info: DataInfo) -> int
 def _on_backbone(cfg: Config, info: DataInfo, name: str, arguments: Mapping[str, Any]) -> Method:
     """A method around the config's backbone, with plain cross-entropy; what it needs must be there."""
     _refuse_vectors(cfg, info, METHODS[name])  # some methods cannot even be built on vectors
-    method = METHODS[name](make_backbone(cfg, info), info, **arguments)
+    method: Method = METHODS[name](make_backbone(cfg, info), info, **arguments)
+    refuse_declarations(method)
     _refuse_vectors(cfg, info, method)
     return method
 

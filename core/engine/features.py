@@ -17,6 +17,7 @@ from ..data.store import Split
 from ..data.views import Views
 from ..episode import Features
 from ..methods.base import Method
+from ..methods.declarations import refuse_unencoded
 from ..ops import random
 from .cache import CachedTable, FeatureCache
 from .device import images_at_once
@@ -105,6 +106,7 @@ class ImageEncoder:
                 padded = torch.cat([block, block[-1:].expand(self.block - len(block))])
                 with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
                     encoded = self.method.encode(self.inputs(padded))
+                refuse_unencoded(self.method, encoded)
                 features = {name: value[: len(block)].float() for name, value in encoded.items()}
                 refuse_features(features, block)
                 yield block, features

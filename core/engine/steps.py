@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..episode import Batch, Encoder, Task
 from ..errors import UserError
 from ..methods.base import Method
+from ..methods.declarations import loss_of
 from ..objectives.loss import Loss
 from ..ops import random
 from ..ranks import current
@@ -176,7 +177,7 @@ class Epoch:
         shares = [[(part, share * of) for part, of in item.parts(stage.accumulate)] for item, share in items]
         for parts in zip_longest(*shares):
             with self.watch.part("forward"):
-                losses = [(stage.method.loss(part.encoded(encode)), share) for part, share in filter(None, parts)]
+                losses = [(loss_of(stage.method, part.encoded(encode)), share) for part, share in filter(None, parts)]
             for loss, _ in losses:
                 self.losses.add(loss)
                 self._had_gradient |= loss.value.requires_grad

@@ -188,8 +188,19 @@ class Method(nn.Module):
         return []
 
     def param_groups(self, lr: float) -> list[dict]:
-        """All optimiser groups: parameters at `lr`, then `special_groups`, then the groups of the objective."""
+        """All optimiser groups: parameters at `lr`, then `special_groups`, then the groups of the objective.
+
+        Raises:
+            UserError: where a group of a new method or objective has no parameters or no rate.
+        """
         groups = [*self.special_groups(lr), *self.objective.param_groups(lr)]
+        missing = [key for group in groups for key in ("params", "lr") if key not in group]
+        if missing:
+            raise UserError(
+                f"An optimiser group of the method {type(self).__name__}, or of its objective "
+                f"{type(self.objective).__name__}, has no {missing[0]}; give each group params and lr."
+            )
+        groups = [group | {"params": list(group["params"])} for group in groups]  # they may come from an iterator
         grouped = {id(p) for group in groups for p in group["params"]}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in grouped]
         return [{"params": rest, "lr": lr}, *groups]

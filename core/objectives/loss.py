@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+Over = Literal["mean", "min", "max", "last"]
+
 
 class Scalar(NamedTuple):
     """A number that an objective or a method measures in a step, and how the numbers of an epoch become one.
@@ -18,7 +20,7 @@ class Scalar(NamedTuple):
     """
 
     value: Tensor  # [], or [n] of n calls of the objective in one step; without a gradient
-    over: Literal["mean", "min", "max", "last"] = "mean"
+    over: Over = "mean"
 
 
 @dataclass(frozen=True)

@@ -74,5 +74,7 @@ def test_logits_of_another_number_of_classes_are_refused(glyphs):
     val = open_split(glyphs, "Glyphs", "val")
     method = OneTooMany(Conv4(32, "native", width=4), DataInfo(6, 32))
     evaluator = Evaluator(val, EpisodeSampler(val, Shape(5, 1, 2), 0), Pixels(val, torch.device("cpu")))
-    with pytest.raises(UserError, match=r"^The method OneTooMany returns logits of shape \[3, 10, 6\], but must return"):
+    with pytest.raises(
+        UserError, match=r"^The method OneTooMany returns logits of shape \[3, 10, 6\], but must return"
+    ):
         evaluator.run(method, 3)

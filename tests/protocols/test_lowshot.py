@@ -135,7 +135,9 @@ def test_methods_without_a_classifier_use_the_means_of_the_base_classes(stored):
 
 
 def test_queries_without_a_finite_score_are_no_result(stored, monkeypatch):
-    monkeypatch.setattr(ProtoNet, "base_logits", lambda self, task: torch.full((1, task.query_y.shape[1], 12), math.inf))
+    monkeypatch.setattr(
+        ProtoNet, "base_logits", lambda self, task: torch.full((1, task.query_y.shape[1], 12), math.inf)
+    )
     code, _, err = stored.evaluator(config(stored, PROTO), "--untrained", "--lowshot", "test", "--shots", 5)
     assert code == 2
     assert "the largest logit of a query of episode 0 is inf: the network diverged" in err
