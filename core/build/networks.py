@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backbones.blocks import Backbone, ExternalData
+from ..backbones.blocks import VECTORS, Backbone, ExternalData
 from ..config import Config
 from ..data.views import WHOLE
 from ..engine.encoder_weights import load_weights
@@ -116,6 +116,11 @@ def make_backbone(cfg: Config, info: DataInfo) -> Backbone:
         raise UserError(
             f"BACKBONE.WEIGHTS is {cfg.BACKBONE.WEIGHTS}, but BACKBONE.NAME {name} is no encoder of another library; "
             f"set STAGE.{(cfg.STAGES or ['meta'])[0]}.INIT to the file instead."
+        )
+    if kind.forward is Backbone.forward and cfg.BACKBONE.VECTOR not in ("native", *VECTORS):
+        raise UserError(
+            f"BACKBONE.VECTOR is {cfg.BACKBONE.VECTOR}, but BACKBONE.NAME {name} has no class token; set it to native "
+            "or mean."
         )
     size = cfg.DATASET.SIZE if kind.preprocessing else info.features or info.image_size
     return kind(size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)

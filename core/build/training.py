@@ -128,6 +128,11 @@ def build_streams(data: Data, stage: str, method: Method) -> Sequence[Stream | A
 def _episodes(data: Data, stage: str, words: Tensor | None, augmentation: Augmentation) -> EpisodeStream | ShotRange:
     """The training episodes of a stage."""
     split, train = data.split("train"), data.cfg.TASK.TRAIN
+    if train.BASE_QUERY and train.WAY == len(split.classes):
+        raise UserError(
+            f"TASK.TRAIN.WAY is {train.WAY}, which leaves no class of the train split of {split.dataset} for the base "
+            f"queries that TASK.TRAIN.BASE_QUERY ({train.BASE_QUERY}) asks for; lower it."
+        )
     base_queries = BaseQueries(split, train.BASE_QUERY) if train.BASE_QUERY else None
     seed = random.key("training", data.cfg.SEED, stage)
     streams = [

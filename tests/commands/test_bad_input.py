@@ -52,6 +52,13 @@ BIG = "TASK.TEST={WAY: 3, SHOT: 10, QUERY: 15}"
         (["TASK.TEST.WAY=7"], "WAY is 7, but the val split of Glyphs has 6 classes; lower it."),
         (["TASK.VAL.WAY=3", "TASK.TEST.WAY=7"], "TASK.TEST.WAY is 7, but the test split of Glyphs has 6 classes"),
         (["TASK.TRAIN.WAY=9"], "TASK.TRAIN.WAY is 9, but the train split of Glyphs has 8 classes; lower it."),
+        (
+            ["METHOD.NAME=DynamicFSL", "TASK.TRAIN.WAY=8", "TASK.TRAIN.BASE_QUERY=5"],
+            "TASK.TRAIN.WAY is 8, which leaves no class of the train split of Glyphs for the base queries that TASK.",
+        ),
+        (["TASK.TRAIN.WAY=9", "TASK.TRAIN.BASE_QUERY=5"], "TASK.TRAIN.WAY is 9, but the train split of Glyphs has 8"),
+        (["BACKBONE.VECTOR=cls"], "BACKBONE.VECTOR is cls, but BACKBONE.NAME Conv4 has no class token; set it to nati"),
+        (["BACKBONE.VECTOR=both", "BACKBONE.NAME=ResNet12"], "is both, but BACKBONE.NAME ResNet12 has no class token"),
         (["TASK.TRAIN.QUERY=20"], "TASK.TRAIN.SHOT + TASK.TRAIN.QUERY is 1 + 20 = 21, but class 'train0'"),
         ([BIG, "TASK.TRAIN.SHOT=1", "TASK.VAL.SHOT=1"], "TASK.TEST.SHOT + TASK.TEST.QUERY is 10 + 15 = 25, but"),
         (["--device", "gpu"], "--device is 'gpu', which is neither a GPU's number nor cpu; write --device 0 or"),
