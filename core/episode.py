@@ -34,8 +34,8 @@ class Task:
     """T episodes of one shape.
 
     Supports are sorted by `support_y`, class after class. Only the loss and the score read `query_y`, never `forward`.
-    `shot` is None where the classes have unequal numbers of supports; T is then 1. Generalized episodes also have Q_b
-    queries of base classes.
+    `shot` is None where the classes have unequal numbers of supports; all T tasks then have the same numbers in the
+    same order, so that the rows of `support_y` are equal. Generalized episodes also have Q_b queries of base classes.
     """
 
     support: Features  # [T, n_s, ...]

@@ -128,7 +128,8 @@ def build_streams(data: Data, stage: str, method: Method) -> Sequence[Stream | A
 def _episodes(data: Data, stage: str, words: Tensor | None, augmentation: Augmentation) -> EpisodeStream | ShotRange:
     """The training episodes of a stage."""
     split, train = data.split("train"), data.cfg.TASK.TRAIN
-    if train.BASE_QUERY and train.WAY == len(split.classes):
+    others = len(split.classes) - train.WAY
+    if train.BASE_QUERY and others == 0:  # the sampler refuses fewer
         raise UserError(
             f"TASK.TRAIN.WAY is {train.WAY}, which leaves no class of the train split of {split.dataset} for the base "
             f"queries that TASK.TRAIN.BASE_QUERY ({train.BASE_QUERY}) asks for; lower it."
