@@ -242,7 +242,7 @@ def test_other_ways_and_shots_work_or_say_why_not(config, built, task_of, way, s
     assert not sentence or (way != 5 and f"WAY is {way}" in sentence)
 
 
-def test_unequal_shots_work_and_stay_with_their_classes(config, built, task_of):
+def test_unequal_shots_work(config, built, task_of):
     counts = torch.tensor([1, 2, 3, 1, 2])
     builder = built(config, "TASK.TEST.SHOT=3")
     method = build_method(builder)
