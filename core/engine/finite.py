@@ -62,5 +62,5 @@ def refuse_logits(logits: Tensor, first: int) -> None:
         episode, query = odd.nonzero()[0].tolist()
         raise NotFinite(
             f"the largest logit of a query of episode {first + episode} is {float(largest[episode, query])}: the "
-            "network diverged; train it with a lower OPTIM.LR."
+            "network diverged, or the method rules out all classes; train it with a lower OPTIM.LR, or correct forward."
         )

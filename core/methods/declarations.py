@@ -50,7 +50,7 @@ def _refuse_names(method: Method, declaration: str, words: tuple[str, ...]) -> N
     names, kind = getattr(method, declaration), type(method).__name__
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
         raise UserError(
-            f"The {declaration} of the method {kind} is {names!r}, which is no tuple of names; write ('vector',) for a "
+            f"`{declaration}` of the method {kind} is {names!r}, which is no tuple of names; write ('vector',) for a "
             "single one."
         )
     unknown = [name for name in names if words and name not in words]
