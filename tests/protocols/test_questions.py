@@ -5,7 +5,6 @@ import shutil
 import pytest
 import torch
 
-from core.methods.base import Method
 from core.registry import METHODS
 from tests.workspace import best, result
 
@@ -54,7 +53,7 @@ def heads():
             return self.temperature * super().forward(task)
 
     @METHODS.register("Mapped")
-    class Mapped(Method):
+    class Mapped(METHODS["ProtoNet"]):
         needs = ("map",)
 
     yield
