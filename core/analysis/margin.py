@@ -23,6 +23,7 @@ from ..data.episodes import EpisodeSampler
 from ..engine import checkpoint, device
 from ..engine.evaluator import Evaluator
 from ..engine.features import FeatureSource
+from ..engine.selection import best_checkpoint
 from ..episode import Batch
 from ..errors import UserError
 from ..files import write_text
@@ -151,6 +152,7 @@ def _refuse_unfit(loaded: Loaded, where: torch.device) -> None:
 
 def _of_margin(file: Path, margin: float) -> Path:
     """A checkpoint, once its run's config does not contradict the margin."""
+    file = best_checkpoint(file)
     checkpoint.refuse_missing(file)
     config = file.parent / "config.yaml"
     if config.is_file():

@@ -25,10 +25,13 @@ from ..engine.encoder_weights import state_hash
 from ..engine.heads import FEATURES
 from ..files import sha256
 from ..methods.base import Method
+from ..registry import METHODS
 from .config import last_stage, stage_node
 from .data import Data
 from .networks import trains_on_words
 
+CORE = Path(__file__).resolve().parents[1]
+WORDS = "word vectors"
 FEATURES_VERSION = 1  # raise it when an encoding changes for a reason that no source file of the method shows
 
 
@@ -47,17 +50,21 @@ def describe(data: Data, stage: str = "") -> dict[str, Any]:
         "method": {"NAME": node.METHOD, "ARGS": _plain(node.ARGS)},
         "backbone": {key: value for key, value in _plain(cfg.BACKBONE).items() if key != "WEIGHTS"},
         "measures": _measures(data),
-        "stores": {f"{name} of {data.outline(name).dataset}": _pixels(data, name) for name in ("train", "test")},
+        "stores": {f"{name} of {data.outline(name).dataset}": _pixels(data, name) for name in ("train", "test")}
+        | _words_file(cfg, METHODS[node.METHOD].needs),
     }
 
 
 def other_store(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
-    """A short name for the content of base and test images, where it is not what a checkpoint knows under their names.
+    """A short name for the content of images and word vectors, where a checkpoint knows others under their names.
 
     "" where it is the same, and for a checkpoint that does not say what it knows.
     """
     known = trained.get("stores")
-    if known is None or all(known.get(name) == content for name, content in wanted["stores"].items()):
+    if known is None:
+        return ""
+    known = {WORDS: wanted["stores"].get(WORDS)} | known  # a checkpoint from before November 2026 does not say it
+    if all(known.get(name) == content for name, content in wanted["stores"].items()):
         return ""
     return hashlib.sha256(json.dumps(wanted["stores"], sort_keys=True).encode()).hexdigest()[:8]
 
@@ -73,10 +80,19 @@ def _pixels(data: Data, name: str) -> str:
     return data.outline(name).manifest["pixels_sha256"]
 
 
-def learned_from(data: Data) -> dict[str, str]:
-    """Hash of the images and names of the splits that training reads."""
+def _words_file(cfg: Config, needs: tuple[str, ...]) -> dict[str, str]:
+    """Hash of the file of word vectors that a method reads at test; {} where it reads none."""
+    file = Path(os.path.expanduser(cfg.DATASET.SEMANTICS))
+    reads = cfg.DATASET.SEMANTICS and "semantics" in needs and file.is_file()
+    return {WORDS: sha256(file)} if reads else {}
+
+
+def learned_from(data: Data, method: Method) -> dict[str, str]:
+    """Hash of what training reads: the images and names of its splits, and word vectors from a file."""
     manifests = {name: data.split(name).manifest for name in ("train", "val")}
-    return {name: f"{m['pixels_sha256']} {m['fingerprint']}" for name, m in manifests.items()}
+    splits = {name: f"{m['pixels_sha256']} {m['fingerprint']}" for name, m in manifests.items()}
+    words = _words_hash(data, [method])
+    return splits | ({WORDS: words} if words else {})
 
 
 def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
@@ -96,6 +112,7 @@ def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
         "views": _views(cfg) if any("parts" in methods[name].needs for name in stages) else [],
         **_eval_crop(cfg),
         **_base_images(cfg, methods[stage]),
+        **({"code": code} if (code := _users_code([methods[name] for name in stages])) else {}),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -180,12 +197,45 @@ def _words_hash(data: Data, methods: list[Method]) -> str:
 
 
 def code_hash(network: nn.Module) -> str:
-    """Hash of the source files that define a network: who changes them gets new features."""
+    """Hash of the source files that define a network, and of those that these may call: a change makes new features.
+
+    The latter are `core.ops` and `core.layers`, and what was imported from the folder of a user's file.
+    """
+    files = _files_of(network)
+    folders = {file.parent for file in files if _is_users(file)}
+    files |= {file for file in _imported() if file.parent in folders}
+    files |= {file for name in ("ops", "layers") for file in (CORE / name).rglob("*.py")}
+    return _hash(files)
+
+
+def _users_code(methods: list[Method]) -> str:
+    """Hash of the users' files that define these methods; "" where there are none."""
+    files = {file for method in methods for file in _files_of(method) if _is_users(file)}
+    return _hash(files) if files else ""
+
+
+def _files_of(network: nn.Module) -> set[Path]:
+    """The source files of the classes of a network, wherever they lie; those of PyTorch are left out."""
     classes = {c for module in network.modules() for c in type(module).__mro__}
-    modules = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
-    files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in modules}
-    contents = sorted(sha256(Path(file)) for file in files if os.path.isfile(file))  # wherever the files lie
-    return hashlib.sha256("".join(contents).encode()).hexdigest()
+    names = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
+    files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in names}
+    return {Path(file).resolve() for file in files if os.path.isfile(file)}
+
+
+def _is_users(file: Path) -> bool:
+    """Whether a source file belongs neither to FiveWay nor to an installed library."""
+    return not file.is_relative_to(CORE) and "site-packages" not in file.parts
+
+
+def _imported() -> set[Path]:
+    """The files of all modules that are loaded but the script itself."""
+    files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name != "__main__"]
+    return {Path(file).resolve() for file in files if file and file.endswith(".py")}
+
+
+def _hash(files: set[Path]) -> str:
+    """Hash of the contents of files."""
+    return hashlib.sha256("".join(sorted(sha256(file) for file in files)).encode()).hexdigest()
 
 
 def _plain(node: Any) -> Any:

@@ -76,7 +76,7 @@ def _meta(data: Data, text: str, names: dict[str, str], stage: str, method: Meth
     external = method.backbone.external
     return (
         describe(data, stage)
-        | {**names, "data": learned_from(data)}
+        | {**names, "data": learned_from(data, method)}
         | (self_portrait(data, method, text) if text else {})
         | ({"external": external.as_dict()} if external else {})
     )

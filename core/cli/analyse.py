@@ -23,7 +23,11 @@ def margin(arguments: list[str]) -> None:
     cli.prog += " margin"
     cli.add_argument("--margins", nargs="+", required=True, metavar="M", help="values of OBJECTIVE.ARGS.margin")
     cli.add_argument(
-        "--checkpoints", nargs="+", default=[], metavar="FILE", help="one for each margin, in place of training"
+        "--checkpoints",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="one for each margin, or its run folder, in place of training",
     )
     add_checkpoint_base(cli)
     cli.add_argument("--tag", default="", help="suffix of the run folders' names, before the margin")

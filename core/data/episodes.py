@@ -8,6 +8,7 @@ one draws.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -99,8 +100,10 @@ class EpisodeSampler:
         self.shape = shape
         self._counts = torch.from_numpy(split.counts)
         self._offsets = torch.from_numpy(np.cumsum(split.counts) - split.counts)
+        # By the numbers that name an episode in results: queries of all classes together count as so many a class.
+        per_class = str(Fraction(shape.n_query, shape.way))
         uneven = () if shape.even else (shape.shot_name, shape.query_name)
-        self._key = random.key("episode", split.fingerprint, shape.way, shape.shot, shape.query, seed, *uneven)
+        self._key = random.key("episode", split.fingerprint, shape.way, shape.shot, per_class, seed, *uneven)
         # Images of a class from which its queries are taken: with a total, all queries could be of one class.
         self._spare = min(shape.most_of_a_class, split.counts.min() - shape.shot)
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from .. import progress, ranks
-from ..backbones.blocks import fold
 from ..data.episodes import Episodes, EpisodeSampler, Shape
 from ..data.loaders import TaskBuilder
 from ..data.pixels import Pixels
@@ -122,7 +121,9 @@ class Evaluator:
         """
         views = self._views if "parts" in method.needs else None
         size, seen = method.backbone.size or self.split.size, self._eval_crop
-        encoder = ImageEncoder(fold(method), pixels or self.pixels, size, self._batch, self._bf16, views, seen)
+        encoder = ImageEncoder(
+            method.for_evaluation(), pixels or self.pixels, size, self._batch, self._bf16, views, seen
+        )
         base = BaseImages(self._base, self._base_limit, base_cache) if self._base else None
         return feature_source(encoder, base, cache)
 

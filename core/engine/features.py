@@ -16,6 +16,7 @@ from ..data.pixels import Pixels
 from ..data.store import Split
 from ..data.views import Views
 from ..episode import Features
+from ..errors import UserError
 from ..methods.base import Method
 from ..methods.declarations import refuse_unencoded
 from ..ops import random
@@ -235,8 +236,17 @@ class UncachedFeatures:
 def feature_source(
     encoder: ImageEncoder, base: BaseImages | None = None, cache: FeatureCache | None = None
 ) -> FeatureSource:
-    """Pixels cannot be encoded ahead; everything else can."""
+    """Pixels cannot be encoded ahead; everything else can.
+
+    Raises:
+        UserError: where bfloat16 is set for a method that reads pixels, as its network stays in float32.
+    """
     if "image" in encoder.method.needs:
+        if encoder.bf16:
+            raise UserError(
+                f"EVAL.PRECISION is bf16, but {encoder.method.name} adapts its network to each task, which stays in "
+                "float32; set it to fp32."
+            )
         return UncachedFeatures(encoder, base)
     return CachedFeatures(encoder, base, cache)
 

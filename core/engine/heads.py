@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from ..episode import Task
 from ..errors import UserError
@@ -46,8 +47,9 @@ def used_by_forward(head: Method, example: Callable[[], Task]) -> list[str]:
     A classifier of base classes, for example, is not among them: it serves training alone.
     """
     learned = {name: p for name, p in head.named_parameters() if p.requires_grad}
-    buffers = [name for name in head.state_dict() if name not in dict(head.named_parameters())]
-    outside = [name for name in buffers if not name.startswith(("backbone.", "objective."))]
+    inside = {id(buffer) for part in (head.backbone, head.objective) for buffer in part.buffers()}
+    values = head.state_dict(keep_vars=True).items()  # an ensemble lists what its members share under several names
+    outside = [name for name, value in values if not isinstance(value, nn.Parameter) and id(value) not in inside]
     with torch.enable_grad():
         logits = head.answer(example())
         if not logits.requires_grad:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
+from ..report.run import kept_networks
 from . import checkpoint
 
 FOLDER = "epochs"
@@ -25,7 +26,7 @@ def keep(folder: Path, epoch: int, accuracy: float, most: int, save: Callable[[P
         save: writes the checkpoint to a file.
     """
     this = _file(folder, epoch)
-    accuracies = {file: _accuracy(file) for file in _files(folder) if file.name < this.name} | {this: accuracy}
+    accuracies = {file: _accuracy(file) for file in kept_networks(folder) if file.name < this.name} | {this: accuracy}
     dropped = _ranked(accuracies)[most:]
     if this not in dropped:
         this.parent.mkdir(exist_ok=True)
@@ -40,18 +41,13 @@ def best_epochs(folder: Path, count: int) -> list[Path]:
     Raises:
         UserError: where the run kept fewer.
     """
-    files = _files(folder)
+    files = kept_networks(folder)
     if len(files) < count:
         raise UserError(
             f"EVAL.ENSEMBLE is {count}, but {folder} holds {len(files)} networks in {FOLDER}/; train with KEEP {count} "
             "in the last stage, or set EVAL.ENSEMBLE to 1."
         )
     return _ranked({file: _accuracy(file) for file in files})[:count]
-
-
-def _files(folder: Path) -> list[Path]:
-    """In the order of their epochs."""
-    return sorted((folder / FOLDER).glob("epoch*.pth"))
 
 
 def _ranked(accuracies: dict[Path, float]) -> list[Path]:

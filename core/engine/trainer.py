@@ -71,10 +71,10 @@ class Trainer:
         before, now = self._last["meta"].get("data", {}), self._stages[-1].meta["data"]
         changed = [split for split in now if before.get(split, now[split]) != now[split]]
         if changed:
+            named = [f"images of the {name} split" if name in ("train", "val") else name for name in changed]
             raise UserError(
-                f"{self._run.last} was learned from other images of the {' and the '.join(changed)} split than "
-                "DATASET.ROOT holds now (pixels_sha256 or names differ); put the former data back, or give --tag NAME "
-                "to train anew."
+                f"{self._run.last} was learned from other {' and '.join(named)} than there are now (their hashes "
+                "differ); put the former data back, or give --tag NAME to train anew."
             )
 
     def refuse_longer(self, epochs: int) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from ..backbones.blocks import Backbone
+from ..backbones.blocks import Backbone, fold
 from ..episode import Batch, DataInfo, Features, Task
 from ..errors import UserError
 from ..objectives.base import CrossEntropy, Objective
@@ -112,6 +113,14 @@ class Method(nn.Module):
         Default: where a method does not override `encode`.
         """
         return type(self).encode is Method.encode
+
+    def for_evaluation(self) -> Self:
+        """A copy in eval mode, with batch-norms folded into convolutions.
+
+        A method that reads images may train its network on a task, which goes another way from folded weights: its
+        copy is not folded.
+        """
+        return copy.deepcopy(self).eval() if "image" in self.needs else fold(self)
 
     def forward(self, task: Task) -> Tensor:
         """Logits [T, Q, N] of an encoded task."""

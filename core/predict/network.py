@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from .. import progress
-from ..backbones.blocks import fold
 from ..build.identity import encoding_key, frozen_key
 from ..config import Config
 from ..data.pixels import Pixels
@@ -76,10 +75,10 @@ class PhotoNetwork:
     device: torch.device
     base: Features | None = None
     words: Tensor | None = None
-    folded: Method = field(init=False, repr=False)
+    folded: Method = field(init=False, repr=False)  # `Method.for_evaluation`
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folded", fold(self.method))
+        object.__setattr__(self, "folded", self.method.for_evaluation())
 
     @property
     def name(self) -> str:

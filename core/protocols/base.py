@@ -15,6 +15,7 @@ from ..files import FileContent
 from ..methods.base import Method
 from ..registry import Registry, import_all
 from ..report.page.render import Section
+from ..report.run import kept_hash
 
 PROTOCOLS: Registry[Protocol] = Registry("--protocol")
 
@@ -92,12 +93,13 @@ class Protocol:
         if network.path is None:
             return {"at_test": {}, **external}
         changed = {name: value for name, value in network.at_test.items() if "." in name or not features_of}
+        count = self.cfg.EVAL.ENSEMBLE
         return {
             "checkpoint": network.path.name,
             "checkpoint_sha256": network.sha256,
             "trained_on": network.meta["dataset"],
             "at_test": changed,
-            **({"networks": self.cfg.EVAL.ENSEMBLE} if self.cfg.EVAL.ENSEMBLE > 1 else {}),
+            **({"networks": count, "kept_sha256": kept_hash(network.path.parent)} if count > 1 else {}),
             **({"store": network.store} if network.store else {}),
             **external,
         }

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from .. import ranks
 from ..build.data import Data, task_shape
 from ..build.evaluation import Network
 from ..data.disjoint import DisjointSampler, count_tasks
@@ -73,6 +74,11 @@ class Episodes(Protocol):
             raise UserError(
                 f"--save-features asks for features, but {source.method.name} encodes nothing ahead: its "
                 "network adapts to each task; leave the option out."
+            )
+        if self._save_features and not ranks.current().alone:
+            raise UserError(
+                "--save-features writes what one process encodes, but torchrun started several; start run_evaluator.py "
+                "without it."
             )
         if self._shard and self._merge:
             raise UserError("--episodes evaluates a shard and --merge joins all of them; leave one of them out.")

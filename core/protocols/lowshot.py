@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from .. import progress
-from ..backbones.blocks import fold
 from ..build.data import Data
 from ..build.evaluation import Network
 from ..data.class_lists import QUERIES
@@ -98,7 +97,7 @@ class LowShot(Protocol):
         self._trials = len(draws) or cfg.TRIALS
         self._drawn = "".join(sha256(Path(file)) for file in draws)
         self._encoder = ImageEncoder(
-            fold(network.method),
+            network.method.for_evaluation(),
             data.pixels(group),
             data.image_size,
             cfg.BATCH,

@@ -21,7 +21,7 @@ from ..config.roles import recipe, saved_keys
 from ..errors import UserError
 from ..files import sha256
 from ..kinds import misfit, parse_json
-from .run import RunFolder
+from .run import RunFolder, kept_hash, kept_networks
 
 # The entries of result.json that determine the episodes of an evaluation.
 EPISODES = ("dataset", "split", "fingerprint", "way", "shot", "query", "seed", "episodes")
@@ -56,9 +56,11 @@ class Evaluation:
 
     @property
     def is_stale(self) -> bool:
-        """Whether its checkpoint was replaced since, as it is where a run goes on."""
+        """Whether its checkpoint, or a network that its run kept, was replaced since, as it is where a run goes on."""
+        if "networks" in self.result:
+            return bool(kept_networks(self.run)) and kept_hash(self.run) != self.result.get("kept_sha256")
         checkpoint = self.run / str(self.result.get("checkpoint"))
-        if "networks" in self.result or not checkpoint.is_file():
+        if not checkpoint.is_file():
             return False
         return _hash(checkpoint, checkpoint.stat().st_mtime_ns) != self.result.get("checkpoint_sha256")
 
@@ -115,7 +117,12 @@ class Evaluation:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             return None
         at_test = {key: measured[key] for key in MEASURED} | self.result.get("at_test", {})
-        identity = trained | {"at_test": at_test, "trained": "checkpoint_sha256" in self.result}
+        has_learned = "checkpoint_sha256" in self.result
+        if not has_learned:  # the episodes of a training and of its validation have no part in the network
+            trained = {
+                key: value for key, value in trained.items() if not key.startswith("TASK.") and ".VAL." not in key
+            }
+        identity = trained | {"at_test": at_test, "trained": has_learned}
         return self.result["method"], json.dumps(identity, sort_keys=True, default=str)
 
 

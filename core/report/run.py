@@ -9,6 +9,7 @@ checkpoint/<DataSet>_<yaml stem>[_s<seed>][_<tag>]/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import remove_abandoned_files, write_json, write_text, writing
+from ..files import remove_abandoned_files, sha256, write_json, write_text, writing
 from ..locks import Holder, Lock, is_held, this_process
 
 # What a run writes into its folder; config.yaml goes last when it is deleted, so that the folder stays a run's.
@@ -36,6 +37,17 @@ WRITTEN = (
     "config.yaml",
 )
 MARKS = ("diff.txt", "env.json", "status.json", "metrics.jsonl", "last.pth")  # two of them make a folder a run's
+
+
+def kept_networks(run: Path) -> list[Path]:
+    """The best networks that a run kept, in the order of their epochs."""
+    return sorted(run.glob("epochs/epoch*.pth"))
+
+
+def kept_hash(run: Path) -> str:
+    """Hash of the names and contents of the networks that a run kept."""
+    lines = [f"{file.name} {sha256(file)}\n" for file in kept_networks(run)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def run_name(dataset: str, stem: str, seed: int, tag: str) -> str:

@@ -1,5 +1,6 @@
 """What names a shared stage: everything that shapes it, and nothing else."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,9 +11,12 @@ from torchvision import models
 
 from core.build.config import load_config
 from core.build.data import Data
-from core.build.identity import describe, features_key, stage_key
+from core.build.identity import code_hash, describe, features_key, learned_from, other_store, stage_key
 from core.build.networks import build_method
+from core.episode import DataInfo
 from core.paths import ROOT
+from core.registry import METHODS
+from tests.methods.small import conv4
 from tests.workspace import PROTONET, TWO_STAGES
 
 
@@ -89,6 +93,51 @@ def test_the_code_of_a_network_has_one_name_in_every_process(tmp_path):
         started = {"env": {**os.environ, "PYTHONHASHSEED": seed}, "cwd": ROOT, "text": True, "check": True}
         names.add(subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, **started).stdout)
     assert len(names) == 1
+
+
+def test_a_helper_of_a_users_method_counts_as_its_code(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "users_helper.py").write_text("FACTOR = 1\n")
+    program = "import users_helper\nfrom core.methods.protonet import ProtoNet\nclass Mine(ProtoNet): ...\n"
+    (tmp_path / "users_method.py").write_text(program)
+    network = importlib.import_module("users_method").Mine(conv4(), DataInfo(2, 16, 5, 1, 1))
+    before = code_hash(network)
+    (tmp_path / "unrelated.py").write_text("FACTOR = 1\n")
+    assert code_hash(network) == before
+    (tmp_path / "users_helper.py").write_text("FACTOR = 2\n")
+    assert code_hash(network) != before
+
+
+def test_the_code_of_a_users_method_names_its_stage(space, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "users_stage.py"
+    file.write_text("from core.methods.negmargin import NegMargin\nclass Mine(NegMargin):\n    name = 'Mine'\n")
+    monkeypatch.setitem(METHODS._classes, "Mine", importlib.import_module("users_stage").Mine)
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    before = name_of_base(cfg, "STAGE.base.METHOD=Mine")
+    assert name_of_base(cfg, "STAGE.base.METHOD=Mine") == before
+    file.write_text(f"{file.read_text()}    scale = 5.0\n")
+    assert name_of_base(cfg, "STAGE.base.METHOD=Mine") != before
+
+
+def test_other_word_vectors_are_other_data(space, tmp_path):
+    """At resume, where the words of training count, and at test, where the whole file does."""
+    file = tmp_path / "vectors.txt"
+    file.write_text("".join(f"{split}{c} {c} 1\n" for split in ("train", "val", "test") for c in range(8)))
+    cfg = space.config({**PROTONET, "METHOD": {"NAME": "AM3"}}, "AM3.yaml")
+
+    def said():
+        data = Data(load_config(cfg, [f"DATASET.SEMANTICS={file}"]).cfg, torch.device("cpu"))
+        return learned_from(data, build_method(data)), describe(data)
+
+    (learned, before), old = said(), said()[1]
+    assert other_store(before, before) == ""
+    file.write_text(file.read_text().replace(" 1\n", " 2\n"))
+    changed, now = said()
+    assert [name for name in learned if learned[name] != changed[name]] == ["word vectors"]
+    assert other_store(now, before) != ""
+    del old["stores"]["word vectors"]
+    assert other_store(now, old) == ""  # an old checkpoint does not say which words it knows
 
 
 def test_word_vectors_and_held_out_images_name_it_too(space, tmp_path):

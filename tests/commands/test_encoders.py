@@ -84,6 +84,13 @@ def test_a_frozen_network_is_tuned_on_each_task(space, backbone):
     assert torch.equal(stored["backbone.network.conv1.0.weight"], encoder.network.conv1[0].weight)
 
 
+def test_members_of_an_ensemble_share_a_frozen_network_which_counts_once(space, backbone):
+    method = {"NAME": "Ensemble", "ARGS": {"grid": [["inverse_penalty", 0.1, 10.0]]}}
+    run = space.train(space.config({**FROZEN, "BACKBONE": backbone, "METHOD": method}), evaluate_after=True)
+    (folder,) = run.glob("eval/*/*")
+    assert result(folder)["method"] == "Ensemble"
+
+
 def test_what_must_learn_cannot_do_without_a_stage(untrainable, space, backbone):
     cfg = space.config({**FROZEN, "BACKBONE": backbone, "METHOD": {"NAME": "FEAT"}})
     assert "STAGES is empty, but FEAT has parameters that must be learned" in untrainable(cfg)

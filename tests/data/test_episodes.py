@@ -210,6 +210,16 @@ def test_unbalanced_queries_are_shared_by_a_dirichlet_distribution(alpha):
     np.testing.assert_allclose(counts.std(0), deviation, rtol=0.05)
 
 
+@pytest.mark.parametrize(("alpha", "total", "query"), [(2.0, 12, 3), (0.0, 10, 2)])
+def test_episodes_of_one_name_are_the_same_ones(alpha, total, query):
+    """Whatever QUERY is where QUERIES gives the total."""
+    shapes = [Shape(4, 2, q, queries=total, alpha=alpha) for q in (2, 15)]
+    shapes += [Shape(4, 2, query, alpha=alpha)] if alpha else []
+    first, *others = (EpisodeSampler(make_split(6, 60), shape, 3).draw(torch.arange(9)) for shape in shapes)
+    assert len({shape.query_name for shape in shapes}) == 1
+    assert all(torch.equal(first.query, other.query) and torch.equal(first.support, other.support) for other in others)
+
+
 def test_shares_near_a_large_alpha_are_balanced():
     assert (drawn_shares(1000.0, 200) - 10).abs().max() <= 2
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from core.backbones.blocks import Backbone, ConvBN
+from core.backbones.blocks import Backbone, ConvBN, fold
 from core.episode import DataInfo
 from core.errors import UserError
 from core.methods.cosine_protonet import CosineProtoNet
@@ -166,3 +166,11 @@ def test_arguments_that_mean_nothing(options, message):
 def test_batch_norm_of_the_batch_is_refused():
     with pytest.raises(UserError, match=r"set BACKBONE\.ARGS\.norm to running"):
         PMF(conv4(norm="batch"), INFO)
+
+
+def test_the_network_is_tuned_as_it_was_trained_not_with_folded_batch_norms():
+    """Adam goes another way from folded weights."""
+    method, task = pmf(rates=[0.01]), pixels()
+    torch.testing.assert_close(method.for_evaluation()(task), method(task), rtol=0, atol=1e-12)
+    folded = fold(method)
+    assert (folded(task) - method(task)).abs().max() > 1e-3

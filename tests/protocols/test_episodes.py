@@ -5,7 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from core.build.config import load_config
+from core.build.data import Data
+from core.build.evaluation import restore
+from core.errors import UserError
+from core.protocols.episodes import Episodes
+from core.ranks import Ranks
 from tests.workspace import PROTONET, best, files, result
 
 
@@ -17,6 +24,8 @@ def test_a_network_that_adapts_has_no_features_to_save(space):
     code, _, err = space.evaluator(cfg, *arguments)
     assert (code, "its network adapts to each task" in err) == (2, True)
     assert not (run / "eval").exists()
+    code, _, err = space.evaluator(cfg, *arguments[:3], "EVAL.PRECISION=bf16")
+    assert (code, "EVAL.PRECISION is bf16, but MAML adapts its network to each task" in err) == (2, True)
     code, _, err = space.evaluator(cfg, "-c", best(run), "--methods", "ProtoNet", "EVAL.EPISODES=2")
     assert (code, "needs the feature 'vector', but MAML encodes image" in err) == (2, True)
 
@@ -29,6 +38,13 @@ def test_features_are_handed_on(checkpoint, trained, space):
         assert held["vector"].shape == (len(held["image"]), 8)
         assert held["class"][held["label"]].tolist() == [f"test{i // 20}" for i in held["image"]]
         assert held["name"].tolist() == [f"{i % 20:02d}.png" for i in held["image"]]
+
+
+def test_one_process_of_several_has_not_all_features(checkpoint, trained, space, monkeypatch):
+    monkeypatch.setattr(Ranks, "alone", property(lambda self: False))
+    data = Data(load_config(trained[0], [f"DATASET.ROOT={space.root}"]).cfg, torch.device("cpu"))
+    with pytest.raises(UserError, match="--save-features writes what one process encodes, but torchrun started sev"):
+        Episodes(data, restore(data, checkpoint), save_features="features.npz").refuse()
 
 
 def test_cached_equals_live_and_encodes_nothing_again(checkpoint, trained, space, encoded, root):

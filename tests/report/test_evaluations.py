@@ -9,6 +9,7 @@ import pytest
 
 from core.build.config import schemas
 from core.report.evaluations import of_run
+from core.report.run import kept_hash
 
 CONFIG = "SEED: 0\nMETHOD: {NAME: A}\nEVAL: {EPISODES: 50}\n"
 
@@ -176,3 +177,27 @@ def test_arguments_changed_at_test_are_part_of_a_recipe(run):
 @pytest.mark.parametrize("config", [None, "[", "- a", "TASK: 5", "STAGES: 5", "STAGE:"])
 def test_a_run_without_a_readable_config_has_no_recipe(config, run):
     assert recipe(run, "A", config) is None
+
+
+def test_an_ensemble_is_stale_once_the_run_keeps_other_networks(run):
+    folder = run("A", config=CONFIG)
+    kept = folder / "epochs" / "epoch000002.pth"
+    kept.parent.mkdir()
+    kept.write_bytes(b"weights")
+    run("A", config=CONFIG, networks=2, kept_sha256=kept_hash(folder))
+    (evaluation,) = of_run(folder)
+    assert not evaluation.is_stale
+    kept.write_bytes(b"other weights")
+    assert evaluation.is_stale
+    kept.unlink()  # collected results have no networks
+    assert not evaluation.is_stale
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_episodes_of_training_are_part_of_the_recipe_of_trained_networks_alone(run, trained):
+    trees = [
+        f"SEED: {seed}\nMETHOD: {{NAME: A}}\nTASK: {{TRAIN: {{SHOT: {shot}}}}}\n" for seed, shot in ((0, 1), (1, 5))
+    ]
+    more = {"checkpoint_sha256": "0" * 64} if trained else {}
+    recipes = {of_run(run(f"A{i}", config=tree, **more))[0].recipe for i, tree in enumerate(trees)}
+    assert len(recipes) == (2 if trained else 1)
