@@ -41,6 +41,25 @@ def refuse_unfit(head: Method, encoder: Method, example: Callable[[], Task], opt
         )
 
 
+def refuse_untrained(head: Method, example: Callable[[], Task], option: str) -> None:
+    """Refuse a method on a pretrained encoder whose answers depend on weights that nothing has trained.
+
+    Args:
+        head: the method in eval mode, with the encoder for its backbone.
+        example: makes a task of its features.
+        option: of the command line that names the method.
+
+    Raises:
+        UserError: where there are such weights.
+    """
+    learned = [name for name in used_by_forward(head, example) if not name.startswith("backbone.")]
+    if learned:
+        raise UserError(
+            f"{option} names {head.name}, which has learned parameters outside the backbone ({learned[0]}), and an "
+            "encoder does not hold them; choose a method that learns from the supports alone, such as RFS."
+        )
+
+
 def used_by_forward(head: Method, example: Callable[[], Task]) -> list[str]:
     """Names of the weights that logits depend on: the parameters that a gradient reaches, and buffers of the head.
 

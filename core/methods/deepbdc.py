@@ -74,7 +74,8 @@ class STLDeepBDC(Distilled):
         distill, temperature: of a distillation stage.
 
     Differs from the authors' code: Newton's method in place of L-BFGS for the logistic regression (the same minimum);
-    a teacher answers in evaluation mode, where theirs drops vectors and takes the statistics of the batch.
+    classes of unequal shots weigh the same in it; a teacher answers in evaluation mode, where theirs drops vectors and
+    takes the statistics of the batch.
 
     miniImageNet, ResNet-12, 5-way: 67.83 +- 0.43 at 1 shot, 85.45 +- 0.29 at 5 shots.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,7 +28,8 @@ class TipAdapter(BaseTrained):
         augmented: a support is the mean of augmented copies (DATASET.VIEWS: [whole, aug-10]), of length 1, as in the
             authors' code; queries stay as they are.
 
-    Differs from the authors' code: no text, so that alpha has nothing to weigh; copies are drawn once for an image.
+    Differs from the authors' code: no text, so that alpha has nothing to weigh; copies are drawn once for an image; of
+    unequal shots, each class's sum counts as if it had as many supports as the largest.
     """
 
     scores_base = False  # a score grows with the number of supports
@@ -43,5 +46,7 @@ class TipAdapter(BaseTrained):
         keys = task.support["parts"].mean(2) if "parts" in self.needs else task.support["vector"]
         keys, query = F.normalize(keys, dim=-1), F.normalize(task.query["vector"], dim=-1)
         closeness = self.beta * (query @ keys.transpose(1, 2) - 1)  # [T, Q, n_s]
-        of_classes = closeness.split(class_shots(task), dim=2)
-        return torch.stack([shots.logsumexp(2) for shots in of_classes], dim=2)
+        counts = class_shots(task)
+        of_classes = zip(closeness.split(counts, dim=2), counts, strict=True)
+        scores = [shots.logsumexp(2) + math.log(max(counts) / count) for shots, count in of_classes]
+        return torch.stack(scores, dim=2)

@@ -19,13 +19,16 @@ BIAS_HOLD = 1e-6  # penalty of the biases, against a common shift, which changes
 def fit_logistic(
     support: Tensor, labels: Tensor, way: int, inverse_penalty: float = 1.0, steps: int = 50, tolerance: float = 1e-8
 ) -> Head:
-    """Minimise |W|^2 / 2 + C * sum_i CE(W z_i + b, y_i) for each task; the bias b is not penalised.
+    """Minimise |W|^2 / 2 + C * sum_i w_i CE(W z_i + b, y_i) for each task; the bias b is not penalised.
 
-    This is what scikit-learn's LogisticRegression(C=C) solves. The rows of the minimiser are combinations of the
-    supports. So with K = Z Z^T = L L^T the rows of L can replace the supports, and there are N (n + 1) unknowns for any
-    width d. Newton's equations are solved by conjugate gradients, preconditioned by the bound C X^T X / 2 + penalty
-    on the Hessian (Boehning 1992). A step that does not lower a task's loss is halved until it does. Computed in
-    float64.
+    Support i of a class with n_y supports has the weight w_i = n / (N n_y), so that all classes weigh the same: else
+    the bias learns how many supports a class has, and answers with the largest. Of equal shots all weights are 1. This
+    is what scikit-learn's LogisticRegression(C=C, class_weight="balanced") solves.
+
+    The rows of the minimiser are combinations of the supports. So with K = Z Z^T = L L^T the rows of L can replace the
+    supports, and there are N (n + 1) unknowns for any width d. Newton's equations are solved by conjugate gradients,
+    preconditioned by the bound C X^T X / 2 + penalty on the Hessian (Boehning 1992). A step that does not lower a
+    task's loss is halved until it does. Computed in float64.
 
     Args:
         support: [T, n, d].
@@ -41,25 +44,32 @@ def fit_logistic(
     root = torch.linalg.cholesky(gram + 1e-10 * size * torch.eye(z.shape[1], dtype=z.dtype, device=z.device))
     inputs = F.pad(root, (0, 1), value=1.0)  # [T, n, n + 1], the last column for the bias
     target = F.one_hot(labels, way).to(z.dtype)
+    weight = _class_weights(target)
     penalty = torch.ones(inputs.shape[2], dtype=z.dtype, device=z.device)
     penalty[-1] = 0
-    bound = inverse_penalty / 2 * inputs.transpose(1, 2) @ inputs
+    bound = inverse_penalty / 2 * inputs.transpose(1, 2) @ (weight * inputs)
     bound.diagonal(dim1=1, dim2=2).add_(penalty + BIAS_HOLD * (penalty == 0))
     bound = torch.linalg.cholesky(bound)
     rows = z.new_zeros(len(z), way, inputs.shape[2])
-    loss = _Loss(inputs, target, penalty, inverse_penalty)
+    loss = _Loss(inputs, target, weight, penalty, inverse_penalty)
     value = loss(rows)
     for _ in range(steps):
         probability = (inputs @ rows.transpose(1, 2)).softmax(-1)
-        gradient = inverse_penalty * (probability - target).transpose(1, 2) @ inputs + penalty * rows
+        gradient = inverse_penalty * (weight * (probability - target)).transpose(1, 2) @ inputs + penalty * rows
         going = gradient.abs().amax((1, 2)) >= tolerance  # each task stops by itself, whatever the others do
         if not going.any():
             break
-        step = _Curvature(probability, inputs, penalty, inverse_penalty, bound).solve(gradient)
+        step = _Curvature(probability, inputs, weight, penalty, inverse_penalty, bound).solve(gradient)
         rows, value = loss.lowered(rows, value, going[:, None, None] * step)
     coefficients = torch.linalg.solve_triangular(root.transpose(1, 2), rows[..., :-1].transpose(1, 2), upper=True)
-    weight = coefficients.transpose(1, 2) @ z
-    return Head(weight.to(support.dtype), 1.0, cosine=False, bias=rows[..., -1].to(support.dtype))
+    matrix = coefficients.transpose(1, 2) @ z
+    return Head(matrix.to(support.dtype), 1.0, cosine=False, bias=rows[..., -1].to(support.dtype))
+
+
+def _class_weights(target: Tensor) -> Tensor:
+    """n / (N n_y) of each support, [T, n, 1], from one-hot labels [T, n, N]."""
+    of_class = target.sum(1, keepdim=True)
+    return (target.shape[1] / (target.shape[2] * of_class.clamp(min=1)) * target).sum(2, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -68,12 +78,13 @@ class _Loss:
 
     inputs: Tensor
     target: Tensor
+    weight: Tensor  # of each support, [T, n, 1]
     penalty: Tensor
     inverse_penalty: float
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The loss of each task, [T]."""
-        entropy = -(self.target * (self.inputs @ rows.transpose(1, 2)).log_softmax(-1)).sum((1, 2))
+        entropy = -(self.weight * self.target * (self.inputs @ rows.transpose(1, 2)).log_softmax(-1)).sum((1, 2))
         return self.inverse_penalty * entropy + (self.penalty * rows * rows).sum((1, 2)) / 2
 
     def lowered(self, rows: Tensor, value: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,6 +108,7 @@ class _Curvature:
 
     probability: Tensor
     inputs: Tensor
+    weight: Tensor  # of each support, [T, n, 1]
     penalty: Tensor
     inverse_penalty: float
     bound: Tensor  # Cholesky factor [T, n + 1, n + 1] of the preconditioner
@@ -104,7 +116,7 @@ class _Curvature:
     def times(self, rows: Tensor) -> Tensor:
         """Hessian @ rows."""
         p, logits = self.probability, self.inputs @ rows.transpose(1, 2)
-        curved = p * (logits - (p * logits).sum(-1, keepdim=True))
+        curved = self.weight * p * (logits - (p * logits).sum(-1, keepdim=True))
         hold = self.penalty + BIAS_HOLD * (self.penalty == 0)
         return self.inverse_penalty * curved.transpose(1, 2) @ self.inputs + hold * rows
 

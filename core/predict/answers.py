@@ -88,9 +88,12 @@ class Answers:
         return as_text(Table(header, [[Cell(visible(text, "")) for text in row] for row in cells], note, names=2))
 
     def accuracy(self) -> tuple[float, int]:
-        """Share of correct answers among photographs whose folder is a class, in %, and their number."""
+        """Share of correct answers among photographs whose folder is a class, in %, and their number.
+
+        A rejected one is not answered correctly.
+        """
         known = [row for row in self.rows if row.truth in self.classes]
-        correct = sum(row.answer == row.truth for row in known)
+        correct = sum(is_right(row, self.classes) for row in known)
         return (100 * correct / len(known) if known else float("nan")), len(known)
 
 
@@ -152,11 +155,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def is_right(row: Answer, classes: Sequence[str]) -> bool:
+    """Whether a photograph with a truth got its class, or was rejected where that is none of the classes."""
+    return row.truth not in classes if row.rejected else row.truth == row.answer
+
+
 def confusion(rows: Sequence[Answer], classes: Sequence[str]) -> list[list[int]]:
-    """Photographs of each true class by the class of their answer; those without a known class are left out."""
+    """Photographs of each true class by the class of their answer; rejected ones and those of no class are left out."""
     number = {name: i for i, name in enumerate(classes)}
     table = torch.zeros(len(classes), len(classes), dtype=torch.long)
     for row in rows:
-        if row.truth in number:
+        if row.truth in number and not row.rejected:
             table[number[row.truth], number[row.answer]] += 1
     return table.tolist()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..build.data import class_words
 from ..build.networks import make_head
-from ..engine.heads import refuse_unfit
+from ..engine.heads import refuse_unfit, refuse_untrained
 from ..episode import DataInfo, Features
 from ..errors import UserError
 from ..methods.base import Method
@@ -91,11 +91,13 @@ def make_classifier(network: PhotoNetwork, supports: Supports, name: str = OWN) 
     words = _words(network, supports, head) if "semantics" in head.needs else None
     base = _base(network, supports, head) if "base" in head.needs else None
     classifier = Classifier(network, head, supports, words, base)
+    one = supports.of(_first_of_each(supports))
+    support = {key: value[None] for key, value in one.features.items()}
+    task = make_task(support, one.labels, support, len(one.classes), seed_of(one), words, base)
     if head is not network.folded:
-        one = supports.of(_first_of_each(supports))
-        support = {key: value[None] for key, value in one.features.items()}
-        task = make_task(support, one.labels, support, len(one.classes), seed_of(one), words, base)
         refuse_unfit(head, network.method, lambda: task, "--head")
+    elif "checkpoint" not in network.origin:
+        refuse_untrained(head, lambda: task, "--head")
     return classifier
 
 

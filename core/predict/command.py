@@ -17,6 +17,7 @@ from ..log import log_result, start_log
 from ..prepare.skipped import skipped_note
 from ..text import visible
 from .answers import Answers, answer, counted
+from .calibration import SHARES
 from .checks import checks, unreadable
 from .classifier import OWN, Classifier, make_classifier
 from .contact_sheet import write_sheet
@@ -143,9 +144,10 @@ def compared_heads(request: Request) -> list[str]:
 
 def refuse_share(share: float, name: str = "--reject") -> None:
     """Refuse a share that is none."""
-    if not 0 <= share < 1:
+    if not 0 <= share <= SHARES[-1]:
         raise UserError(
-            f"{name} is {share:g}; give the share of the supports that may be rejected, from 0 to below 1, such as 0.1."
+            f"{name} is {share:g}; give the share of photos of the classes that may be rejected, from 0 to "
+            f"{SHARES[-1]:g}, such as 0.1."
         )
 
 

@@ -63,7 +63,7 @@ class Demo:
             (row,) = classifier.answers([query])
         shares = dict(zip(named_in_order(classifier), classifier.predict_proba([query])[0].tolist(), strict=True))
         photos = {str(path): Photo(str(path), path) for path in (*(path for path, _ in labelled), query)}
-        card = Pictures(photos, photos).card(row) | {"file": query.name, "support": shown[row.nearest_support]}
+        card = Pictures(photos, photos, []).card(row) | {"file": query.name, "support": shown[row.nearest_support]}
         note = "Small: the labelled photo that is nearest. " + " ".join(
             f"{line.capitalize()}." for line in classifier.trust_.describe()
         )

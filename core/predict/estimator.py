@@ -80,9 +80,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         if len(images) != len(labels):
             raise UserError(f"{len(images)} images have {len(labels)} labels; give one label for each image.")
         network, data = self.open()
+        kinds = {str if isinstance(label, str) else type(label) for label in labels}
+        if len(kinds) > 1 or not all(issubclass(kind, str | int | float | np.generic) for kind in kinds):
+            names = " and ".join(sorted(kind.__name__ for kind in kinds))
+            raise UserError(f"labels are {names}; give texts, or numbers of one type.")
         texts = [str(label) for label in labels]
-        if len(set(texts)) != len(set(labels)):
-            raise UserError("two labels read alike as text; give labels of one type.")
         encoded = self._encoded(network, images, texts)
         self.classes_ = np.unique(np.asarray(labels))
         self.classifier_ = make_classifier(network, make_supports(encoded, network), OWN if self.encoder else self.head)
@@ -101,7 +103,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             raise UserError(
                 f"encoder is {self.encoder}, but checkpoint is {self.checkpoint} and cfg {self.cfg}; leave one way out."
             )
-        return _network(self.encoder, self.weights, self.cfg, self.checkpoint, self.head, self.device, self.cache)
+        files = (_stamp(path) for path in (self.weights, self.checkpoint) if path)
+        parameters = (self.encoder, self.weights, self.cfg, self.checkpoint, self.head, self.device, self.cache)
+        return _network(*parameters, tuple(files))
 
     def predict(self, images: Sequence[Any]) -> np.ndarray:
         """The class [n] of each image."""
@@ -123,8 +127,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         refuse_share(self.reject, "reject")
         fitted, trust = self._fitted()
         encoded = self._encoded(fitted.network, images)
-        order = {photo.name: i for i, photo in enumerate(encoded.photos)}
-        return sorted(answer(fitted, trust, encoded, self.reject), key=lambda row: order[row.file])
+        by_name = {row.file: row for row in answer(fitted, trust, encoded, self.reject)}
+        return [by_name[photo.name] for photo in encoded.photos]
 
     def expected_accuracy(self) -> list[Expected]:
         """Expected accuracy with its interval, now and with more photographs of each class; [] without a reference."""
@@ -157,9 +161,22 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
 @functools.lru_cache(maxsize=4)
 def _network(
-    encoder: str, weights: str, cfg: str | None, checkpoint: str | None, head: str, device: str, cache: str | None
+    encoder: str,
+    weights: str,
+    cfg: str | None,
+    checkpoint: str | None,
+    head: str,
+    device: str,
+    cache: str | None,
+    files: tuple,
 ) -> tuple[PhotoNetwork, Data | None]:
-    """The network of some parameters; clones of a classifier share it."""
+    """The network of some parameters and `files` as they are now; clones of a classifier share it."""
     path = None if checkpoint is None else Path(checkpoint)
     request = Request(encoder=encoder, weights=weights, cfg=cfg, checkpoint=path, heads=(head,))
     return open_network(request, devices.choose(device)[0], cache_folder(cache))
+
+
+def _stamp(path: str) -> tuple:
+    """Time of change and size of a file, or of the checkpoints in a run folder."""
+    files = sorted(Path(path).glob("*.pth")) if Path(path).is_dir() else [Path(path)]
+    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())

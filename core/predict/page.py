@@ -12,7 +12,7 @@ from ..report.page.charts import Line, lines
 from ..report.page.episodes import Confusions, confusion_section
 from ..report.page.images import data_uri
 from ..report.page.render import Section, page
-from .answers import Answer, Answers, counted
+from .answers import Answer, Answers, counted, is_right
 from .checks import unreadable
 from .photos import Photo
 from .trust import Expected, Trust
@@ -24,7 +24,7 @@ NEXT = 6  # photographs to label next
 
 def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], supports: Mapping[str, Photo]) -> str:
     """The page; photographs by their names. Those of supports may be missing: a classifier from a folder has none."""
-    pictures = Pictures(queries, supports)
+    pictures = Pictures(queries, supports, answers.classes)
     cards, shown = [], answers.rows[:MOST]
     with progress.bar(len(shown), "photos", name="page") as bar:
         for row in shown:
@@ -52,8 +52,8 @@ def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], s
 class Pictures:
     """Photographs as they are shown, each decoded once."""
 
-    def __init__(self, queries: Mapping[str, Photo], supports: Mapping[str, Photo]) -> None:
-        self._queries, self._supports = queries, supports
+    def __init__(self, queries: Mapping[str, Photo], supports: Mapping[str, Photo], classes: Sequence[str]) -> None:
+        self._queries, self._supports, self._classes = queries, supports, classes
         self._shown: dict[str, str] = {}
 
     def card(self, row: Answer) -> dict[str, object]:
@@ -72,7 +72,7 @@ class Pictures:
             "support_image": self._shown[row.nearest_support],
             "rejected": row.rejected,
             "truth": row.truth,
-            "right": row.truth == row.answer if row.truth else None,
+            "right": is_right(row, self._classes) if row.truth else None,
         }
 
     def query(self, name: str) -> np.ndarray:
@@ -123,7 +123,7 @@ def _confusion(answers: Answers, pictures: Pictures) -> Section:
     images: dict[tuple[int, int], np.ndarray] = {}
     for row in answers.rows:
         cell = (place.get(row.truth, -1), place[row.answer])
-        if cell[0] >= 0 and cell not in images:
+        if cell[0] >= 0 and cell not in images and not row.rejected:
             images[cell] = pictures.query(row.file)
     return confusion_section(Confusions(answers.classes, np.array(answers.facts["confusion"]), images))
 

@@ -107,7 +107,10 @@ def shipped(network: PhotoNetwork, head: str, way: int, shot: int) -> Calibratio
         if content["sha256"] == network.origin["sha256"] and content["image_size"] == network.image_size:
             found = [Calibration.from_dict(values) for values in content["heads"].get(head, [])]
             if found and way > MOST_TIMES * max(each.way for each in found):
-                return f"the reference that comes with FiveWay has up to {max(each.way for each in found)} classes"
+                most = max(each.way for each in found)
+                return (
+                    f"the reference that comes with FiveWay is of {most} classes at most; --reference DIR takes another"
+                )
             if found:
                 return min(found, key=lambda each: (_apart(each.way, way), _apart(each.shot, shot)))
             return f"no reference of {head} comes with FiveWay ({', '.join(content['heads'])} have one)"
@@ -139,7 +142,8 @@ def from_pool(classifier: Classifier, pool: Pool, store: FeatureStore) -> Calibr
             return Calibration.from_dict(parse_json(file.read_text(encoding="utf-8"), CALIBRATION))
     calibration = calibrate(classifier.head, pool, way, shot, more, classifier.base)
     if file is not None:
-        write_json(file, calibration.as_dict())
+        with suppress(UserError):  # a disk that refuses costs the cache, not the answer
+            write_json(file, calibration.as_dict())
     return calibration
 
 

@@ -34,7 +34,7 @@ class Trust:
     Args:
         tau: factor of the logits, see `fit_inverse_temperature`.
         held_out: supports that were held out, each once.
-        correct: share of them that were classified correctly; 0 where there are none.
+        correct: share of them that were classified correctly, the mean over classes; 0 where there are none.
         similarities: [m], sorted: of each support that was held out, the cosine with the nearest one that was not.
         calibration: of reference episodes; None where there are none.
         reason: why there are none, for people.
@@ -115,7 +115,8 @@ def measure_trust(classifier: Classifier, calibration: Calibration | None = None
     tau = float(fit_inverse_temperature(logits[None], labels[None], centre, spread))
     if calibration is not None and len(rows):
         tau *= math.exp(calibration.shift)
-    correct = float((logits.argmax(1) == labels).double().mean()) if len(rows) else 0.0
+    right = (logits.argmax(1) == labels).double()
+    correct = float(torch.stack([right[labels == c].mean() for c in labels.unique()]).mean()) if len(rows) else 0.0
     return Trust(tau, len(rows), correct, held_out_similarities(classifier.supports), calibration, reason)
 
 

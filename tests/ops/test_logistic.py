@@ -12,14 +12,15 @@ def by_scipy(support, labels, way, inverse_penalty):
     """Weights [N, d] and biases [N] that minimise the penalised loss, in float64."""
     d = support.shape[1]
     target = np.eye(way)[labels]
+    weigh = (len(labels) / way / target.sum(0))[labels][:, None]  # classes weigh the same
 
     def loss(x):
         weight, bias = x[: way * d].reshape(way, d), x[way * d :]
         logits = support @ weight.T + bias
         logits -= logits.max(1, keepdims=True)
         log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-        error = inverse_penalty * (np.exp(log_p) - target)
-        value = (weight**2).sum() / 2 - inverse_penalty * (target * log_p).sum()
+        error = inverse_penalty * weigh * (np.exp(log_p) - target)
+        value = (weight**2).sum() / 2 - inverse_penalty * (weigh * target * log_p).sum()
         return value, np.concatenate([(error.T @ support + weight).ravel(), error.sum(0)])
 
     minimum = minimize(
@@ -45,6 +46,33 @@ def test_finds_the_minimum(shot, inverse_penalty, width):
         weight, bias = by_scipy(support[t].numpy(), labels[t].numpy(), 4, inverse_penalty)
         expected = query[t].numpy() @ weight.T + bias
         np.testing.assert_allclose(head.logits(query)[t].softmax(-1), torch.from_numpy(expected).softmax(-1), atol=2e-5)
+
+
+@pytest.mark.parametrize("inverse_penalty", [0.1, 1.0, 30.0])
+def test_classes_of_unequal_shots_weigh_the_same(inverse_penalty):
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.arange(3).repeat_interleave(torch.tensor([1, 6, 2]))
+    support = torch.nn.functional.normalize(torch.randn(2, 9, 12, generator=generator, dtype=torch.float64), dim=-1)
+    head = fit_logistic(support, labels.expand(2, -1), 3, inverse_penalty)
+    for t in range(2):
+        weight, bias = by_scipy(support[t].numpy(), labels.numpy(), 3, inverse_penalty)
+        np.testing.assert_allclose(head.weight[t], torch.from_numpy(weight), atol=1e-4)
+        np.testing.assert_allclose(head.bias[t], torch.from_numpy(bias - bias.mean()), atol=1e-4)
+
+
+def test_a_class_of_many_supports_does_not_get_all_answers():
+    """Twenty supports beside two of each other class, a unit vector apart with noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(5).repeat_interleave(torch.tensor([2, 2, 2, 2, 20]))
+    places = torch.eye(5, 64)
+
+    def near(y):
+        return torch.nn.functional.normalize(places[y] + 0.1 * torch.randn(len(y), 64, generator=generator), dim=-1)[
+            None
+        ]
+
+    head, truth = fit_logistic(near(labels), labels[None], 5), torch.arange(5).repeat(40)
+    assert (head.logits(near(truth))[0].argmax(1) == truth).double().mean() > 0.7
 
 
 @pytest.mark.parametrize("inverse_penalty", [30.0, 100.0, 300.0])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.predict.answers import NONE, Answer, Answers, answer, confusion, counted
+from core.predict.answers import NONE, Answer, Answers, answer, confusion, counted, is_right
 from core.predict.classifier import make_classifier
 from core.predict.trust import measure_trust
 from tests.predict.photos import drawn, network, supports_of
@@ -56,6 +56,14 @@ def test_what_is_less_known_than_the_threshold_is_rejected(made):
     classifier, trust, encoded = made
     rows = answer(classifier, trust, encoded, 0.5)
     assert [each.rejected for each in rows] == [each.similarity < trust.threshold(0.5) for each in rows]
+
+
+def test_a_rejected_photo_is_right_where_it_is_of_no_class():
+    rows = [row(), row(rejected=True), row("car", "apple"), row("car", "apple", rejected=True)]
+    assert [is_right(each, ["apple", "bear"]) for each in rows] == [True, False, False, True]
+    answers = Answers(["apple", "bear"], [], rows, {})
+    assert answers.accuracy() == (50.0, 2)
+    assert confusion(rows, answers.classes) == [[1, 0], [0, 0]]
 
 
 def test_files_say_the_same():

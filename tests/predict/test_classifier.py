@@ -93,6 +93,14 @@ def test_heads_that_do_not_fit_are_refused():
         classifier_of("ProtoNet", [2, 2], "FEAT")
 
 
+def test_an_encoder_has_no_weights_for_a_head_that_learns():
+    encoder = network("FEAT")
+    made = supports_of(encoder, [2, 2])
+    make_classifier(encoder, made)  # of a checkpoint
+    with pytest.raises(UserError, match=r"--head names FEAT, .* and an encoder does not hold them"):
+        make_classifier(replace(encoder, origin={"sha256": "encoder"}), made)
+
+
 def test_classes_without_a_word_vector_are_named():
     encoder = network("AM3")
     photos = [replace(photo, label=f"x{photo.label}") for photo in drawn([0, 1], [0])]

@@ -1,14 +1,17 @@
 """FewShotClassifier keeps the conventions of scikit-learn and answers as the command does."""
 
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import cross_val_score
 
 import core
+from core.engine.checkpoint import save
 from core.errors import UserError
 from core.predict.estimator import FewShotClassifier
 from tests.predict.photos import pattern, write_classes
@@ -71,6 +74,24 @@ def test_arrays_and_numbers_are_taken(classifier):
     assert classifier.predict(images[::4]).tolist() == [10, 9]
 
 
+def test_answers_are_in_the_order_of_the_images_be_one_twice(classifier, photos):
+    paths, labels = photos
+    asked = [paths[3], paths[0], paths[3]]
+    assert [row.file for row in classifier.fit(paths, labels).answers(asked)] == asked
+
+
+def test_a_checkpoint_that_was_replaced_is_read_again(trained, photos, tmp_path):
+    run = shutil.copytree(trained[1], tmp_path / "run")
+    made = FewShotClassifier(cfg=str(trained[0]), checkpoint=str(run), cache="", reference="")
+    before = made.fit(*photos).predict_proba(photos[0])
+    (file,) = run.glob("ebest_*.pth")
+    content = torch.load(file, weights_only=True)
+    for value in content["method"].values():
+        value.copy_(0.5 * value)
+    save(file, content)
+    assert not np.array_equal(made.fit(*photos).predict_proba(photos[0]), before)
+
+
 def test_it_comes_back_from_its_folder(classifier, photos, tmp_path):
     paths, labels = photos
     classifier.fit(paths, labels).save(tmp_path / "kept")
@@ -108,7 +129,8 @@ def test_errors_are_sentences(classifier, photos, tmp_path):
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8")
     with pytest.raises(UserError, match=r"1 of 2 images cannot be used: .*torn.jpg does not decode"):
         classifier.fit([photos[0][0], tmp_path / "torn.jpg"], ["a", "b"])
-    with pytest.raises(UserError, match="two labels read alike"):
-        classifier.fit(photos[0][:2], np.array([1, "1"], dtype=object))
+    for labels, kinds in (([1, "1"], "int and str"), ([1, 2.5], "float and int"), ([("a",), ("b",)], "tuple")):
+        with pytest.raises(UserError, match=f"labels are {kinds}; give texts, or numbers of one type"):
+            classifier.fit(photos[0][:2], labels)
     with pytest.raises(UserError, match="nothing says which network"):
         FewShotClassifier().fit(*photos)

@@ -40,7 +40,7 @@ def test_folders_tell_accuracy_and_what_was_rejected():
     rows = [row(), row("bear", rejected=True), row("kiwi", rejected=True), row("kiwi")]
     facts = measured(Answers(["apple", "bear"], [], rows, {}))
     assert (facts["accuracy"], facts["answered_correctly_of"]) == (50.0, 2)
-    assert facts["confusion"] == [[1, 0], [1, 0]]
+    assert facts["confusion"] == [[1, 0], [0, 0]]
     assert (facts["rejected_of_known"], facts["rejected_of_others"]) == (0.5, 0.5)
     assert (facts["photos_of_other_classes"], facts["auroc"]) == (2, 0.5)
     assert measured(Answers(["apple"], [], [row("")], {})) == {}

@@ -55,11 +55,11 @@ def test_the_expected_accuracy_is_a_curve_where_there_is_a_reference(predict):
 
 
 def test_what_was_rejected_stands_apart(predict):
-    answers, html = predict("--reject", "0.9")
+    answers, html = predict("--reject", "0.5")
     rejected = [a for a in answers["answers"] if a["rejected"]]
     assert rejected
     assert section(html, "None of these classes").count('class="seen"') == len(rejected)
-    assert "90 % of photos of the classes were to be" in html
+    assert "50 % of photos of the classes were to be" in html
 
 
 def test_a_saved_classifier_has_a_page_without_pictures_of_its_supports(predict, space):

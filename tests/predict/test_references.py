@@ -88,7 +88,9 @@ def test_what_is_shipped_is_taken_at_the_nearest_way_and_shot(encoder, tmp_path,
     assert (found.way, found.shot) == (6, 5)
     assert "no reference of DN4 comes with FiveWay (RFS have one)" in shipped(encoder, "DN4", 3, 3)
     assert shipped(encoder, "RFS", 9, 3).way == 6
-    assert shipped(encoder, "RFS", 10, 3) == "the reference that comes with FiveWay has up to 6 classes"
+    assert shipped(encoder, "RFS", 10, 3) == (
+        "the reference that comes with FiveWay is of 6 classes at most; --reference DIR takes another"
+    )
     other = replace(encoder, image_size=84)
     assert "no reference comes with FiveWay" in shipped(other, "RFS", 3, 3)
 
