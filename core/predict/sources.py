@@ -97,6 +97,8 @@ def from_encoder(
         UserError: where there is no such encoder, or its weights do not fit or cannot be had.
     """
     chosen = [] if head.lower() == OWN else [f"METHOD.NAME={head}"]
+    if ":" not in name and name not in list(BACKBONES):
+        raise UserError(f"--encoder is {name!r}, which names no library; give torchvision:{name} or timm:{name}.")
     with reworded(OPTIONS | (HINT if name == MADE else {})):
         loaded = load_config(BASE_CONFIG, [f"BACKBONE.NAME={name}", *chosen, *overrides])
         cfg, preprocessing = loaded.cfg, BACKBONES[loaded.cfg.BACKBONE.NAME].preprocessing

@@ -174,7 +174,9 @@ def _walk(folder: Path, depth: int, prefix: str, above: frozenset[Identity]) -> 
         with os.scandir(folder) as entries:
             shown = sorted((entry for entry in entries if not entry.name.startswith(HIDDEN)), key=lambda e: e.name)
     except OSError as error:
-        raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}); give another folder, or make it readable."
+        ) from error
     for entry in shown:
         if not os.path.isdir(entry.path):  # entry.is_dir raises where links lead in a circle
             yield prefix + entry.name, Path(entry.path)
@@ -259,7 +261,9 @@ def folders_in(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise UserError(f"{folder} cannot be read ({error.strerror}); check --from.") from error
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}); give another folder, or make it readable."
+        ) from error
     folders = [entry for entry in entries if os.path.isdir(entry) and not entry.name.startswith(HIDDEN)]
     if any(entry.is_symlink() for entry in folders):
         above = _ancestry(folder)

@@ -129,6 +129,8 @@ def test_any_head_without_weights_of_its_own_answers(weights, head):
 def test_names_that_are_none_are_refused_in_the_words_of_the_command_line(weights, tmp_path):
     with pytest.raises(UserError, match=r"--encoder is 'torchvision:squeezenet1_2', .*did you mean squeezenet1_"):
         from_encoder("torchvision:squeezenet1_2", str(weights), "own", SIZE, CPU)
+    with pytest.raises(UserError, match=r"--encoder is 'mobilenet_v2', which names no library; give torchvision:mob"):
+        from_encoder("mobilenet_v2", "", "own", SIZE, CPU)
     with pytest.raises(UserError, match="--encoder is 'Conv4', which has no weights"):
         from_encoder("Conv4", str(weights), "own", [], CPU)
     with pytest.raises(UserError, match=r"--weights is .* does not fit --encoder torchvision:squeezenet1_0"):
