@@ -10,7 +10,7 @@ import numpy as np
 from .answers import Answer, counted
 from .looks import NEAR, apart
 from .network import Encoded
-from .supports import Supports
+from .supports import Supports, alike
 from .trust import Trust
 
 MOST_NAMED = 5
@@ -21,6 +21,7 @@ def checks(supports: Supports, encoded: Encoded, rows: Sequence[Answer], trust: 
     return [
         *same_pictures(supports, encoded),
         *in_two_classes(supports),
+        *copies(supports),
         *single(supports),
         *_far(rows, trust),
         *other_folders(supports.classes, rows),
@@ -51,6 +52,16 @@ def single(supports: Supports) -> list[str]:
         return []
     have = f"{names[0]} has" if len(names) == 1 else f"{len(names)} classes have"
     return [f"{have} one photo, so nothing can be held out of it: {_listed(names)}; a second photo would help most"]
+
+
+def copies(supports: Supports) -> list[str]:
+    """A sentence about photographs that look like another one of their class, and so teach nothing new."""
+    names = supports.names
+    pairs = [f"{names[row]} = {names[group[0]]}" for groups in alike(supports) for group in groups for row in group[1:]]
+    if not pairs:
+        return []
+    look = "looks like another one of its class" if len(pairs) == 1 else "look like another one of their class"
+    return [f"{counted(len(pairs), 'photo')} {look}, so that nothing is learned from a copy: {_listed(pairs)}"]
 
 
 def duplicates(supports: Supports, encoded: Encoded) -> dict[str, tuple[str, bool]]:

@@ -25,6 +25,7 @@ from .network import Encoded, PhotoNetwork
 from .photos import readable, support_photos
 from .reference import MOST_QUERIES, Pool, calibrate, usable_shots
 from .store import FeatureStore
+from .supports import Supports, alike
 
 log = logging.getLogger("fiveway")
 
@@ -55,9 +56,12 @@ def reference_for(
         return from_pool(classifier, pool_of_photos(network, Path(folder), store), store)
     if data is not None:
         return from_pool(classifier, pool_of_val(network, data, store), store)
-    return shipped(
-        network, classifier.head.name, len(classifier.supports.classes), shots_of(classifier.supports.counts)
-    )
+    return shipped(network, classifier.head.name, *way_and_shot(classifier.supports))
+
+
+def way_and_shot(supports: Supports) -> tuple[int, int]:
+    """The task that reference episodes are drawn like; photographs of a class that look the same count once."""
+    return len(supports.classes), shots_of([len(groups) for groups in alike(supports)])
 
 
 def shots_of(counts: list[int]) -> int:
@@ -124,7 +128,7 @@ def _apart(one: int, other: int) -> float:
 
 def from_pool(classifier: Classifier, pool: Pool, store: FeatureStore) -> Calibration | str:
     """What the episodes of a pool say about a classifier; or why they say nothing. Kept beside the features."""
-    way, shot = len(classifier.supports.classes), shots_of(classifier.supports.counts)
+    way, shot = way_and_shot(classifier.supports)
     if way > len(pool.counts):
         return f"the reference, {pool.name}, has fewer classes than yours ({way})"
     if not usable_shots(pool, [shot]):

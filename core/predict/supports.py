@@ -82,7 +82,7 @@ def fold_numbers(supports: Supports) -> Tensor:
     folds as the largest class has such groups, `MOST_FOLDS` at most, and a divisor of that where all classes agree, so
     that all folds have one shape.
     """
-    groups = [_groups(supports, label) for label in range(len(supports.classes))]
+    groups = alike(supports)
     sizes = {len(members) for members in groups}
     most = min(MOST_FOLDS, max(sizes))
     if len(sizes) == 1:
@@ -94,6 +94,11 @@ def fold_numbers(supports: Supports) -> Tensor:
         for place, group in enumerate(members):
             folds[group] = place % most if len(members) > 1 else -1
     return folds
+
+
+def alike(supports: Supports) -> list[list[list[int]]]:
+    """The rows of each class's photographs, in groups of those that look the same."""
+    return [_groups(supports, label) for label in range(len(supports.classes))]
 
 
 def _groups(supports: Supports, label: int) -> list[list[int]]:

@@ -3,7 +3,16 @@
 import pytest
 
 from core.predict.answers import answer
-from core.predict.checks import checks, duplicates, in_two_classes, other_folders, rejects_nothing, single, unreadable
+from core.predict.checks import (
+    checks,
+    copies,
+    duplicates,
+    in_two_classes,
+    other_folders,
+    rejects_nothing,
+    single,
+    unreadable,
+)
 from core.predict.classifier import make_classifier
 from core.predict.photos import Photo
 from core.predict.supports import make_supports
@@ -59,6 +68,16 @@ def test_a_photo_of_something_else_is_pointed_out(encoder):
     rows = answer(classifier, trust, encoded, 0.0)
     (sentence,) = checks(classifier.supports, encoded, rows, trust)
     assert sentence.startswith("1 photo is unlike all supports, perhaps of no class: other")
+
+
+def test_copies_within_a_class_are_named(encoder, tmp_path):
+    jpeg = write_photo(tmp_path / "copy.jpg", 0, 0, quality=95)
+    photos = [*drawn([0, 1], [0, 1]), Photo("copy.jpg", jpeg, CLASSES[0])]
+    photos[:4] = [Photo(f"{number}.png", photo.source, photo.label) for number, photo in enumerate(photos[:4])]
+    supports = make_supports(encoder.encode(photos, encoder.store(None)), encoder)
+    (sentence,) = copies(supports)
+    assert sentence.startswith("1 photo looks like another one of its class, so that nothing is learned from a copy: ")
+    assert not copies(supports_of(encoder, [3, 3]))
 
 
 def test_folders_of_no_class_are_named(encoder):
