@@ -5,7 +5,7 @@ import pytest
 from core.config.defaults import DEFAULTS, KEYS, STAGE, STAGE_KEYS, find_key
 from core.config.keys import ROLES, Key
 from core.config.provenance import flatten
-from core.config.typed import KINDS
+from core.limits import KINDS
 from tests.config.trees import ENTRIES
 
 

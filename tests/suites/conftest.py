@@ -60,7 +60,8 @@ def collected(tmp_path):
         correct = np.random.default_rng(5).integers(30, 50, 40) + round(gain * 0.75) + seed
         accuracy = (correct / 0.75)[:episodes]
         result = SETTING | {"method": method or stem.split("_")[0], "shot": shot, "training_seed": seed}
-        result |= {"transductive": False, "episodes": episodes, "mean": accuracy.mean(), "features_of": None} | changes
+        result |= {"transductive": False, "episodes": episodes, "mean": accuracy.mean(), "features_of": None}
+        result |= {"checkpoint_sha256": "0" * 64} | changes
         place = folder / "eval" / "ebest" / f"{shot}_{result['method']}_{episodes}"
         place.mkdir(parents=True, exist_ok=True)
         rows = [f"{i},{c},75,0 1 2 3 {4 + i % 3},0\n" for i, c in enumerate(correct[:episodes])]
