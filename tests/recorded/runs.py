@@ -5,8 +5,8 @@
     python tests/recorded/runs.py FOLDER --write              record a folder's files in expected.json
 
 A change that must not move a number is proved by two folders, one from the checkout before it; expected.json holds
-hashes of the files as they were on 30 November 2026, and test_runs.py compares today's with them. On that day the interval
-over classes in result.json took the episodes' mean for its own; nothing else had moved.
+hashes of the files as they were on 30 November 2026, and test_runs.py compares today's with them. On that day the
+interval over classes in result.json took the episodes' mean for its own; nothing else had moved.
 """
 
 import argparse
