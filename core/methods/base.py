@@ -209,7 +209,9 @@ class Method(nn.Module):
                 f"An optimiser group of the method {type(self).__name__}, or of its objective "
                 f"{type(self.objective).__name__}, has no {missing[0]}; give each group params and lr."
             )
-        groups = [group | {"params": list(group["params"])} for group in groups]  # they may come from an iterator
+        for group in groups:  # PyTorch takes one tensor, or any iterable of them
+            params = group["params"]
+            group["params"] = [params] if isinstance(params, Tensor) else list(params)
         grouped = {id(p) for group in groups for p in group["params"]}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in grouped]
         return [{"params": rest, "lr": lr}, *groups]

@@ -184,3 +184,14 @@ def test_a_group_may_come_from_an_iterator():
     rest, slow = method.param_groups(0.1)
     assert rest["params"] == []
     assert len(slow["params"]) == len([*method.backbone.parameters()])
+
+
+def test_a_group_may_be_a_single_tensor():
+    class Scaled(ProtoNet):
+        def special_groups(self, lr):
+            return [{"params": next(self.backbone.parameters()), "lr": lr / 10}]
+
+    method = Scaled(conv4(), INFO)
+    rest, scaled = method.param_groups(0.1)
+    assert [id(p) for p in scaled["params"]] == [id(next(method.backbone.parameters()))]
+    assert len(rest["params"]) + 1 == len([*method.parameters()])
