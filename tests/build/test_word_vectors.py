@@ -98,7 +98,7 @@ class Reader(ProtoNet):
 
 @pytest.mark.parametrize("reads", [False, True])
 def test_a_method_may_read_words_when_it_is_built(space, words_of_all, monkeypatch, reads):
-    monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "Reader": Reader})
+    monkeypatch.setitem(METHODS._classes, "Reader", Reader)
     Reader.name = "Reader"
     monkeypatch.setattr("core.build.data.OWN_FILE", words_of_all if reads else space.path / "absent.txt")
     made = builder(space.config(METHOD={"NAME": "Reader", "ARGS": {"words": reads}}))

@@ -63,8 +63,8 @@ class Dropping(ProtoNet):
 
 
 def test_dropout_resumes_too(space, monkeypatch):
-    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
-    METHODS.register("Dropping")(Dropping)
+    monkeypatch.setitem(METHODS._classes, "Dropping", Dropping)
+    monkeypatch.setattr(Dropping, "name", "Dropping")
     cfg = space.config(CFG, METHOD={"NAME": "Dropping"})
     whole = space.train(cfg, tag="whole")
     interrupt_in(monkeypatch, "meta", 2)

@@ -42,7 +42,7 @@ class WithClassifier(ProtoNet):
 @pytest.mark.parametrize(("updates", "order"), [("joint", ["Task", "Batch"]), ("each", ["Batch", "Task"])])
 def test_a_step_sees_a_task_and_a_batch(tiny_root, tmp_path, monkeypatch, updates, order):
     schemas()  # every shipped method is registered before the list is replaced
-    monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "WithClassifier": WithClassifier})
+    monkeypatch.setitem(METHODS._classes, "WithClassifier", WithClassifier)
     cfg = tmp_path / "both.yaml"
     cfg.write_text(
         yaml.safe_dump(

@@ -140,7 +140,7 @@ class Blind(BaseTrained):
     ],
 )
 def test_before_there_is_a_run_folder(untrainable, space, monkeypatch, kind, sentence):
-    monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "New": kind})
+    monkeypatch.setitem(METHODS._classes, "New", kind)
     assert untrainable(space.config(), "METHOD.NAME=New").startswith(sentence)
 
 
@@ -169,7 +169,7 @@ class WithoutRate(ProtoNet):
     ],
 )
 def test_before_the_first_step(space, monkeypatch, kind, sentence):
-    monkeypatch.setattr(METHODS, "_classes", {**METHODS._classes, "New": kind})
+    monkeypatch.setitem(METHODS._classes, "New", kind)
     code, _, err = space.trainer(space.config(), "METHOD.NAME=New")
     assert code == 2
     assert err.startswith(f"error: {sentence}")

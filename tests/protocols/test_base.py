@@ -13,7 +13,7 @@ from core.protocols.base import (
     protocol_named,
     refuse_options,
 )
-from core.registry import import_plugins
+from core.registry import import_all, import_plugins
 
 OWN = """
 from core.protocols.base import PROTOCOLS, Answer, Protocol, SHOTS
@@ -61,6 +61,7 @@ def test_an_option_that_a_protocol_does_not_take_is_refused():
 def test_a_protocol_of_a_users_module(tmp_path, monkeypatch):
     (tmp_path / "own_protocol.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
+    import_all("core.protocols")  # into the registry, not into its copy
     monkeypatch.setattr(PROTOCOLS, "_classes", dict(PROTOCOLS._classes))
     import_plugins(["own_protocol"])
     assert protocol_named("mine").name == "mine"
