@@ -63,7 +63,7 @@ def other_store(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
     known = trained.get("stores")
     if known is None:
         return ""
-    known = {WORDS: wanted["stores"].get(WORDS)} | known  # a checkpoint from before November 2026 does not say it
+    known = {WORDS: wanted["stores"].get(WORDS)} | known  # an older checkpoint does not say it
     if all(known.get(name) == content for name, content in wanted["stores"].items()):
         return ""
     return hashlib.sha256(json.dumps(wanted["stores"], sort_keys=True).encode()).hexdigest()[:8]

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
-from ..report.run import kept_networks
+from ..report.run import KEPT, kept_networks
 from . import checkpoint
-
-FOLDER = "epochs"
 
 
 def keep(folder: Path, epoch: int, accuracy: float, most: int, save: Callable[[Path], None]) -> None:
@@ -44,7 +42,7 @@ def best_epochs(folder: Path, count: int) -> list[Path]:
     files = kept_networks(folder)
     if len(files) < count:
         raise UserError(
-            f"EVAL.ENSEMBLE is {count}, but {folder} holds {len(files)} networks in {FOLDER}/; train with KEEP {count} "
+            f"EVAL.ENSEMBLE is {count}, but {folder} holds {len(files)} networks in {KEPT}/; train with KEEP {count} "
             "in the last stage, or set EVAL.ENSEMBLE to 1."
         )
     return _ranked({file: _accuracy(file) for file in files})[:count]
@@ -64,4 +62,4 @@ def _accuracy(file: Path) -> float:
 
 
 def _file(folder: Path, epoch: int) -> Path:
-    return folder / FOLDER / f"epoch{epoch:06d}.pth"
+    return folder / KEPT / f"epoch{epoch:06d}.pth"

@@ -61,7 +61,7 @@ def copies(supports: Supports) -> list[str]:
     if not pairs:
         return []
     look = "looks like another one of its class" if len(pairs) == 1 else "look like another one of their class"
-    return [f"{counted(len(pairs), 'photo')} {look}, so that nothing is learned from a copy: {_listed(pairs)}"]
+    return [f"{counted(len(pairs), 'photo')} {look}, which brings nothing new: {_listed(pairs)}"]
 
 
 def duplicates(supports: Supports, encoded: Encoded) -> dict[str, tuple[str, bool]]:

@@ -129,7 +129,7 @@ def cache_folder(cache: str | None) -> Path | None:
 
 
 def compared_heads(request: Request) -> list[str]:
-    """The names of the heads that --heads lists; `own` of an encoder, which was trained with none, is RFS.
+    """The names of the heads that --heads lists. An encoder has no head of its own: `own` then means RFS.
 
     Raises:
         UserError: where one is listed twice.

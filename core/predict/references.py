@@ -109,14 +109,14 @@ def shipped(network: PhotoNetwork, head: str, way: int, shot: int) -> Calibratio
     for file in sorted(SHIPPED.glob("*.json")):
         content = parse_json(file.read_text(encoding="utf-8"))
         if content["sha256"] == network.origin["sha256"] and content["image_size"] == network.image_size:
-            found = [Calibration.from_dict(values) for values in content["heads"].get(head, [])]
-            if found and way > MOST_TIMES * max(each.way for each in found):
-                most = max(each.way for each in found)
+            calibrations = [Calibration.from_dict(values) for values in content["heads"].get(head, [])]
+            most = max((each.way for each in calibrations), default=0)
+            if calibrations and way > MOST_TIMES * most:
                 return (
                     f"the reference that comes with FiveWay is of {most} classes at most; --reference DIR takes another"
                 )
-            if found:
-                return min(found, key=lambda each: (_apart(each.way, way), _apart(each.shot, shot)))
+            if calibrations:
+                return min(calibrations, key=lambda each: (_apart(each.way, way), _apart(each.shot, shot)))
             return f"no reference of {head} comes with FiveWay ({', '.join(content['heads'])} have one)"
     return "no reference comes with FiveWay for this encoder; --reference DIR takes other photos in class folders"
 

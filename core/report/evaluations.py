@@ -58,7 +58,8 @@ class Evaluation:
     def is_stale(self) -> bool:
         """Whether its checkpoint, or a network that its run kept, was replaced since, as it is where a run goes on."""
         if "networks" in self.result:
-            return bool(kept_networks(self.run)) and kept_hash(self.run) != self.result.get("kept_sha256")
+            kept = self.result.get("kept_sha256")  # older results do not say it
+            return kept is not None and bool(kept_networks(self.run)) and kept_hash(self.run) != kept
         checkpoint = self.run / str(self.result.get("checkpoint"))
         if not checkpoint.is_file():
             return False

@@ -39,9 +39,12 @@ WRITTEN = (
 MARKS = ("diff.txt", "env.json", "status.json", "metrics.jsonl", "last.pth")  # two of them make a folder a run's
 
 
+KEPT = "epochs"  # folder of the best networks of the last stage
+
+
 def kept_networks(run: Path) -> list[Path]:
     """The best networks that a run kept, in the order of their epochs."""
-    return sorted(run.glob("epochs/epoch*.pth"))
+    return sorted(run.glob(f"{KEPT}/epoch*.pth"))
 
 
 def kept_hash(run: Path) -> str:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from core.engine.kept_epochs import FOLDER, best_epochs, keep
+from core.engine.kept_epochs import best_epochs, keep
 from core.errors import UserError
+from core.report.run import KEPT
 
 META = {"stage": "meta", "final": True, "dataset": "Glyphs", "method": {}, "backbone": {}}
 
@@ -21,7 +22,7 @@ def epochs(files):
 
 def test_the_best_epochs_stay_and_of_equal_ones_the_earlier(tmp_path):
     run(tmp_path, [50.0, 70.0, 60.0, 70.0, 60.0], 3)
-    assert len(list((tmp_path / FOLDER).iterdir())) == 3
+    assert len(list((tmp_path / KEPT).iterdir())) == 3
     assert epochs(best_epochs(tmp_path, 3)) == [2, 4, 3]
     assert epochs(best_epochs(tmp_path, 1)) == [2]
 
@@ -42,6 +43,6 @@ def test_fewer_epochs_than_asked_for(tmp_path):
 
 def test_a_file_that_is_no_epochs_network(tmp_path):
     run(tmp_path, [50.0, 60.0], 2)
-    torch.save({"method": {}, "meta": META}, tmp_path / FOLDER / "epoch000003.pth")
+    torch.save({"method": {}, "meta": META}, tmp_path / KEPT / "epoch000003.pth")
     with pytest.raises(UserError, match="does not say its accuracy"):
         best_epochs(tmp_path, 2)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from core.ops.logistic import fit_logistic
+from core.ops.logistic import _class_weights, fit_logistic
 
 
 def by_scipy(support, labels, way, inverse_penalty):
@@ -58,6 +58,12 @@ def test_classes_of_unequal_shots_weigh_the_same(inverse_penalty):
         weight, bias = by_scipy(support[t].numpy(), labels.numpy(), 3, inverse_penalty)
         np.testing.assert_allclose(head.weight[t], torch.from_numpy(weight), atol=1e-4)
         np.testing.assert_allclose(head.bias[t], torch.from_numpy(bias - bias.mean()), atol=1e-4)
+
+
+@pytest.mark.parametrize(("way", "shot"), [(2, 1), (3, 7), (5, 5), (20, 3)])
+def test_weights_of_equal_shots_are_exactly_1(way, shot):
+    target = torch.nn.functional.one_hot(torch.arange(way).repeat_interleave(shot), way).double()[None]
+    assert torch.equal(_class_weights(target), torch.ones(1, way * shot, 1, dtype=torch.float64))
 
 
 def test_a_class_of_many_supports_does_not_get_all_answers():

@@ -76,7 +76,7 @@ def test_copies_within_a_class_are_named(encoder, tmp_path):
     photos[:4] = [Photo(f"{number}.png", photo.source, photo.label) for number, photo in enumerate(photos[:4])]
     supports = make_supports(encoder.encode(photos, encoder.store(None)), encoder)
     (sentence,) = copies(supports)
-    assert sentence.startswith("1 photo looks like another one of its class, so that nothing is learned from a copy: ")
+    assert sentence.startswith("1 photo looks like another one of its class, which brings nothing new: ")
     assert not copies(supports_of(encoder, [3, 3]))
 
 
