@@ -70,6 +70,11 @@ class Episodes(Protocol):
 
     def refuse(self) -> None:
         source = self._tested.source
+        if self._save_features and Path(self._save_features).suffix != ".npz":
+            raise UserError(
+                f"--save-features is {self._save_features}, but without --splits it names a file; end it in .npz, or "
+                "give the splits whose features go to a folder with --splits."
+            )
         if self._save_features and not isinstance(source, CachedFeatures):
             raise UserError(
                 f"--save-features asks for features, but {source.method.name} encodes nothing ahead: its "

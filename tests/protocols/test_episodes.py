@@ -40,6 +40,12 @@ def test_features_are_handed_on(checkpoint, trained, space):
         assert held["name"].tolist() == [f"{i % 20:02d}.png" for i in held["image"]]
 
 
+def test_a_folder_for_features_without_splits_is_refused(checkpoint, trained, space):
+    code, _, err = space.evaluator(trained[0], "-c", checkpoint, "--save-features", space.path / "folder")
+    assert (code, "without --splits it names a file; end it in .npz" in err) == (2, True)
+    assert not (space.path / "folder").exists()
+
+
 def test_one_process_of_several_has_not_all_features(checkpoint, trained, space, monkeypatch):
     monkeypatch.setattr(Ranks, "alone", property(lambda self: False))
     data = Data(load_config(trained[0], [f"DATASET.ROOT={space.root}"]).cfg, torch.device("cpu"))
