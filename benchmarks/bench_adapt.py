@@ -155,8 +155,8 @@ def timed(run):
 
     def measure():
         began = time.perf_counter()
-        found = run()
-        return time.perf_counter() - began, found
+        result = run()
+        return time.perf_counter() - began, result
 
     return measure
 

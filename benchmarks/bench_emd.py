@@ -93,14 +93,14 @@ def layer(nodes: int, rounds: int) -> dict:
     similarity, weights = node_similarity(query, classes, True)
     leaves = [x.detach().requires_grad_() for x in (similarity, *weights)]
     plain = [x[0].detach().requires_grad_() for x in leaves]
-    found = interleaved(
+    seconds = interleaved(
         {
             "ours": lambda: slopes(emd_logits(leaves[0], tuple(leaves[1:])), *leaves),
             "plain": lambda: slopes(plain_logits(plain[0] * 1.0, *plain[1:]), *plain),
         },
         rounds,
     )
-    return row(f"layer forward + backward, 375 problems, n = {nodes}", found, target=12 if nodes == 25 else 18)
+    return row(f"layer forward + backward, 375 problems, n = {nodes}", seconds, target=12 if nodes == 25 else 18)
 
 
 def solver(nodes: int, rounds: int) -> dict:
@@ -117,7 +117,7 @@ def solver(nodes: int, rounds: int) -> dict:
 
     count = range(len(costs))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        found = interleaved(
+        seconds = interleaved(
             {
                 "ours": lambda: simplex(cost, a, b),
                 "plain": lambda: [bare(i) for i in count],
@@ -127,8 +127,8 @@ def solver(nodes: int, rounds: int) -> dict:
         )
     value = (cost * simplex(cost, a, b)[0]).sum((1, 2)).numpy()
     error = np.abs(np.array([bare(i) * nodes for i in count]) - value).max()
-    made = row(f"linear programs alone, 375 problems, n = {nodes}", found, target=4 if nodes == 25 else None)
-    return made | {"us_a_problem": round(found["ours"] / len(costs) * 1e6, 1), "opencv_error": float(f"{error:.1e}")}
+    made = row(f"linear programs alone, 375 problems, n = {nodes}", seconds, target=4 if nodes == 25 else None)
+    return made | {"us_a_problem": round(seconds["ours"] / len(costs) * 1e6, 1), "opencv_error": float(f"{error:.1e}")}
 
 
 def head(rounds: int) -> dict:
@@ -142,18 +142,24 @@ def head(rounds: int) -> dict:
         similarity, weights = naive_compare(query[0], classes[0])
         slopes(plain_logits(similarity * 1.0, *weights), query, classes)
 
-    found = interleaved({"ours": ours, "plain": naive}, rounds)
-    return row("whole head forward + backward, 640 channels, n = 25", found, target=20)
+    seconds = interleaved({"ours": ours, "plain": naive}, rounds)
+    return row("whole head forward + backward, 640 channels, n = 25", seconds, target=20)
 
 
 def memory() -> dict:
     """Peak memory that each way adds to a process of its own."""
-    found = {}
+    megabytes = {}
     for what in ("layer", "head", "naive"):
         command = [sys.executable, __file__, "--peak", what]
-        found[f"{what}_mb"] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    ratio = round(found["naive_mb"] / max(found["head_mb"], 1), 1)
-    return {"what": "memory added, 375 problems, n = 25", **found, "ratio": ratio, "target": 30, "layer_target_mb": 20}
+        megabytes[f"{what}_mb"] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    ratio = round(megabytes["naive_mb"] / max(megabytes["head_mb"], 1), 1)
+    return {
+        "what": "memory added, 375 problems, n = 25",
+        **megabytes,
+        "ratio": ratio,
+        "target": 30,
+        "layer_target_mb": 20,
+    }
 
 
 def peak(what: str) -> int:
@@ -211,11 +217,11 @@ def episodes(channels: int, shot: int, rounds: int, tasks: int) -> dict:
         seed=torch.arange(tasks),
     )
     with torch.no_grad():
-        found = interleaved({"ours": lambda: method(task)}, rounds)
+        seconds = interleaved({"ours": lambda: method(task)}, rounds)
     target = 2 if shot > 1 else {640: 100, 64: 150}[channels]
     return {
         "what": f"episodes a second, 5-way {shot}-shot, {channels} channels",
-        "ours": round(tasks / found["ours"], 1),
+        "ours": round(tasks / seconds["ours"], 1),
         "target": target,
     }
 
@@ -243,18 +249,18 @@ def plain_episodes(channels: int, rounds: int) -> dict:
             F.cross_entropy(logits, torch.arange(4)).backward()
             sgd.step()
 
-    found = interleaved({"scored": scored, "tuned": tuned}, rounds)
+    seconds = interleaved({"scored": scored, "tuned": tuned}, rounds)
     return {
         "what": f"episodes a second of the plain loop, {channels} channels",
-        "1_shot": round(1 / found["scored"], 1),
-        "5_shot": round(1 / (found["scored"] + 10 * found["tuned"]), 2),
+        "1_shot": round(1 / seconds["scored"], 1),
+        "5_shot": round(1 / (seconds["scored"] + 10 * seconds["tuned"]), 2),
     }
 
 
-def row(what: str, found: dict[str, float], target: int | None) -> dict:
+def row(what: str, seconds: dict[str, float], target: int | None) -> dict:
     """Milliseconds and ratios."""
-    made = {"what": what} | {f"{name}_ms": round(1e3 * seconds, 2) for name, seconds in found.items()}
-    ratios = {f"{name}_to_ours": round(s / found["ours"], 1) for name, s in found.items() if name != "ours"}
+    made = {"what": what} | {f"{name}_ms": round(1e3 * s, 2) for name, s in seconds.items()}
+    ratios = {f"{name}_to_ours": round(s / seconds["ours"], 1) for name, s in seconds.items() if name != "ours"}
     return made | ratios | ({"target": target} if target else {}) | {"load": round(os.getloadavg()[0], 1)}
 
 

@@ -97,12 +97,12 @@ class Easyfsl:
             self._protonet(self._model).eval(),
         )
         support_y, query_y = (torch.arange(shape.way).repeat_interleave(n) for n in (shape.shot, shape.query))
-        found = []
+        correct = []
         for support, query in zip(drawn.support, drawn.query, strict=True):
             images = [pixels.gather(ids).contiguous() for ids in (support, query)]
             with torch.no_grad():
-                found.append(self._utils.evaluate_on_one_task(model, images[0], support_y, images[1], query_y)[0])
-        return found
+                correct.append(self._utils.evaluate_on_one_task(model, images[0], support_y, images[1], query_y)[0])
+        return correct
 
     def _evaluate(self, model: nn.Module, dataset, tasks: int) -> float:
         sampler = self._sampler(dataset, n_way=5, n_shot=1, n_query=15, n_tasks=tasks)
@@ -133,8 +133,8 @@ def plain_encode(model: Plain, pixels: Pixels) -> None:
 def timed(run):
     """Seconds and result."""
     began = time.perf_counter()
-    found = run()
-    return time.perf_counter() - began, found
+    result = run()
+    return time.perf_counter() - began, result
 
 
 def build(root: str, checkpoint: str) -> tuple[Data, nn.Module]:
@@ -151,12 +151,12 @@ def speed_rows(args: argparse.Namespace, easyfsl: Easyfsl | None, builder: Data,
     evaluator, pixels = build_evaluator(builder, "test"), builder.pixels("test")
     seconds: dict[str, list[float]] = {}
     for number in range(args.rounds + 1):
-        found = {f"ours_{part}": s for part, s in evaluator.run(method, EPISODES).seconds.items()}
-        found["plain_encode"] = timed(lambda: plain_encode(plain, pixels))[0]
+        round_seconds = {f"ours_{part}": s for part, s in evaluator.run(method, EPISODES).seconds.items()}
+        round_seconds["plain_encode"] = timed(lambda: plain_encode(plain, pixels))[0]
         if easyfsl:
-            found["easyfsl_precomputed"] = easyfsl.precomputed(10 * args.tasks)
-            found["easyfsl_ordinary"] = easyfsl.ordinary(args.tasks)
-        for name, value in found.items() if number else ():
+            round_seconds["easyfsl_precomputed"] = easyfsl.precomputed(10 * args.tasks)
+            round_seconds["easyfsl_ordinary"] = easyfsl.ordinary(args.tasks)
+        for name, value in round_seconds.items() if number else ():
             seconds.setdefault(name, []).append(value)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     yield {"what": "seconds, 5,000 5-way 1-shot episodes", **{name: round(s, 3) for name, s in median.items()}}

@@ -35,14 +35,14 @@ WAY, QUERY = 5, 15
 
 def plain_error(query: Tensor, rows: Tensor, penalty: Tensor, scale: Tensor) -> Tensor:
     """As `reconstruction_error`, one task after another."""
-    found = []
+    errors = []
     for q, s, p in zip(query, rows, penalty, strict=True):
         gram = s.transpose(1, 2) @ s
         factor = torch.linalg.cholesky(gram + p[:, None, None] * torch.eye(gram.shape[-1]))
         hat = scale * torch.cholesky_solve(gram, factor)
         error = (q.flatten(0, 1) @ hat - q.flatten(0, 1)).square().sum(-1)
-        found.append(error.view(len(s), *q.shape[:2]).mean(2).T)
-    return torch.stack(found)
+        errors.append(error.view(len(s), *q.shape[:2]).mean(2).T)
+    return torch.stack(errors)
 
 
 def reconstruction(width: int, side: int, shot: int, tasks: int, rounds: int) -> dict:
@@ -91,8 +91,8 @@ def episodes(name: str, method, features: str, shape: tuple[int, ...], shot: int
 def timed(run, *given):
     """Seconds and result of a call."""
     began = time.perf_counter()
-    found = run(*given)
-    return time.perf_counter() - began, found
+    result = run(*given)
+    return time.perf_counter() - began, result
 
 
 @torch.no_grad()

@@ -71,10 +71,10 @@ def episodes(side: int, tasks: int, k: int, training: bool) -> dict[str, Callabl
     def run(scores: Callable) -> Tensor:
         with torch.set_grad_enabled(training):
             maps = table[ids]
-            found = scores(maps[:, WAY:], maps[:, :WAY], k)
+            logits = scores(maps[:, WAY:], maps[:, :WAY], k)
             if training:
-                found.square().sum().backward()
-        return found.detach()
+                logits.square().sum().backward()
+        return logits.detach()
 
     return {name: partial(run, scores) for name, scores in WAYS.items()}
 
@@ -90,11 +90,11 @@ def peak(name: str, threads: int, *case) -> float:
 
 def row(rounds: int, threads: int, *case) -> dict:
     """Speed and memory of both; `case` is side, tasks, k, training."""
-    runs, measured, found = episodes(*case), {name: [] for name in WAYS}, {}
+    runs, measured, logits = episodes(*case), {name: [] for name in WAYS}, {}
     for _ in range(rounds + 1):
         for name, run in runs.items():
             cpu, began = time.process_time(), time.perf_counter()
-            found[name] = run()
+            logits[name] = run()
             measured[name].append((time.perf_counter() - began, time.process_time() - cpu))
     side, tasks, k, training = case
     result = {"descriptors": side**2, "k": k, "training": training}
@@ -106,7 +106,7 @@ def row(rounds: int, threads: int, *case) -> dict:
             result[f"{name}_cpu_ms"] = round(1e3 * cpu / tasks, 2)
             result[f"{name}_peak_mb"] = round(pool.submit(peak, name, threads, *case).result())
     result["ratio"] = round(seconds["plain"] / seconds["ours"], 1)
-    result["largest_difference"] = float(f"{(found['plain'] - found['ours']).abs().max():.1e}")
+    result["largest_difference"] = float(f"{(logits['plain'] - logits['ours']).abs().max():.1e}")
     return result
 
 

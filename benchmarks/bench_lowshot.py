@@ -56,8 +56,8 @@ def measured(name: str, *command: object) -> None:
     with subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT) as process:
         while process.poll() is None:
             status = Path(f"/proc/{process.pid}/status").read_text()
-            found = {key: value for key, _, value in (line.partition(":") for line in status.splitlines())}
-            most = {key: max(value, int(found.get(key, "0").split()[0])) for key, value in most.items()}
+            fields = {key: value for key, _, value in (line.partition(":") for line in status.splitlines())}
+            most = {key: max(value, int(fields.get(key, "0").split()[0])) for key, value in most.items()}
             time.sleep(0.05)
     if process.returncode:
         sys.exit(f"{name} failed")

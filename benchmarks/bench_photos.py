@@ -39,8 +39,8 @@ def main() -> None:
     cli.add_argument("--weights", default="")
     args = cli.parse_args()
     network = from_encoder(args.encoder, args.weights, "own", [], torch.device("cpu"))
-    found = support_photos(args.photos)
-    photos = found[:: max(1, len(found) // args.count)][: args.count]
+    available = support_photos(args.photos)
+    photos = available[:: max(1, len(available) // args.count)][: args.count]
     images = ready(network, photos)
     batch = network.encoder(Pixels(network.as_split(pixels_of(network, photos[:1])), network.device)).block
     seconds: dict[str, list[tuple[float, float]]] = {"ready": [], "bare": [], "ours": [], "second": []}

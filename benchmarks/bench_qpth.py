@@ -66,8 +66,8 @@ def main() -> None:
 
     slopes(emd_logits(leaves[0][:2], (leaves[1][:2], leaves[2][:2])), *leaves)  # compiles
     memory = {name: added_mb(run) for name, run in (("ours", ours), ("qpth", theirs))}
-    found = interleaved({"ours": ours, "qpth": theirs}, args.rounds)
-    one, other = found["ours"] / len(similarity.flatten(0, 2)), found["qpth"] / args.problems
+    seconds = interleaved({"ours": ours, "qpth": theirs}, args.rounds)
+    one, other = seconds["ours"] / len(similarity.flatten(0, 2)), seconds["qpth"] / args.problems
     row = {
         "what": f"a problem, forward + backward, one thread, n = {NODES}",
         "ours_ms": round(1e3 * one, 4),

@@ -114,14 +114,14 @@ def main() -> None:
             files = [folder / f"features_{part}.{options.form}" for part in ("train", "val")]
             write_features(files[0], options.images, options.dim, options.shuffled)
             write_features(files[1], 50_000, options.dim, options.shuffled)
-            found = prepare("ImageNet-LowShot", files, folder / "data", "--class-ids", "sorted")
+            costs = prepare("ImageNet-LowShot", files, folder / "data", "--class-ids", "sorted")
             about = {"images": options.images, "dim": options.dim, "form": options.form, "shuffled": options.shuffled}
         else:
             files = [folder]
             about = {"images": write_pickles(folder, options.megabytes)}
-            found = prepare("tieredImagenet", files, folder / "data")
+            costs = prepare("tieredImagenet", files, folder / "data")
         size = sum(file.stat().st_size for file in folder.glob("*.*") if file.suffix in (".h5", ".npz", ".pkl"))
-        print(json.dumps({"what": options.what, **about, "source_mb": round(size / 1e6), **found}))
+        print(json.dumps({"what": options.what, **about, "source_mb": round(size / 1e6), **costs}))
 
 
 if __name__ == "__main__":

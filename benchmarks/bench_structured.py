@@ -39,9 +39,9 @@ def episodes(tasks: int, channels: int, rounds: int) -> dict:
     stepwise = replace(layer, solve=lambda *problem: simplex(*problem))  # not known to the compiled steps
     ways = {"compiled": layer, "torch": stepwise}
     runs = {name: lambda way=way: way.fine_tuned(classes, support, labels, seed) for name, way in ways.items()}
-    found = interleaved(runs, rounds)
-    rates = {name: round(tasks / seconds, 2) for name, seconds in found.items()}
-    ratio = round(found["torch"] / found["compiled"], 1)
+    seconds = interleaved(runs, rounds)
+    rates = {name: round(tasks / each, 2) for name, each in seconds.items()}
+    ratio = round(seconds["torch"] / seconds["compiled"], 1)
     what = f"episodes a second, {tasks} at once, {channels} channels"
     return {"what": what} | rates | {"ratio": ratio, "load": round(os.getloadavg()[0], 1)}
 

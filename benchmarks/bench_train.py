@@ -198,12 +198,14 @@ def main() -> None:
             steps = {"trainer": our_step(stage, where), "bare": bare_step(stage, where)}
             if args.loader:
                 steps["loader"] = loader_step(data, stage, where, Path(folder))
-            found = rates(steps, images, args.rounds, args.seconds, where)
+            speeds = rates(steps, images, args.rounds, args.seconds, where)
         line = {"cfg": cfg, "images": images, "size": data.image_size, "precision": stage.precision}
-        line |= {name: {kind: round(rate, 1) for kind, rate in rate_of.items()} for name, rate_of in found.items()}
-        line["efficiency"] = {kind: round(found["trainer"][kind] / found["bare"][kind], 3) for kind in ("wall", "cpu")}
+        line |= {name: {kind: round(rate, 1) for kind, rate in rate_of.items()} for name, rate_of in speeds.items()}
+        line["efficiency"] = {
+            kind: round(speeds["trainer"][kind] / speeds["bare"][kind], 3) for kind in ("wall", "cpu")
+        }
         if args.loader:
-            line["times_the_loader"] = round(found["trainer"]["wall"] / found["loader"]["wall"], 2)
+            line["times_the_loader"] = round(speeds["trainer"]["wall"] / speeds["loader"]["wall"], 2)
         line |= {"step": parts_of_a_step(stage, where), "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
         print(json.dumps(line), flush=True)
 

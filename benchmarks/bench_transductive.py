@@ -96,8 +96,8 @@ def heads(width: int) -> dict[str, tuple]:
 def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
     """The CPU time of a call, and its result."""
     began = time.process_time()
-    found = run()
-    return time.process_time() - began, found
+    result = run()
+    return time.process_time() - began, result
 
 
 @torch.no_grad()

@@ -102,13 +102,13 @@ def training(precision: str, where: torch.device, seconds: float) -> dict[str, A
     _, stage = built_stage(cfg, [*keys, f"STAGE.base.PRECISION={precision}", *few], where)
     images = len(images_of(stage.streams[0].at(0, 0.0)))
     steps = {"trainer": our_step(stage, where), "bare": bare_step(stage, where)}
-    found = rates(steps, images, 3, seconds, where)
+    speeds = rates(steps, images, 3, seconds, where)
     with FlopCounterMode(display=False) as counter:
         steps["bare"](0)
-    rate = counter.get_total_flops() * found["trainer"]["wall"] / images / 1e12
+    rate = counter.get_total_flops() * speeds["trainer"]["wall"] / images / 1e12
     return {
-        "images/s": round(found["trainer"]["wall"], 1),
-        "of the bare loop": round(found["trainer"]["wall"] / found["bare"]["wall"], 3),
+        "images/s": round(speeds["trainer"]["wall"], 1),
+        "of the bare loop": round(speeds["trainer"]["wall"] / speeds["bare"]["wall"], 3),
         "teraflops": round(rate, 2),
     }
 

@@ -84,17 +84,17 @@ def measured(
     constant = 100 * float((of_reference.argmax(-1) == truth).double().mean())
     drawn, examiner = draw(users, way, shot, draws, query), Examiner(head, users, None)
     logits, (near, among) = examiner.query_logits(drawn), examiner.similarities(drawn)
-    held = examiner.held_out_logits(drawn) if shot > 1 else logits[:, :0]
-    held_truth = torch.arange(way).repeat_interleave(shot)[: held.shape[1]].expand(draws, -1)
+    held_out = examiner.held_out_logits(drawn) if shot > 1 else logits[:, :0]
+    held_truth = torch.arange(way).repeat_interleave(shot)[: held_out.shape[1]].expand(draws, -1)
     prior = (torch.full((draws,), value) for value in (calibration.centre, calibration.spread))
-    tau = fit_inverse_temperature(held, held_truth, *prior) * math.exp(calibration.shift)
+    tau = fit_inverse_temperature(held_out, held_truth, *prior) * math.exp(calibration.shift)
     places = users.places.double()
     unknown = random.subset(drawn.seed, "unknown", torch.full_like(drawn.seed, len(reference.places)), UNKNOWN)
     rows = []
     for i in range(draws):
         similar = (torch.zeros(0) if among is None else among[i]).sort().values
-        correct = float((held[i].argmax(-1) == held_truth[i]).double().mean()) if shot > 1 else 0.0
-        trust = Trust(float(tau[i]), held.shape[1], correct, similar, calibration)
+        correct = float((held_out[i].argmax(-1) == held_truth[i]).double().mean()) if shot > 1 else 0.0
+        trust = Trust(float(tau[i]), held_out.shape[1], correct, similar, calibration)
         others = (reference.places[unknown[i]].double() @ places[drawn.supports[i].flatten()].T).amax(1)
         row = of_one(trust, logits[i], truth, near[i], others)
         rows.append(row | {"error_of_constant": abs(row["accuracy"] - constant)})

@@ -70,7 +70,7 @@ def train(
         refuse_test(data)  # what the test split cannot give is said now, not after training
     if ranks.restarted() and run.config.is_file():
         resume, overwrite = True, False
-    with run.held(overwrite):
+    with run.kept_from_others(overwrite):
         differing = differing_keys(loaded, run.config) if run.config.is_file() and not overwrite else []
         if resume:
             trainer.resume()

@@ -106,9 +106,9 @@ def _comment(first: int, last: int, comments: dict[int, tuple[str, bool]]) -> st
 
 def _comments(source: str) -> dict[int, tuple[str, bool]]:
     """{line: (comment, whether nothing else stands on the line)}."""
-    found = {}
+    comments = {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             alone = not token.line[: token.start[1]].strip()
-            found[token.start[0]] = (token.string.lstrip("# "), alone)
-    return found
+            comments[token.start[0]] = (token.string.lstrip("# "), alone)
+    return comments

@@ -71,22 +71,26 @@ class Timm(Encoder):
                 f"BACKBONE.NAME is 'timm:{model}', but timm has no such model{nearest(model, names)}; "
                 'python -c "import timm; print(timm.list_models())" lists them.'
             )
-        asked = timm.get_pretrained_cfg(model)
-        if asked is None:
+        published = timm.get_pretrained_cfg(model)
+        if published is None:
             raise UserError(
                 f"BACKBONE.NAME is 'timm:{model}', of which timm does not say what images it takes; choose "
                 "another model."
             )
-        interpolation: Literal["bilinear", "bicubic"] = "bicubic" if asked.interpolation == "bicubic" else "bilinear"
-        preprocessing = Preprocessing(asked.input_size[1], tuple(asked.mean), tuple(asked.std), interpolation)
+        interpolation: Literal["bilinear", "bicubic"] = (
+            "bicubic" if published.interpolation == "bicubic" else "bilinear"
+        )
+        preprocessing = Preprocessing(
+            published.input_size[1], tuple(published.mean), tuple(published.std), interpolation
+        )
         return type(cls.__name__, (cls,), {"model": model, "preprocessing": preprocessing, "__module__": __name__})
 
     def publications(self) -> Iterable[Published]:
-        asked = library().get_pretrained_cfg(self.model)
-        words = (asked.tag or "").split("_")
+        published = library().get_pretrained_cfg(self.model)
+        words = (published.tag or "").split("_")
         data = list(dict.fromkeys(DATA[word] for word in words if word in DATA))
-        name = f"timm/{asked.architecture}.{asked.tag}"
-        yield Published(name, asked.hf_hub_id or asked.url or "", ", then ".join(data), asked.license or "")
+        name = f"timm/{published.architecture}.{published.tag}"
+        yield Published(name, published.hf_hub_id or published.url or "", ", then ".join(data), published.license or "")
 
     def download(self) -> dict[str, Tensor]:
         return library().create_model(self.model, pretrained=True).state_dict()
@@ -104,7 +108,7 @@ class Timm(Encoder):
     def fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         fit = getattr(sys.modules[type(self.network).__module__], "checkpoint_filter_fn", None)
         state = fit(state, self.network) if fit else state
-        asked = library().get_pretrained_cfg(self.model)
-        heads = (asked.classifier,) if isinstance(asked.classifier, str) else tuple(asked.classifier or ())
+        published = library().get_pretrained_cfg(self.model)
+        heads = (published.classifier,) if isinstance(published.classifier, str) else tuple(published.classifier or ())
         kept = {name: value for name, value in state.items() if not name.startswith(tuple(f"{h}." for h in heads if h))}
         return {f"network.{name}": value for name, value in kept.items()}

@@ -42,8 +42,8 @@ class Torchvision(Encoder):
         kind = TorchvisionViT if model.startswith("vit_") else TorchvisionCNN
         transforms = models.get_model_weights(model).DEFAULT.transforms()
         mean, std = (HALF, HALF) if model in HALVED else (tuple(transforms.mean), tuple(transforms.std))
-        asked = Preprocessing(transforms.crop_size[0], mean, std, transforms.interpolation.value)
-        return type(kind.__name__, (kind,), {"model": model, "preprocessing": asked, "__module__": __name__})
+        preprocessing = Preprocessing(transforms.crop_size[0], mean, std, transforms.interpolation.value)
+        return type(kind.__name__, (kind,), {"model": model, "preprocessing": preprocessing, "__module__": __name__})
 
     def publications(self) -> Iterable[Published]:
         from torchvision import models

@@ -73,16 +73,16 @@ def dataset(name: str, key: str = "DATASET.NAME") -> Dataset:
         UserError: where there is none of that name.
     """
     if name.lower().startswith(FOLDER):
-        return _own(FOLDER, name[len(FOLDER) :], 84, key)
+        return _from_path(FOLDER, name[len(FOLDER) :], 84, key)
     if is_feature_file(name):
-        return _own(FEATURES, name[len(FEATURES) :], 0, key)
+        return _from_path(FEATURES, name[len(FEATURES) :], 0, key)
     if name.lower().startswith(FEATURES):
         return replace(dataset(name[len(FEATURES) :], key), native_size=0, drawn=False)
     by_lower_name = {known.lower(): known for known in DATASETS}
     if name.lower() not in by_lower_name:
         path = "/" in name or Path(expanduser(name)).is_dir()
-        own = f"; for a folder of your own images write {FOLDER}{name}" if path else nearest(name, DATASETS)
-        raise UserError(f"{key} is {name!r}, which is not one of: {', '.join(DATASETS)}{own}.")
+        fix = f"; for a folder of your own images write {FOLDER}{name}" if path else nearest(name, DATASETS)
+        raise UserError(f"{key} is {name!r}, which is not one of: {', '.join(DATASETS)}{fix}.")
     return DATASETS[by_lower_name[name.lower()]]
 
 
@@ -91,7 +91,7 @@ def is_feature_file(name: str) -> bool:
     return name.lower().startswith(FEATURES) and name.lower().endswith(FEATURE_FILES)
 
 
-def _own(kind: str, text: str, native_size: int, key: str) -> Dataset:
+def _from_path(kind: str, text: str, native_size: int, key: str) -> Dataset:
     """The data set of a path of the user's, stored under the path's last part and a hash of all of it."""
     if not text:
         raise UserError(f"{key} is '{kind}' without a path; write {kind}PATH.")

@@ -53,7 +53,7 @@ def _seen(task: Task, number: int) -> Task:
     """The task with the features of one member, under their plain names."""
     suffix = _suffix(number)
 
-    def own(features: Features) -> Features:
+    def of_member(features: Features) -> Features:
         return {
             name.removesuffix(suffix): value
             for name, value in features.items()
@@ -62,8 +62,8 @@ def _seen(task: Task, number: int) -> Task:
 
     return replace(
         task,
-        support=own(task.support),
-        query=own(task.query),
-        base=own(task.base) if task.base else None,
-        base_query=own(task.base_query) if task.base_query else None,
+        support=of_member(task.support),
+        query=of_member(task.query),
+        base=of_member(task.base) if task.base else None,
+        base_query=of_member(task.base_query) if task.base_query else None,
     )

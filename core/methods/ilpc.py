@@ -85,8 +85,8 @@ class ILPC(TransductiveHead):
         """Logarithm of the shares [T, N, Q] of the remaining queries, as many of each class as are to be found."""
         scores = (state.labels @ state.spreading)[:, :, -state.remaining.shape[1] :].clamp(min=0)
         scores = scores / scores.sum(1, keepdim=True).clamp(min=LEAST)
-        found = state.labels[:, :, -state.remaining.shape[1] :].sum(2)
-        columns = (state.remaining.shape[1] / found.shape[1] - found).clamp(min=LEAST)
+        filled = state.labels[:, :, -state.remaining.shape[1] :].sum(2)
+        columns = (state.remaining.shape[1] / filled.shape[1] - filled).clamp(min=LEAST)
         columns = columns * (state.remaining.sum(1) / columns.sum(1))[:, None]
         logits = self.sharpness * scores.clamp(min=LEAST).log()
         return balanced(logits, columns, counted=state.remaining).shares.clamp(min=LEAST).log()

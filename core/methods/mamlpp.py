@@ -57,9 +57,9 @@ class MAMLPlusPlus(InnerLoop):
     ) -> None:
         super().__init__(backbone, info, steps=steps, test_steps=steps)
         self.multi_step = multi_step
-        own = _norms(backbone) if norm_per_step else {}
-        self.norms = NamedTensors({name: p.detach().expand(steps, -1).clone() for name, p in own.items()})
-        for p in own.values():
+        norms = _norms(backbone) if norm_per_step else {}
+        self.norms = NamedTensors({name: p.detach().expand(steps, -1).clone() for name, p in norms.items()})
+        for p in norms.values():
             p.requires_grad_(False)  # the tables stand in their place
         adapted = [name for name in self.network() if self.adapts(name)]
         self.rates = NamedTensors({name: torch.full((steps,), inner_lr) for name in adapted})

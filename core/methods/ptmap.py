@@ -64,12 +64,12 @@ class PTMAP(TransductiveHead):
         columns, potential = rows.new_full(rows.shape[:2], query.shape[1] / task.way), None
         for step in range(self.steps + 1):
             logits = -self.sharpness * span.squared_to_all(rows)[:, :, split:]
-            found = balanced(logits, columns, potential)
-            potential = found.potential
+            assignment = balanced(logits, columns, potential)
+            potential = assignment.potential
             if step < self.steps:
-                members = torch.cat([target, found.shares], dim=2)
+                members = torch.cat([target, assignment.shares], dim=2)
                 rows = rows.lerp(members / members.sum(2, keepdim=True), self.rate)
-        return found.shares.clamp(min=SMALLEST).log().transpose(1, 2).to(query.dtype)
+        return assignment.shares.clamp(min=SMALLEST).log().transpose(1, 2).to(query.dtype)
 
     def _centred(self, vectors: Tensor) -> Tensor:
         """Powers of vectors [T, n, d], of length 1, less their mean, of length 1."""

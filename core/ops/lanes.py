@@ -25,16 +25,16 @@ def factor(m, ratio, inverse, work):
     ways, n, _ = ratio.shape
     joint, scratch = work[0], work[1]
     for c in range(ways):
-        own = inverse[c]
+        of_class = inverse[c]
         for i in range(n):
             for j in range(n):
                 for w in range(LANES):
-                    own[i, j, w] = m[i, j, w] + (ratio[c, i, w] if i == j else 0.0)
-        invert(own, scratch)
+                    of_class[i, j, w] = m[i, j, w] + (ratio[c, i, w] if i == j else 0.0)
+        invert(of_class, scratch)
         for i in range(n):
             for j in range(n):
                 for w in range(LANES):
-                    joint[i, j, w] = own[i, j, w] + (joint[i, j, w] if c else 0.0)
+                    joint[i, j, w] = of_class[i, j, w] + (joint[i, j, w] if c else 0.0)
     invert(joint, scratch)
 
 

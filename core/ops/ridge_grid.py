@@ -61,5 +61,5 @@ def leave_one_out(gram: Tensor, aim: Tensor, penalties: Sequence[float]) -> Tens
     shrunk = 1 / (values.clamp(min=0)[:, None] + p)  # [T, P, n]
     turned = vectors.transpose(1, 2) @ aim  # [T, n, N]
     coefficients = vectors[:, None] @ (shrunk[..., None] * turned[:, None])
-    own = (vectors.square()[:, None] @ shrunk[..., None])[..., 0] - 1 / (gram.shape[1] * p)
-    return coefficients / own[..., None]
+    residual_shares = (vectors.square()[:, None] @ shrunk[..., None])[..., 0] - 1 / (gram.shape[1] * p)
+    return coefficients / residual_shares[..., None]

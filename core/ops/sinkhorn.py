@@ -36,17 +36,17 @@ def balanced(
     potential = torch.zeros_like(columns) if start is None else start  # log v
     p = _shares(logits, potential, rows)
     error = p.sum(2) - columns  # the gradient of the convex function that log v minimises
-    found, active = Assignment(torch.empty_like(p), torch.empty_like(potential)), torch.arange(len(p), device=p.device)
+    solved, active = Assignment(torch.empty_like(p), torch.empty_like(potential)), torch.arange(len(p), device=p.device)
     for step in range(STEPS + 1):
         going = error.abs().amax(1) > (tolerance if step < STEPS else torch.inf)
         if not going.all():
-            found.shares[active[~going]], found.potential[active[~going]] = p[~going], potential[~going]
+            solved.shares[active[~going]], solved.potential[active[~going]] = p[~going], potential[~going]
             parts = (active, logits, columns, rows, potential, p, error)
             active, logits, columns, rows, potential, p, error = (part[going] for part in parts)
         if not len(active):
             break
         potential, p, error = _step(logits, columns, rows, potential, p, error)
-    return found
+    return solved
 
 
 @dataclass(frozen=True)

@@ -48,16 +48,16 @@ def solve(
     tasks, ways, supports = target.shape
     lanes = [_in_lanes(part) for part in (matrix, target)]
     groups = len(lanes[0])
-    found = [np.empty((groups, ways, supports, LANES)) for _ in range(3)]
+    solutions = [np.empty((groups, ways, supports, LANES)) for _ in range(3)]
     residual = np.empty((groups, LANES))
 
     def work(part: slice) -> None:
-        given, taken = [x[part] for x in lanes], [x[part] for x in (*found, residual)]
+        given, taken = [x[part] for x in lanes], [x[part] for x in (*solutions, residual)]
         _solve_groups(*given, float(bound), passes or most, not passes, solved, enough, stalled, share, *taken)
 
     with _packed():
         in_parts(work, groups, 1)
-    apart = [torch.from_numpy(part).permute(0, 3, 1, 2).flatten(0, 1)[:tasks].contiguous() for part in found]
+    apart = [torch.from_numpy(part).permute(0, 3, 1, 2).flatten(0, 1)[:tasks].contiguous() for part in solutions]
     return apart[0], apart[1], apart[2], torch.from_numpy(residual).flatten()[:tasks]
 
 

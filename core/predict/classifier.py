@@ -58,20 +58,20 @@ class Classifier:
         Every fold is classified by the supports outside it. Folds of one shape are classified together.
         """
         folds = fold_numbers(self.supports)
-        held = [(folds == fold).nonzero()[:, 0] for fold in range(int(folds.max()) + 1)]
-        kept = [(folds != fold).nonzero()[:, 0] for fold in range(len(held))]
-        if not held:
+        held_out = [(folds == fold).nonzero()[:, 0] for fold in range(int(folds.max()) + 1)]
+        kept = [(folds != fold).nonzero()[:, 0] for fold in range(len(held_out))]
+        if not held_out:
             return torch.zeros(0, len(self.supports.classes)), torch.zeros(0, dtype=torch.long)
         labels = [self.supports.labels[rows] for rows in kept]
-        together = all(len(rows) == len(held[0]) and labels[i].equal(labels[0]) for i, rows in enumerate(held))
-        groups = [list(range(len(held)))] if together else [[fold] for fold in range(len(held))]
+        together = all(len(rows) == len(held_out[0]) and labels[i].equal(labels[0]) for i, rows in enumerate(held_out))
+        groups = [list(range(len(held_out)))] if together else [[fold] for fold in range(len(held_out))]
         logits, rows = [], []
         for group in groups:
-            seed = random.hashes(seed_of(self.supports), "folds", len(held))[0, group]
+            seed = random.hashes(seed_of(self.supports), "folds", len(held_out))[0, group]
             support, query = ({n: v[torch.stack([of[f] for f in group]).to(v.device)] for n, v in
-                               self.supports.features.items()} for of in (kept, held))  # fmt: skip
+                               self.supports.features.items()} for of in (kept, held_out))  # fmt: skip
             logits.append(self._ask(support, labels[group[0]], query, seed).flatten(0, 1))
-            rows += [held[fold] for fold in group]
+            rows += [held_out[fold] for fold in group]
         return torch.cat(logits), torch.cat(rows)
 
     def _ask(self, support: Features, labels: Tensor, query: Features, seed: Tensor) -> Tensor:

@@ -78,11 +78,11 @@ def named_in_order(classifier: FewShotClassifier) -> list[str]:
 
 
 @torch.no_grad()
-def _pictures(fitted: FewShotClassifier, photos: Mapping[str, Photo], asked: Photo, row: Answer) -> list[Section]:
+def _pictures(fitted: FewShotClassifier, photos: Mapping[str, Photo], photo: Photo, row: Answer) -> list[Section]:
     """What the method shows of the answer, such as matched regions; nothing for most methods."""
     classifier: Classifier = fitted.classifier_
     supports, network = classifier.supports, classifier.network
-    query = encode(network, [asked], network.store(cache_folder(fitted.cache)))[0].features
+    query = encode(network, [photo], network.store(cache_folder(fitted.cache)))[0].features
     support, one = ({name: value[None] for name, value in of.items()} for of in (supports.features, query))
     way, seed = len(supports.classes), seed_of(supports)
     task = make_task(support, supports.labels, one, way, seed, classifier.words, network.base)
@@ -94,7 +94,7 @@ def _pictures(fitted: FewShotClassifier, photos: Mapping[str, Photo], asked: Pho
         names=supports.classes,
         supports=[decode(photos[name].source, Decoding(SIDE)) for name in supports.names],
         support_labels=supports.labels.tolist(),
-        queries=[decode(asked.source, Decoding(SIDE))],
+        queries=[decode(photo.source, Decoding(SIDE))],
         query_labels=[label],
         predicted=[label],
     )

@@ -125,8 +125,8 @@ def _compare(classifier: Classifier, trust: Trust, head: LinearHead, encoder: by
     expected = trust.probabilities(classifier.logits({"vector": vectors}))
     session = onnxruntime.InferenceSession(encoder, providers=["CPUExecutionProvider"])
     seen = torch.from_numpy(session.run(None, {"image": images.numpy()})[0])
-    found = trust.probabilities(head.logits(seen))
-    apart = float((found - expected).abs().max())
+    exported = trust.probabilities(head.logits(seen))
+    apart = float((exported - expected).abs().max())
     if not apart < CLOSE:
         raise UserError(
             f"the exported files answer otherwise than {classifier.head.name}: probabilities differ by {apart:.1e}; "

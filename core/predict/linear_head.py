@@ -55,9 +55,9 @@ def linear_head(classifier: Classifier, tau: float) -> LinearHead:
     expected = (tau * classifier.logits({"vector": trials})).softmax(1)
     for centre in _centres(classifier):
         for unit in (False, True):
-            found = _probed(classifier, centre, unit)
-            if ((tau * found.logits(trials.cpu())).softmax(1) - expected).abs().max() < CLOSE:
-                return found
+            linear = _probed(classifier, centre, unit)
+            if ((tau * linear.logits(trials.cpu())).softmax(1) - expected).abs().max() < CLOSE:
+                return linear
     raise UserError(f"{head.name} answers in a way that is not linear in an image's vector; choose a head such as RFS.")
 
 

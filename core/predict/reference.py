@@ -86,9 +86,9 @@ def calibrate(
     examiner = Examiner(head, pool, base)
     logits = examiner.query_logits(drawn)
     truth = torch.arange(way).repeat_interleave(queries).expand(EPISODES, -1)
-    held = examiner.held_out_logits(drawn) if shot > 1 else None
+    held_out = examiner.held_out_logits(drawn) if shot > 1 else None
     held_truth = torch.arange(way).repeat_interleave(shot).expand(EPISODES, -1)
-    correct = None if held is None else _share(held, held_truth)
+    correct = None if held_out is None else _share(held_out, held_truth)
     lines: dict[int, Line] = {}
     for target in sorted({shot, *more_shots}):
         others = logits if target == shot else examiner.query_logits(_with_shot(whole, target))
@@ -96,8 +96,8 @@ def calibrate(
     best = _log_tau(logits, truth)
     centre, spread = best.mean(), best.std()
     shift = best.new_zeros(())
-    if held is not None:
-        fitted = fit_inverse_temperature(held, held_truth, centre.expand(EPISODES), spread.expand(EPISODES)).log()
+    if held_out is not None:
+        fitted = fit_inverse_temperature(held_out, held_truth, centre.expand(EPISODES), spread.expand(EPISODES)).log()
         shift = (best - fitted).mean()
     near, near_supports = examiner.similarities(drawn)
     rejection = rejection_levels(near, near_supports)

@@ -138,8 +138,11 @@ def from_pool(classifier: Classifier, pool: Pool, store: FeatureStore) -> Calibr
     key |= {"pool": pool.name, "counts": list(pool.counts), "images": _fingerprint(pool.places)}
     key |= {"words": pool.words is not None and _fingerprint(pool.words)}
     key |= {"base": {name: _fingerprint(value) for name, value in (classifier.base or {}).items()}}
-    own = classifier.head is classifier.network.folded
-    key |= {"arguments": dict(classifier.network.cfg.METHOD.ARGS) if own else {}, "code": code_hash(classifier.head)}
+    trained = classifier.head is classifier.network.folded
+    key |= {
+        "arguments": dict(classifier.network.cfg.METHOD.ARGS) if trained else {},
+        "code": code_hash(classifier.head),
+    }
     file = _file(store, key)
     if file is not None and file.is_file():
         with suppress(OSError, ValueError):  # a damaged file is written anew

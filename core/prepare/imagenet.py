@@ -26,19 +26,19 @@ def collect_imagenet(options: Options, classes: LowShotClasses | None = None) ->
     """
     classes = classes or lowshot_classes()
     images = {part: class_folders(folder) for part, folder in _two_folders(options.sources).items()}
-    empty = [part for part, found in images.items() if not found]
+    empty = [part for part, folders in images.items() if not folders]
     if empty:
         raise UserError(
             f"--from is '{options.sources[0]}', where the {'validation' if empty[0] else 'training'} images lie in no "
             f"class folders; give {FORM}."
         )
-    counts = {part: {name: len(files) for name, files in found.items()} for part, found in images.items()}
+    counts = {part: {name: len(files) for name, files in folders.items()} for part, folders in images.items()}
     notes = refuse_deviation("; ".join(deviations(classes, counts)), options)
     decoding, decoders = Decoding(options.size, as_published=True), Decoders(options.workers)
     contents: dict[str, Content] = {}
     for split, wanted in classes.lists().items():
-        found = images[QUERIES if split.endswith(QUERIES) else ""]
-        contents[split] = _content(split, {n: found[n] for n in wanted if n in found}, classes, decoding, decoders)
+        folders = images[QUERIES if split.endswith(QUERIES) else ""]
+        contents[split] = _content(split, {n: folders[n] for n in wanted if n in folders}, classes, decoding, decoders)
     return Collected({split: contents[split] for split in STORED}, {"preparation": decoding.describe(), **notes})
 
 
@@ -47,8 +47,8 @@ def _content(
 ) -> ImageFiles:
     """The files of one split, of which `images` are the classes."""
     labels = np.repeat(np.arange(len(images)), [len(files) for files in images.values()])
-    files = [path for found in images.values() for path in found.values()]
-    names = [name for found in images.values() for name in found]
+    files = [path for of_class in images.values() for path in of_class.values()]
+    names = [name for of_class in images.values() for name in of_class]
     notes: dict[str, Any] = {"words": {name: lowshot.words[name] for name in images}}
     if split.startswith("train"):
         notes["groups"] = lowshot.base

@@ -73,7 +73,7 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @contextmanager
-    def held(self, overwrite: bool) -> Iterator[None]:
+    def kept_from_others(self, overwrite: bool) -> Iterator[None]:
         """Keep every other trainer out of the folder.
 
         Raises:

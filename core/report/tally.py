@@ -113,6 +113,6 @@ def _first_examples(parts: Sequence[np.ndarray]) -> np.ndarray | None:
 
 def _second(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Whether exactly one class comes before the true one, [T, Q]; among equals the lower label comes first."""
-    own = np.take_along_axis(logits, truth[..., None], -1)
+    of_truth = np.take_along_axis(logits, truth[..., None], -1)
     lower = np.arange(logits.shape[-1]) < truth[..., None]
-    return ((logits > own) | ((logits == own) & lower)).sum(-1) == 1
+    return ((logits > of_truth) | ((logits == of_truth) & lower)).sum(-1) == 1

@@ -127,11 +127,11 @@ def _cells(run: Any, tree: Mapping[str, Any], file: Path) -> list[Cell]:
     _refuse_unknown(run, RUN_KEYS, f"{file}: RUNS")
     if not find_config(str(run.get("CFG", "")))[0].is_file():
         raise UserError(f"{file}: RUNS names {run.get('CFG')!r}, which is not a file; give the path of a YAML.")
-    shared, own = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
+    shared, of_run = _items(tree, "OVERRIDES", file), _items(run, "OVERRIDES", file)
     tag, row_name, against = _word(run, "TAG"), _word(run, "NAME"), _word(tree, "AGAINST")
     tests = _items(run, "TESTS", file) or _items(tree, "TESTS", file) or [{}]
     words = tuple(_test(test, file) for test in tests)
-    common = tuple(str(item) for item in (*shared, *own))
+    common = tuple(str(item) for item in (*shared, *of_run))
     seed_as_written = _loaded(run["CFG"], common, file).cfg.SEED
     cells = []
     for seed in _items(run, "SEEDS", file) or _items(tree, "SEEDS", file) or [seed_as_written]:

@@ -103,10 +103,10 @@ def _histogram(evaluation: Evaluation) -> Section:
 
 def _classes(evaluation: Evaluation, class_names: list[str]) -> Section:
     totals = evaluation.confusion.sum(1)
-    asked = np.flatnonzero(totals)
-    shares = 100 * evaluation.confusion.diagonal()[asked] / totals[asked]
+    present = np.flatnonzero(totals)
+    shares = 100 * evaluation.confusion.diagonal()[present] / totals[present]
     order = np.argsort(shares, kind="stable")
-    rows = [(class_names[asked[n]], float(shares[n])) for n in order.tolist()]
+    rows = [(class_names[present[n]], float(shares[n])) for n in order.tolist()]
     note = "Share of a class's queries that were named rightly, whatever the other classes of the episode were."
     if len(rows) > MOST_CLASSES:
         half = MOST_CLASSES // 2
