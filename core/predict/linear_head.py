@@ -18,7 +18,7 @@ from ..ops import random
 from .classifier import Classifier
 
 CLOSE = 1e-4  # by which probabilities may differ
-ASKED = 256  # vectors on which the matrix is tried
+TRIALS = 256  # vectors on which the matrix is tried
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _centres(classifier: Classifier) -> list[Tensor]:
 def _trials(vectors: Tensor) -> Tensor:
     """The supports [n, D], and mixtures of pairs of them with something of their own."""
     seed = torch.tensor([random.key("trials")])
-    first, second = (random.hashes(seed, tag, ASKED)[0].remainder(len(vectors)).to(vectors.device) for tag in "ab")
-    part = random.uniform(seed, "part", (ASKED, 1))[0].to(vectors)
-    noise = random.normal(seed, "noise", (ASKED, vectors.shape[1]))[0].to(vectors) * vectors.std() / 4
+    first, second = (random.hashes(seed, tag, TRIALS)[0].remainder(len(vectors)).to(vectors.device) for tag in "ab")
+    part = random.uniform(seed, "part", (TRIALS, 1))[0].to(vectors)
+    noise = random.normal(seed, "noise", (TRIALS, vectors.shape[1]))[0].to(vectors) * vectors.std() / 4
     return torch.cat([vectors, part * vectors[first] + (1 - part) * vectors[second] + noise])
