@@ -31,6 +31,11 @@ class LearnedHead(Method):
 
     def __init__(self, backbone: Backbone, info: DataInfo) -> None:
         super().__init__(backbone, info)
+        if info.way < 1:
+            raise UserError(
+                f"METHOD.NAME is {self.name}, whose initial head is trained for one way, but no episode trains it "
+                "here; choose a method that learns from the supports alone, such as RFS."
+            )
         self.head = nn.Linear(backbone.vector_dim, info.way)
 
     def refuse_way(self, task: Task) -> None:

@@ -40,8 +40,8 @@ def refuse_one_query(name: str, query: Tensor) -> None:
     """Raise a UserError where a task has one query, which has no others to learn from; `query` is [T, Q, d]."""
     if query.shape[1] < 2:
         raise UserError(
-            f"{name} classifies the queries of a task together, but this one has 1; set TASK.TEST.QUERIES to 2 or "
-            "more, or choose an inductive method."
+            f"{name} classifies the queries of a task together, but this one has 1; give it 2 or more (in episodes "
+            "TASK.TEST.QUERIES), or choose an inductive method."
         )
 
 

@@ -11,7 +11,7 @@ from ..build.data import class_words
 from ..build.networks import make_head
 from ..engine.heads import refuse_unfit, refuse_untrained
 from ..episode import DataInfo, Features
-from ..errors import UserError
+from ..errors import UserError, reworded
 from ..methods.base import Method
 from ..names import not_one_of
 from ..ops import random
@@ -122,7 +122,8 @@ def _other(network: PhotoNetwork, name: str) -> Method:
     facts = {**network.facts, "base_counts": tuple(network.facts["base_counts"])}
     words = network.words
     info = DataInfo(**facts, words=None if words is None else lambda: words)
-    return make_head(network.cfg, info, METHODS[name].name).to(network.device).eval()
+    with reworded({"METHOD.NAME": "--head"}):
+        return make_head(network.cfg, info, METHODS[name].name).to(network.device).eval()
 
 
 def _base(network: PhotoNetwork, supports: Supports, head: Method) -> Features:

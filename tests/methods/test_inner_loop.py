@@ -1,6 +1,8 @@
 """What methods with an inner loop refuse, and what they take from the objective."""
 
+import re
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -46,6 +48,12 @@ def test_batch_norm_must_be_what_the_method_needs(kind):
     with pytest.raises(UserError, match=rf"^METHOD\.NAME is .* set BACKBONE\.ARGS\.norm to {right}\.$"):
         kind(conv4(4, norm=wrong), INFO)
     assert kind.transductive == issubclass(kind, AdaptedNetwork)
+
+
+@pytest.mark.parametrize("kind", learned_heads(), ids=lambda kind: kind.name)
+def test_a_head_that_no_episode_trains_is_refused(kind):
+    with pytest.raises(UserError, match=rf"^METHOD\.NAME is {re.escape(kind.name)}, whose initial head is trained for"):
+        kind(conv4(4, norm="running" if issubclass(kind, AdaptedHead) else "batch"), replace(INFO, way=0))
 
 
 @pytest.mark.parametrize("kind", WHOLE, ids=lambda kind: kind.name)

@@ -58,8 +58,8 @@ def test_one_query_is_refused_in_a_sentence(name):
     with pytest.raises(UserError) as caught:
         logits(name, nonnegative_task(queries=1))
     assert str(caught.value) == (
-        f"{name} classifies the queries of a task together, but this one has 1; set TASK.TEST.QUERIES to 2 or more, or "
-        "choose an inductive method."
+        f"{name} classifies the queries of a task together, but this one has 1; give it 2 or more (in episodes "
+        "TASK.TEST.QUERIES), or choose an inductive method."
     )
 
 

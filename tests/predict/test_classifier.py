@@ -91,6 +91,8 @@ def test_heads_that_do_not_fit_are_refused():
         classifier_of("ProtoNet", [2, 2], "DN4")
     with pytest.raises(UserError, match="--head names FEAT, which has learned parameters outside the backbone"):
         classifier_of("ProtoNet", [2, 2], "FEAT")
+    with pytest.raises(UserError, match="--head is MTL, whose initial head is trained for one way, but no episode"):
+        classifier_of("ProtoNet", [2, 2], "MTL")
 
 
 def test_an_encoder_has_no_weights_for_a_head_that_learns():
