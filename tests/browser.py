@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PROGRAM = next((found for name in NAMES if (found := shutil.which(name))), None)
+PROGRAM = next((path for name in NAMES if (path := shutil.which(name))), None)
 
 # Texts beyond the window's edge or too pale, and images without pixels. What scrolls sideways may be wider.
 LOOK = """(async () => {

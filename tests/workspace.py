@@ -115,8 +115,8 @@ def in_second_step(monkeypatch, stage, epoch, act):
 
 def best(run):
     """The selected checkpoint of a run."""
-    (found,) = run.glob("ebest_*.pth")
-    return found
+    (checkpoint,) = run.glob("ebest_*.pth")
+    return checkpoint
 
 
 def files(folder):

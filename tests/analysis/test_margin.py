@@ -52,10 +52,10 @@ def test_trains_measures_and_draws(study, space):
     code, out, err = study("--margins", "0", "-0.3", "EVAL.EPISODES=30", "STAGE.base.EPOCHS=6")
     assert (code, err) == (0, "")
     folder = space.base / "Glyphs_Neg_margins"
-    found = rows(folder)
-    assert [row["margin"] for row in found] == ["0.0", "-0.3"]
-    assert [float(row["delta"]) for row in found] == [0.0, 3.0]
-    for row in found:
+    table = rows(folder)
+    assert [row["margin"] for row in table] == ["0.0", "-0.3"]
+    assert [float(row["delta"]) for row in table] == [0.0, 3.0]
+    for row in table:
         run = space.base / f"Glyphs_Neg_m{float(row['margin']):g}"
         assert row["checkpoint"] == str(best(run))
         (evaluated,) = run.glob("eval/*/*")

@@ -54,8 +54,8 @@ def test_windows_in_channels_last_order_become_a_map():
 
 def test_what_the_weights_ask_for_and_where_they_come_from():
     kind = BACKBONES["timm:vit_small_patch14_dinov2.lvd142m"]
-    asked = kind.preprocessing
-    assert (asked.size, asked.interpolation) == (518, "bicubic")
+    preprocessing = kind.preprocessing
+    assert (preprocessing.size, preprocessing.interpolation) == (518, "bicubic")
     (published,) = encoder("vit_tiny_patch16_224.augreg_in21k_ft_in1k").publications()
     assert published.data == "ImageNet-21k, then ImageNet-1k"
     assert published.licence == "apache-2.0"

@@ -74,8 +74,8 @@ def _heads(model):
 
 def test_embeddings_of_positions_are_fitted_to_another_size():
     small = encoder("vit_b_32")
-    own = models.vit_b_32(weights=None).state_dict()
-    fitted = small.fitted(own)
+    state = models.vit_b_32(weights=None).state_dict()
+    fitted = small.fitted(state)
     assert fitted["network.encoder.pos_embedding"].shape == small.network.encoder.pos_embedding.shape
     assert not [name for name in fitted if "heads" in name]
     assert set(fitted) == set(small.state_dict())

@@ -51,10 +51,10 @@ def test_images_of_every_split_are_normalised_as_the_base_images(space):
 
 
 def test_held_out_images_are_base_images(space):
-    held = builder(space.config(TWO_STAGES, "Two.yaml"), "DATASET.BASE_HOLDOUT=4")
-    assert held.split("train").counts.tolist() == [16] * 8
-    assert held.split("test").counts.tolist() == [20] * 6
-    assert len(held.pixels("train")) == 8 * 16
+    data = builder(space.config(TWO_STAGES, "Two.yaml"), "DATASET.BASE_HOLDOUT=4")
+    assert data.split("train").counts.tolist() == [16] * 8
+    assert data.split("test").counts.tolist() == [20] * 6
+    assert len(data.pixels("train")) == 8 * 16
 
 
 def test_training_with_held_out_images(space):

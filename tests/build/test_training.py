@@ -99,8 +99,8 @@ def test_reused_first_stage_gives_the_same_second(space):
 
 
 def test_stages_with_validations_of_their_own_share_the_first_between_shots(space):
-    own = TWO_STAGES["STAGE"]["base"] | {"VAL": {"EPISODES": 20, "WAY": 4, "SHOT": 1, "QUERY": 3}}
-    tree = TWO_STAGES | {"STAGE": TWO_STAGES["STAGE"] | {"base": own}}
+    stage = TWO_STAGES["STAGE"]["base"] | {"VAL": {"EPISODES": 20, "WAY": 4, "SHOT": 1, "QUERY": 3}}
+    tree = TWO_STAGES | {"STAGE": TWO_STAGES["STAGE"] | {"base": stage}}
     space.train(space.config(tree, "One.yaml"))
     code, out, _ = space.trainer(space.config(tree, "Five.yaml"), "-e", "0", "TASK.TEST.SHOT=5", "TASK.TEST.QUERY=2")
     assert (code, "stage base: reusing" in out) == (0, True)

@@ -97,8 +97,8 @@ def full_disk(folder: Path, root: Path, n: int, rng: random.Random) -> None:
 
 def measured(run: Path) -> dict[str, bytes]:
     """What evaluations of a run found, without how long they took."""
-    found = contents(run / "eval")
-    return {name: found[name] for name in found if name.endswith((".csv", "npz"))}
+    outputs = contents(run / "eval")
+    return {name: outputs[name] for name in outputs if name.endswith((".csv", "npz"))}
 
 
 def copied(run: Path, root: Path, folder: Path) -> tuple[Path, Path]:

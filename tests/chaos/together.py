@@ -160,6 +160,6 @@ def killed_suite(folder: Path, root: Path, n: int, rng: random.Random) -> None:
             if n % 2:
                 os.kill(Record(cell).read()["pid"], signal.SIGKILL)
             time.sleep(0.1)
-    found = _finished_suite(folder, root)
-    for name, weights in found.items():
+    networks = _finished_suite(folder, root)
+    for name, weights in networks.items():
         assert all(torch.equal(weights[key], value) for key, value in expected[name].items()), name

@@ -44,8 +44,8 @@ def test_a_method_with_nothing_to_learn_needs_no_stage(space, backbone):
 
 def test_stored_features_bring_along_what_their_encoder_has_learned_from(space, backbone):
     cfg = space.config({**FROZEN, "BACKBONE": backbone})
-    asked = ("--save-features", space.path / "features", "--splits", "train", "val", "test")
-    assert space.evaluator(cfg, "--untrained", *asked)[0] == 0
+    options = ("--save-features", space.path / "features", "--splits", "train", "val", "test")
+    assert space.evaluator(cfg, "--untrained", *options)[0] == 0
     on = {
         "BACKBONE": {"NAME": "Features"},
         "DATASET": {"ROOT": str(space.path / "features"), "NAME": "features:Glyphs"},

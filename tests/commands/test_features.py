@@ -55,9 +55,9 @@ def untrained(space, cfg, *arguments):
 
 def test_stored_features_are_worth_what_the_network_is(space, stored, images):
     heads = ("--methods", "own,SimpleShot")
-    found = untrained(stored, config(stored), *heads)
-    assert found == untrained(space, images, *heads)
-    assert len(found) == 2
+    accuracies = untrained(stored, config(stored), *heads)
+    assert accuracies == untrained(space, images, *heads)
+    assert len(accuracies) == 2
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_stored_features_are_worth_what_the_network_is(space, stored, images):
 )
 def test_training_on_features(stored, keys):
     run = stored.train(config(stored, **keys), evaluate_after=True)
-    found = result(next(run.glob("eval/*/*")))
-    assert found["dataset"] == "ImageNet-LowShot"
-    assert 100 / 3 < found["mean"] <= 100
+    record = result(next(run.glob("eval/*/*")))
+    assert record["dataset"] == "ImageNet-LowShot"
+    assert 100 / 3 < record["mean"] <= 100
     assert torch.load(best(run), weights_only=True)["meta"]["image_size"] == 0
 
 

@@ -22,8 +22,8 @@ CFG = PROTONET | {"STAGE": {"meta": {"EPOCHS": 4, "STEPS": 4, "AUGMENT": ["crop-
 
 
 def episodes(run):
-    (found,) = run.glob("eval/*/*/episodes.csv")
-    return found.read_bytes()
+    (file,) = run.glob("eval/*/*/episodes.csv")
+    return file.read_bytes()
 
 
 @pytest.fixture

@@ -71,22 +71,22 @@ def accuracy(out):
 
 def test_result_has_every_field_and_agrees_with_the_episodes(checkpoint, trained, space):
     folder = space.evaluate(trained[0], checkpoint, device_name="0" if not torch.cuda.is_available() else "cpu")
-    found = result(folder)
+    record = result(folder)
     expected = {"method": "ProtoNet", "dataset": "Glyphs", "split": "test", "way": 3, "shot": 1, "query": 5}
     expected |= {"episodes": 40, "seed": 0, "training_seed": 0, "transductive": False, "precision": "float32"}
     expected |= {"checkpoint": "ebest_3way_1shot.pth", "reference": None}
-    assert expected.items() <= found.items()
-    assert len(found["checkpoint_sha256"]) == 64
-    assert found["device"].startswith("cpu")
-    assert found["seconds"].keys() == {"encode", "classify", "total"}
+    assert expected.items() <= record.items()
+    assert len(record["checkpoint_sha256"]) == 64
+    assert record["device"].startswith("cpu")
+    assert record["seconds"].keys() == {"encode", "classify", "total"}
     with (folder / "episodes.csv").open() as file:
         rows = list(csv.DictReader(file))
     percent = [100 * int(row["correct"]) / int(row["queries"]) for row in rows]
     mean = sum(percent) / len(percent)
     std = (sum((p - mean) ** 2 for p in percent) / 39) ** 0.5
-    assert found["mean"] == pytest.approx(mean)
-    assert found["std"] == pytest.approx(std)
-    assert found["ci95"] == pytest.approx(2.0227 * std / 40**0.5, rel=1e-4)
+    assert record["mean"] == pytest.approx(mean)
+    assert record["std"] == pytest.approx(std)
+    assert record["ci95"] == pytest.approx(2.0227 * std / 40**0.5, rel=1e-4)
 
 
 def test_tables_count_the_same_queries(checkpoint, trained, space):
@@ -101,10 +101,10 @@ def test_tables_count_the_same_queries(checkpoint, trained, space):
 
 def test_result_line(checkpoint, trained, space):
     cfg = space.config(REFERENCE=REFERENCE)
-    found = result(space.evaluate(cfg, checkpoint))
-    assert found["reference"] == {"accuracy": 55.5, "ci": 0.7, "source": "a table", "status": "paper"}
+    record = result(space.evaluate(cfg, checkpoint))
+    assert record["reference"] == {"accuracy": 55.5, "ci": 0.7, "source": "a table", "status": "paper"}
     line = (
-        f"ProtoNet  Glyphs test  3-way 1-shot  {found['mean']:.2f} ± {found['ci95']:.2f} %  "
+        f"ProtoNet  Glyphs test  3-way 1-shot  {record['mean']:.2f} ± {record['ci95']:.2f} %  "
         "(40 episodes, 95 % t-interval, seed 0, inductive)  paper: 55.5 ± 0.7"
     )
     assert line in space.evaluator(cfg, "-c", checkpoint)[1].splitlines()

@@ -25,8 +25,8 @@ from core.errors import UserError
 def test_values_take_the_type_of_the_default(write, key, text, value, form, schemas):
     over = {"file": [], "pair": [key, text], "equals": [f"{key}={text}"]}[form]
     tree = yaml.safe_dump(unflatten({key: yaml.safe_load(text)})) if form == "file" else ""
-    found = flatten(load(write(tree), over, schemas).cfg)[key]
-    assert (found, type(found)) == (value, type(value))
+    setting = flatten(load(write(tree), over, schemas).cfg)[key]
+    assert (setting, type(setting)) == (value, type(value))
 
 
 @pytest.mark.parametrize(

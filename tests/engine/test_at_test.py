@@ -122,10 +122,10 @@ def test_an_old_checkpoint_is_compared_with_the_config_beside_it(trained, tiny_r
     del content["meta"]["measures"], content["meta"]["stores"]
     old = tmp_path / "ebest_3way_1shot.pth"
     torch.save(content, old)
-    asked = of_run(tiny_root, trained[0], "EVAL.PRIOR=0.5")
-    assert restore(asked, old).at_test == {}
+    data = of_run(tiny_root, trained[0], "EVAL.PRIOR=0.5")
+    assert restore(data, old).at_test == {}
     (tmp_path / "config.yaml").write_text((trained[1] / "config.yaml").read_text())
-    assert restore(asked, old).at_test == {"EVAL.PRIOR": 0.5}
+    assert restore(data, old).at_test == {"EVAL.PRIOR": 0.5}
     assert restore(of_run(tiny_root, trained[0]), old).at_test == {}
     saved = yaml.safe_load((trained[1] / "config.yaml").read_text())
     del saved["DATASET"]["PATCH_RATIO"]  # a key that came later has its default

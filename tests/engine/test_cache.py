@@ -28,10 +28,10 @@ def fill(stored, ids, value=1.0):
 def test_rows_come_back(shelf):
     assert shelf().open(10) is None
     fill(shelf().create(10, SHAPES), [2, 7])
-    held = shelf().open(10)
-    assert held.present.tolist() == [0, 0, 1, 0, 0, 0, 0, 1, 0, 0]
-    assert {name: array.shape for name, array in held.arrays.items()} == {"vector": (10, 3), "map": (10, 2, 2, 2)}
-    assert (held.arrays["map"][[2, 7]] == 1).all()
+    table = shelf().open(10)
+    assert table.present.tolist() == [0, 0, 1, 0, 0, 0, 0, 1, 0, 0]
+    assert {name: array.shape for name, array in table.arrays.items()} == {"vector": (10, 3), "map": (10, 2, 2, 2)}
+    assert (table.arrays["map"][[2, 7]] == 1).all()
     assert shelf("b").open(10) is None
 
 
@@ -56,9 +56,9 @@ def test_two_processes_at_once(tmp_path):
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=os.getcwd()) for _ in range(2)]
     assert [process.wait(60) for process in running] == [0, 0]
-    held = FeatureCache(tmp_path, {"k": 1}, 10).open(400)
-    assert held.present.all()
-    assert np.array_equal(held.arrays["vector"], np.arange(400, dtype=np.float32)[:, None].repeat(50, 1))
+    table = FeatureCache(tmp_path, {"k": 1}, 10).open(400)
+    assert table.present.all()
+    assert np.array_equal(table.arrays["vector"], np.arange(400, dtype=np.float32)[:, None].repeat(50, 1))
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "missing", "rows", "type"])
@@ -85,9 +85,9 @@ def test_a_flipped_bit_makes_the_row_absent(shelf, file):
     array = np.load(path, mmap_mode="r+")
     array[7:8].reshape(-1).view(np.uint8)[1] ^= 4
     array.flush()
-    found = shelf().open(10)
-    assert np.flatnonzero(found.present).tolist() == [2]
-    fill(found, [7])
+    table = shelf().open(10)
+    assert np.flatnonzero(table.present).tolist() == [2]
+    fill(table, [7])
     assert np.flatnonzero(shelf().open(10).present).tolist() == [2, 7]
 
 

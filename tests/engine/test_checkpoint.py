@@ -59,10 +59,10 @@ def test_roundtrip(tmp_path):
 def test_loading_asks_for_weights_only(tmp_path, monkeypatch):
     path = tmp_path / "a.pth"
     checkpoint.save(path, content())
-    asked, load = [], torch.load
-    monkeypatch.setattr(torch, "load", lambda *a, **options: asked.append(options) or load(*a, **options))
+    calls, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **options: calls.append(options) or load(*a, **options))
     checkpoint.load(path)
-    assert asked[0]["weights_only"] is True
+    assert calls[0]["weights_only"] is True
 
 
 def test_equal_contents_have_equal_hashes(tmp_path):
@@ -103,10 +103,10 @@ def test_a_changed_byte_is_noticed_or_harmless(tmp_path):
         damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
-            found = checkpoint.load(path)
+            entries = checkpoint.load(path)
         except UserError:
             continue
-        assert same(found, before)
+        assert same(entries, before)
 
 
 class Code:
@@ -122,11 +122,11 @@ class Code:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_is_refused_and_not_run(tmp_path, zipped):
     path, mark = tmp_path / "a.pth", tmp_path / "ran"
-    held = {"method": {}, "meta": Code(mark)}
+    payload = {"method": {}, "meta": Code(mark)}
     if zipped:
-        torch.save(held, path)
+        torch.save(payload, path)
     else:
-        path.write_bytes(pickle.dumps(held))
+        path.write_bytes(pickle.dumps(payload))
     assert_refused(path)
     assert not mark.exists()
 
@@ -169,17 +169,17 @@ def test_restore(tmp_path):
 
 
 def test_restore_counts_what_does_not_fit(tmp_path):
-    own = protonet()
-    before = {name: value.clone() for name, value in own.state_dict().items()}
+    method = protonet()
+    before = {name: value.clone() for name, value in method.state_dict().items()}
     wider = protonet(8).state_dict()
     # 4 blocks of weight, bias and 5 entries of batch-norm; the 4 call counters are scalars and fit.
     with pytest.raises(UserError) as caught:
-        checkpoint.restore(own, wider, tmp_path / "a.pth")
+        checkpoint.restore(method, wider, tmp_path / "a.pth")
     assert str(caught.value) == (
         f"{tmp_path / 'a.pth'} holds another network than the config asks for (4 entries matched, 24 missing, "
         "24 unexpected); use the BACKBONE, METHOD and DATASET it was trained with."
     )
-    assert same(dict(own.state_dict()), before)
+    assert same(dict(method.state_dict()), before)
 
 
 def test_restore_refuses_a_part(tmp_path):

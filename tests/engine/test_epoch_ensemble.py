@@ -50,8 +50,8 @@ def test_means_of_base_classes_are_each_members_own():
     object.__setattr__(task, "base", of_both({"vector": torch.ones(4, 6, dtype=torch.float64)}))
     alone = []
     for number, member in enumerate(networks):
-        own = features.encoded(lambda part, number=number: {"vector": part["vector"] * (1 + number)})
-        object.__setattr__(own, "base", {"vector": task.base[names[number]]})
-        alone.append((member(own), member.base_logits(own)))
+        member_task = features.encoded(lambda part, number=number: {"vector": part["vector"] * (1 + number)})
+        object.__setattr__(member_task, "base", {"vector": task.base[names[number]]})
+        alone.append((member(member_task), member.base_logits(member_task)))
     torch.testing.assert_close(joint(task), (alone[0][0] + alone[1][0]) / 2)
     torch.testing.assert_close(joint.base_logits(task), (alone[0][1] + alone[1][1]) / 2)

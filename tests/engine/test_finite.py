@@ -38,12 +38,12 @@ def test_the_first_episode_without_a_finite_largest_logit_is_named(row, largest)
 
 @pytest.mark.parametrize("protocol", ["episodes", "allway", "generalized"])
 def test_queries_without_a_finite_logit_are_no_result(space, monkeypatch, protocol):
-    cfg, held = space.config(), "DATASET.BASE_HOLDOUT=4"
-    run = space.train(cfg, held)
+    cfg, holdout = space.config(), "DATASET.BASE_HOLDOUT=4"
+    run = space.train(cfg, holdout)
     forward = ProtoNet.forward
     monkeypatch.setattr(ProtoNet, "forward", lambda self, task: torch.full_like(forward(self, task), -INF))
     shots = ["--shots", 1] if protocol == "allway" else []
-    code, _, err = space.evaluator(cfg, "-c", run, "--protocol", protocol, *shots, held)
+    code, _, err = space.evaluator(cfg, "-c", run, "--protocol", protocol, *shots, holdout)
     assert code == 2
     assert err.startswith("error: ")
     assert "the largest logit of a query of episode 0 is -inf: the network diverged" in err

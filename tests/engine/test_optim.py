@@ -132,9 +132,9 @@ def test_sgd(nesterov):
 
 
 def test_the_callers_groups_stay_as_they_were():
-    own = groups()
-    Recipe().optimizer(own)
-    assert [set(group) for group in own] == [{"params", "lr"}] * 2
+    param_groups = groups()
+    Recipe().optimizer(param_groups)
+    assert [set(group) for group in param_groups] == [{"params", "lr"}] * 2
 
 
 @pytest.mark.parametrize(("clip_by", "lengths"), [("global", [5 / 13, 12 / 13]), ("tensor", [1.0, 1.0])])

@@ -31,12 +31,12 @@ def records(run):
 
 def test_the_margin_of_each_epoch_and_its_bonus_are_in_the_log(space):
     run = space.train(space.config(TREE), "STAGE.base.EPOCHS=4")
-    found = records(run)
-    steps = found[0]["step"]
+    epochs = records(run)
+    steps = epochs[0]["step"]
     last = [(epoch * steps - 1) / (4 * steps) for epoch in (1, 2, 3, 4)]  # progress at the last step of each epoch
-    assert [r["margin"] for r in found] == pytest.approx([-0.4 * p for p in last])
-    assert [r["delta"] for r in found] == pytest.approx([4 * p for p in last])
-    assert f"delta {found[-1]['delta']:.4g}" in (run / "train.log").read_text()
+    assert [r["margin"] for r in epochs] == pytest.approx([-0.4 * p for p in last])
+    assert [r["delta"] for r in epochs] == pytest.approx([4 * p for p in last])
+    assert f"delta {epochs[-1]['delta']:.4g}" in (run / "train.log").read_text()
 
 
 def test_a_learned_scale_moves_the_bonus(space):
@@ -56,13 +56,13 @@ def test_training_accuracy_is_without_the_margin(space, monkeypatch):
 
     monkeypatch.setattr(Objective, "__call__", counted)
     run = space.train(space.config(TREE), "STAGE.base.EPOCHS=1", "OBJECTIVE.ARGS={margin: -8.0}")
-    (found,) = records(run)
+    (epoch,) = records(run)
     batches = torch.stack(right)
     assert batches.mean() < 0.9
     builder = Data(load_config(space.path / "Proto.yaml").cfg, torch.device("cpu"))
     images, size = len(builder.split("train").labels), builder.cfg.STAGE.base.BATCH
     sizes = torch.tensor([min(size, images - i * size) for i in range(len(batches))], dtype=torch.float64)
-    assert found["train_accuracy"] == pytest.approx(float(100 * (batches * sizes).sum() / images))
+    assert epoch["train_accuracy"] == pytest.approx(float(100 * (batches * sizes).sum() / images))
 
 
 def test_every_method_that_uses_its_objective_has_a_training_accuracy(space):

@@ -196,9 +196,9 @@ class Answers:
         expected = classifier.network.encode(photos, classifier.network.store(cache)).features
         (file,) = cache.rglob("*.safetensors")
         file.write_bytes(damaged(file.read_bytes(), value))
-        found = classifier.network.encode(photos, classifier.network.store(cache)).features
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        features = classifier.network.encode(photos, classifier.network.store(cache)).features
+        assert features.keys() == expected.keys()
+        assert all(torch.equal(features[name], expected[name]) for name in expected)
 
 
 def _png(number: int) -> bytes:

@@ -138,14 +138,14 @@ def altered(tree: Any, steps: list[tuple[int, str, Any, Any]]) -> Any:
 
 def _places(tree: Any) -> list[tuple[Any, Any]]:
     """Every (dict or list, key or index) of a nested value."""
-    found, waiting = [], [tree]
+    places, waiting = [], [tree]
     while waiting:
         holder = waiting.pop()
         if isinstance(holder, dict | list):
             entries = holder.items() if isinstance(holder, dict) else enumerate(holder)
-            found += [(holder, key) for key, _ in entries]
+            places += [(holder, key) for key, _ in entries]
             waiting += list(holder.values() if isinstance(holder, dict) else holder)
-    return found
+    return places
 
 
 def plain_name(name: str) -> str:

@@ -39,8 +39,8 @@ def shapes():
     return pytest.mark.parametrize("counts", [None, UNEQUAL])
 
 
-def close(found, expected):
-    assert np.allclose(found.detach().numpy(), expected, rtol=0, atol=1e-10)
+def close(ours, expected):
+    assert np.allclose(ours.detach().numpy(), expected, rtol=0, atol=1e-10)
 
 
 def descriptors_of(image):

@@ -58,7 +58,7 @@ def test_am3(inputs, options):
             module.running_var.uniform_(0.5, 2)
     task = vector_task()
     prototypes = task.support["vector"].view(2, 3, 2, 7).mean(2).tolist()
-    found = method(task)
+    logits = method(task)
     for t in range(2):
         for i, q in enumerate(task.query["vector"][t].tolist()):
             for n in range(3):
@@ -71,7 +71,7 @@ def test_am3(inputs, options):
                 weight = 1 / (1 + math.exp(-h))
                 mixed = [weight * p + (1 - weight) * g for p, g in zip(seen["proto"], seen["word"], strict=True)]
                 expected = 1.5 * similarity(q, mixed, options.get("metric", "euclidean"))
-                assert found[t, i, n].item() == pytest.approx(expected, abs=1e-9)
+                assert logits[t, i, n].item() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("inputs", ["word", "query+proto"])

@@ -36,13 +36,13 @@ def test_logits_and_gradients_are_those_of_descent_on_the_weights(steps, trainin
     method = anil(inner_lr=0.2, steps=steps, test_steps=steps).train(training)
     task = task_of(WIDTH)
     leaves = [task.support["vector"].requires_grad_(), task.query["vector"].requires_grad_(), *method.head.parameters()]
-    found = method(task)
+    output = method(task)
     rows = zip(task.support["vector"], task.support_y, task.query["vector"], strict=True)
     expected = torch.stack([plain_logits(method, *row, steps, 0.2) for row in rows])
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
     gradients = [
         torch.autograd.grad(F.cross_entropy(logits.flatten(0, 1), task.query_y.flatten()), leaves, allow_unused=True)
-        for logits in (found, expected)
+        for logits in (output, expected)
     ]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, torch.zeros_like(ours) if theirs is None else theirs, rtol=0, atol=1e-12)

@@ -26,10 +26,10 @@ def outer_loss(method, task, steps):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_logits_are_those_of_the_adapted_body(steps):
     method, task = build(BOIL, steps=steps).train(), pixels()
-    found = method(task)
+    logits = method(task)
     for t, (support, labels) in enumerate(zip(task.support["image"], task.support_y, strict=True)):
         network = descended(method, support, labels, steps, body_only)
-        torch.testing.assert_close(found[t], logits_of(network, task.query["image"][t]), rtol=0, atol=1e-10)
+        torch.testing.assert_close(logits[t], logits_of(network, task.query["image"][t]), rtol=0, atol=1e-10)
 
 
 def test_card_3_the_head_is_the_same_before_and_after_adaptation():

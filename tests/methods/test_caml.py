@@ -27,14 +27,14 @@ def randomised(**options):
 
 def test_card_11_without_a_condition_it_is_maml():
     task = pixels(size=16)
-    found, expected = caml(steps=2), build(MAML, conv4(4, norm="batch"), inner_lr=0.25, steps=2).train()
-    expected.load_state_dict({n: v for n, v in found.state_dict().items() if n.startswith(("backbone", "head"))})
-    torch.testing.assert_close(found(task), expected(task), rtol=0, atol=1e-12)
-    found.loss(task).value.backward()
+    method, expected = caml(steps=2), build(MAML, conv4(4, norm="batch"), inner_lr=0.25, steps=2).train()
+    expected.load_state_dict({n: v for n, v in method.state_dict().items() if n.startswith(("backbone", "head"))})
+    torch.testing.assert_close(method(task), expected(task), rtol=0, atol=1e-12)
+    method.loss(task).value.backward()
     expected.loss(task).value.backward()
     for name, p in expected.named_parameters():
-        torch.testing.assert_close(found.get_parameter(name).grad, p.grad, rtol=0, atol=1e-12)
-    assert found.condition[0].weight.grad.abs().sum() > 0
+        torch.testing.assert_close(method.get_parameter(name).grad, p.grad, rtol=0, atol=1e-12)
+    assert method.condition[0].weight.grad.abs().sum() > 0
 
 
 def test_every_image_conditions_its_own_maps():
@@ -61,11 +61,11 @@ def test_the_gradient_of_the_condition_is_second_order():
 def test_the_metric_network_comes_from_the_stage_before_and_stays():
     torch.manual_seed(5)
     base, method = Baseline(conv4(4, seed=5, norm="batch"), INFO).double(), caml()
-    own = method.backbone.layers[0][0].weight.clone()
+    weight = method.backbone.layers[0][0].weight.clone()
     assert "as metric network: 16 matched, 0 missing" in method.start_from(base)
     images = drawn(3, 3, 16, 16)
     assert torch.equal(method.metric(images)["vector"], base.backbone(images)["vector"])
-    assert torch.equal(method.backbone.layers[0][0].weight, own)
+    assert torch.equal(method.backbone.layers[0][0].weight, weight)
     method.loss(pixels(size=16)).value.backward()
     assert not any(p.requires_grad for p in method.metric.parameters())
     assert not any(name.startswith("metric") for name in method.network())

@@ -40,8 +40,8 @@ MOST_STEPS = 60  # within which a method must beat chance; those without a head 
 def pytest_generate_tests(metafunc):
     """Every registered method by its config for Glyphs, or those of `--contract`."""
     if "config" in metafunc.fixturenames:
-        own = metafunc.config.getoption("--contract")
-        configs = own or [f"configs/Glyphs/{name}_N5K1_C4.yaml" for name in sorted(schemas().methods)]
+        option = metafunc.config.getoption("--contract")
+        configs = option or [f"configs/Glyphs/{name}_N5K1_C4.yaml" for name in sorted(schemas().methods)]
         ids = [Path(config).stem.split("_")[0] for config in configs]
         metafunc.parametrize("config", configs, ids=ids, scope="module")
 
@@ -100,9 +100,9 @@ def one(task: Task, index: int) -> Task:
 
 def test_logits_have_a_row_per_query_and_are_finite(case):
     _, method, task = case
-    found = logits(method, task)
-    assert found.shape == (task.tasks, task.query_y.shape[1], task.way)
-    assert found.isfinite().all()
+    output = logits(method, task)
+    assert output.shape == (task.tasks, task.query_y.shape[1], task.way)
+    assert output.isfinite().all()
 
 
 def at_the_ends(arguments: Arguments) -> list[dict[str, Any]]:
@@ -164,8 +164,8 @@ def test_permuting_the_classes_permutes_the_logits(case, task_of):
     if not method.class_symmetric:
         _same_on_average(builder, method, _permute_classes, task_of)
         return
-    found = logits(method, _permute_classes(task))
-    torch.testing.assert_close(found, logits(method, task)[..., _ORDER], **CLOSE)
+    output = logits(method, _permute_classes(task))
+    torch.testing.assert_close(output, logits(method, task)[..., _ORDER], **CLOSE)
 
 
 _ORDER = torch.tensor([3, 0, 4, 1, 2])
@@ -233,12 +233,12 @@ def test_other_ways_and_shots_work_or_say_why_not(config, built, task_of, way, s
     method = build_method(builder)
     task = task_of(builder, method)
     try:
-        found = logits(method, task)
+        output = logits(method, task)
     except UserError as error:
         sentence = str(error)
     else:
         sentence = ""
-        assert found.shape[-1] == way
+        assert output.shape[-1] == way
     assert not sentence or (way != 5 and f"WAY is {way}" in sentence)
 
 
@@ -281,10 +281,10 @@ def test_all_that_learns_is_optimised_once_and_the_objective_as_it_says(config, 
     method = build_method(built(config))
     method.objective = _Learned()
     groups = method.param_groups(0.1)
-    found = sorted(id(p) for group in groups for p in group["params"])
-    assert found == sorted(id(p) for p in method.parameters() if p.requires_grad)
-    (own,) = (group for group in groups if any(p is method.objective.margin for p in group["params"]))
-    assert own["weight_decay"] == 0
+    ids = sorted(id(p) for group in groups for p in group["params"])
+    assert ids == sorted(id(p) for p in method.parameters() if p.requires_grad)
+    (margin_group,) = (group for group in groups if any(p is method.objective.margin for p in group["params"]))
+    assert margin_group["weight_decay"] == 0
 
 
 def test_a_few_steps_lower_the_loss_and_beat_chance(case):
@@ -342,9 +342,9 @@ def test_a_killed_run_resumes_bit_for_bit(config, built, tmp_path, monkeypatch):
     again, _ = trainer("killed")
     again.resume()
     again.fit()
-    expected, found = load(run.last), load(killed_run.last)
-    assert expected["method"].keys() == found["method"].keys()
-    assert all(torch.equal(value, found["method"][key]) for key, value in expected["method"].items())
+    expected, checkpoint = load(run.last), load(killed_run.last)
+    assert expected["method"].keys() == checkpoint["method"].keys()
+    assert all(torch.equal(value, checkpoint["method"][key]) for key, value in expected["method"].items())
 
 
 def _die_in_the_second(train_epoch, stage_run, epoch, scalars, clock):

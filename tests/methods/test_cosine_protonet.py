@@ -14,12 +14,12 @@ INFO = DataInfo(n_base=6, image_size=16)
 
 def test_cosine_protonet():
     task = task_of(6)
-    found = CosineProtoNet(conv4(), INFO)(task)
-    for t, q, n in np.ndindex(*found.shape):
+    logits = CosineProtoNet(conv4(), INFO)(task)
+    for t, q, n in np.ndindex(*logits.shape):
         mean = task.support["vector"][t, 2 * n : 2 * n + 2].mean(0)
         expected = 32 * F.cosine_similarity(task.query["vector"][t, q], mean, dim=0)
-        assert torch.allclose(found[t, q, n], expected)
+        assert torch.allclose(logits[t, q, n], expected)
     learned = MetaBaseline(conv4(), INFO, scale=32.0)
-    assert torch.allclose(learned(task), found)
+    assert torch.allclose(learned(task), logits)
     assert dict(learned.named_parameters())["scale"] is learned.scale
     assert not any(name == "scale" for name, _ in CosineProtoNet(conv4(), INFO).named_parameters())

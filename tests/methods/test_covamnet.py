@@ -19,15 +19,15 @@ def test_covamnet(counts):
     method = CovaMNet(conv4(pools=2), INFO).double().eval()
     nn.init.normal_(method.weight)
     task = task_of(6, 4, 4, counts=counts, tasks=1 if counts else 2, name="map")
-    found = method(task)
-    for t, q, n in np.ndindex(*found.shape):
+    logits = method(task)
+    for t, q, n in np.ndindex(*logits.shape):
         mine = task.support["map"][t, task.support_y[t] == n]
         pool = np.array([y.numpy() for image in mine for y in descriptors_of(image)])
         covariance = torch.from_numpy(np.cov(pool, rowvar=False))
         image = task.query["map"][t, q]
         image = image / image.square().sum((1, 2), keepdim=True).sqrt()
         metric = torch.stack([x @ covariance @ x for x in descriptors_of(image)])
-        assert torch.allclose(found[t, q, n], (F.leaky_relu(metric, 0.2) * method.weight).sum(), atol=1e-10)
+        assert torch.allclose(logits[t, q, n], (F.leaky_relu(metric, 0.2) * method.weight).sum(), atol=1e-10)
 
 
 def test_covamnet_drops_positions_in_training_only():

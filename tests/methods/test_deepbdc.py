@@ -56,13 +56,13 @@ def test_the_scale_starts_at_one_by_two_hw():
 def test_features_are_reduced_maps(kind):
     method, images = kind(conv4(), INFO, reduce=3).eval(), torch.randn(2, 4, 3, 16, 16)
     with torch.no_grad():
-        found = method.encode({"image": images})
+        features = method.encode({"image": images})
         conv, norm = method.pooling.reduction[0]
         maps = method.backbone(images.flatten(0, 1))["map"]
         expected = F.relu(norm(F.conv2d(maps, conv.weight)))
-    assert found.keys() == {"map"}
-    assert found["map"].shape == (2, 4, 3, 2, 2)
-    torch.testing.assert_close(found["map"].flatten(0, 1), expected)
+    assert features.keys() == {"map"}
+    assert features["map"].shape == (2, 4, 3, 2, 2)
+    torch.testing.assert_close(features["map"].flatten(0, 1), expected)
 
 
 def test_meta_compares_by_inner_products_at_one_shot():

@@ -51,8 +51,8 @@ def nodes_of(maps, pyramid):
 
 
 def expected_logits(query, classes, pyramid=(), **options):
-    found = [[logit(nodes_of(q, pyramid), nodes_of(c, pyramid), **options) for c in classes] for q in query]
-    return torch.tensor(found, dtype=torch.float64)
+    rows = [[logit(nodes_of(q, pyramid), nodes_of(c, pyramid), **options) for c in classes] for q in query]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("norm", ["center", "none"])
@@ -60,10 +60,10 @@ def expected_logits(query, classes, pyramid=(), **options):
 def test_logits_of_maps(norm, pyramid):
     method = deepemd(norm=norm, feature_pyramid=pyramid, temperature=7.0)
     support, query = drawn(2, 3, 6, 3, 3), drawn(2, 4, 6, 3, 3, seed=1)
-    found = method(make_task({"map": support}, {"map": query}, 3, 1))
+    logits = method(make_task({"map": support}, {"map": query}, 3, 1))
     for t in range(2):
         expected = expected_logits(query[t], support[t], pyramid, temperature=7.0, centred=norm == "center")
-        torch.testing.assert_close(found[t], expected, rtol=0, atol=1e-10)
+        torch.testing.assert_close(logits[t], expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("variant", ["grid", "sampling"])
@@ -71,17 +71,17 @@ def test_logits_of_crops(variant):
     method = deepemd("mean", variant=variant)
     assert method.needs == ("parts",)
     support, query = drawn(2, 3, 5, 6), drawn(2, 4, 5, 6, seed=1)
-    found = method(make_task({"parts": support}, {"parts": query}, 3, 1))
+    logits = method(make_task({"parts": support}, {"parts": query}, 3, 1))
     expected = torch.tensor([[logit(q, c) for c in support[1]] for q in query[1]], dtype=torch.float64)
-    torch.testing.assert_close(found[1], expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(logits[1], expected, rtol=0, atol=1e-10)
 
 
 def test_dead_nodes_are_no_trouble():
     support, query = torch.zeros(1, 3, 6, 3, 3), torch.zeros(1, 4, 6, 3, 3)
     support[:, 1:] = drawn(2, 6, 3, 3).float()
-    found = deepemd().float()(make_task({"map": support.requires_grad_()}, {"map": query}, 3, 1))
-    found.sum().backward()
-    assert found.isfinite().all()
+    logits = deepemd().float()(make_task({"map": support.requires_grad_()}, {"map": query}, 3, 1))
+    logits.sum().backward()
+    assert logits.isfinite().all()
     assert support.grad.isfinite().all()
 
 

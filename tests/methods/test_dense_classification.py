@@ -84,8 +84,8 @@ def test_card_10_at_one_position_loss_and_gradient_are_the_cosine_classifiers():
     torch.testing.assert_close(loss, plain)
     learned = [method.scale, method.classifier.weight], [classifier.scale, classifier.weight]
     slopes = (torch.autograd.grad(value, leaves) for value, leaves in zip((loss, plain), learned, strict=True))
-    for found, expected in zip(*slopes, strict=True):
-        torch.testing.assert_close(found, expected)
+    for slope, expected in zip(*slopes, strict=True):
+        torch.testing.assert_close(slope, expected)
 
 
 def test_card_10_the_dense_score_is_the_product_with_the_mean_unit_position():

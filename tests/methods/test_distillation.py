@@ -21,15 +21,15 @@ def test_distillation_mixes_the_labels_with_the_teacher():
     student.train()
     images, labels = vectors(4, 3, 16, 16), torch.tensor([0, 1, 5, 2])
     batch = Batch({"image": images}, labels).encoded(student.encode)
-    found = student.loss(batch).value
+    loss = student.loss(batch).value
 
     logits = student.classifier(batch.inputs["vector"])
     with torch.no_grad():
         taught = teacher.eval().classifier(teacher.backbone(images)["vector"])
     p, log_q = (taught / 4).softmax(1), (logits / 4).log_softmax(1)
     divergence = (p * (p.log() - log_q)).sum(1).mean()
-    torch.testing.assert_close(found, 0.7 * F.cross_entropy(logits, labels) + 0.3 * 16 * divergence)
-    found.backward()
+    torch.testing.assert_close(loss, 0.7 * F.cross_entropy(logits, labels) + 0.3 * 16 * divergence)
+    loss.backward()
     assert all(p.grad is None for p in student._teacher[0].parameters())
 
 

@@ -68,17 +68,17 @@ def cosine(a, b):
     return float(a @ b / (a.norm() * b.norm()))
 
 
-def attention(made, z, own):
-    """Eq. 8 over the base classes that are not in `own`."""
+def attention(made, z, task_classes):
+    """Eq. 8 over the base classes that are not in `task_classes`."""
     a = made.attention
     query = [sum(number(a.query.weight[i, j] * z[j]) for j in range(WIDTH)) for i in range(WIDTH)]
     query = torch.tensor(query, dtype=torch.float64) + a.query.bias.detach()
-    seen = [b for b in range(N_BASE) if b not in own]
+    seen = [b for b in range(N_BASE) if b not in task_classes]
     raised = {b: math.exp(number(a.gamma) * cosine(query, a.keys[b].detach())) for b in seen}
     return {b: raised[b] / sum(raised.values()) for b in seen}
 
 
-def weights_of(made, supports, own):
+def weights_of(made, supports, task_classes):
     """Eq. 7 for one class with features `supports` [k, D], not of length 1."""
     units = [z / z.norm() for z in supports]
     mean = sum(units) / len(units)
@@ -88,21 +88,21 @@ def weights_of(made, supports, own):
         return mean
     looked = torch.zeros(WIDTH, dtype=torch.float64)
     for z in units:
-        for b, share in attention(made, z, own).items():
+        for b, share in attention(made, z, task_classes).items():
             looked += share * made.weight[b].detach() / made.weight[b].detach().norm() / len(units)
     return mean + made.attention.phi_att.detach() * looked
 
 
 def expected_novel(made, task, query):
     """Logits [T, Q, N] one by one."""
-    found = torch.zeros(task.tasks, query.shape[1], WAY, dtype=torch.float64)
+    logits = torch.zeros(task.tasks, query.shape[1], WAY, dtype=torch.float64)
     for t in range(task.tasks):
-        own = set(task.class_ids[t].tolist())
+        task_classes = set(task.class_ids[t].tolist())
         for n in range(WAY):
-            w = weights_of(made, task.support["vector"][t][task.support_y[t] == n], own)
+            w = weights_of(made, task.support["vector"][t][task.support_y[t] == n], task_classes)
             for q, z in enumerate(query[t]):
-                found[t, q, n] = number(made.scale) * cosine(z, w)
-    return found
+                logits[t, q, n] = number(made.scale) * cosine(z, w)
+    return logits
 
 
 @pytest.mark.parametrize("generator", ["none", "averaging", "attention"])
@@ -129,22 +129,22 @@ def test_averaging_with_phi_one_is_the_normalised_mean():
 def test_base_logits_are_scaled_cosines():
     made, task = method(), task_of()
     query = task.query["vector"]
-    found = made.base_logits(task)
+    logits = made.base_logits(task)
     expected = [[[number(made.scale) * cosine(z, w) for w in made.weight.detach()] for z in zs] for zs in query]
-    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(logits, torch.tensor(expected, dtype=torch.float64))
     batch = Batch({"vector": query[0]}, torch.zeros(6, dtype=torch.long))
-    torch.testing.assert_close(made.batch_logits(batch), found[0])
+    torch.testing.assert_close(made.batch_logits(batch), logits[0])
 
 
 def test_attention_sums_to_one_and_leaves_the_tasks_own_classes_out():
     made, task = method(), training_task()
     support = F.normalize(task.support["vector"], dim=-1)
-    found = made.attention.attend(support, task)
-    torch.testing.assert_close(found.sum(-1), torch.ones(2, 6, dtype=torch.float64))
+    shares = made.attention.attend(support, task)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(2, 6, dtype=torch.float64))
     for t in range(2):
-        own = task.class_ids[t]
-        assert (found[t][:, own] == 0).all()
-        assert ((found[t] == 0).sum(-1) == WAY).all()
+        task_classes = task.class_ids[t]
+        assert (shares[t][:, task_classes] == 0).all()
+        assert ((shares[t] == 0).sum(-1) == WAY).all()
     novel = made.attention.attend(support, replace(task, class_ids=torch.tensor([[7, 9, -1]]).expand(2, -1)))
     assert (novel > 0).all()
 
@@ -157,12 +157,12 @@ def test_joint_logits_and_their_loss(generator):
     novel = expected_novel(made, task, queries)
     total, count = 0.0, 0
     for t in range(2):
-        own = task.class_ids[t].tolist()
-        others = [b for b in range(N_BASE) if b not in own]
+        task_classes = task.class_ids[t].tolist()
+        others = [b for b in range(N_BASE) if b not in task_classes]
         for q, z in enumerate(queries[t]):
             scores = {b: number(made.scale) * cosine(z, made.weight[b].detach()) for b in others}
-            scores |= {b: float(novel[t, q, n]) for n, b in enumerate(own)}
-            truth = own[task.query_y[t, q]] if q < 6 else int(task.base_query_y[t, q - 6])
+            scores |= {b: float(novel[t, q, n]) for n, b in enumerate(task_classes)}
+            truth = task_classes[task.query_y[t, q]] if q < 6 else int(task.base_query_y[t, q - 6])
             assert int(y[t, q]) == truth
             row = torch.tensor([scores[b] for b in range(N_BASE)], dtype=torch.float64)
             torch.testing.assert_close(logits[t, q], row, rtol=1e-9, atol=1e-9)
@@ -202,12 +202,12 @@ def test_a_tasks_own_base_weights_and_keys_change_nothing():
         first = replace(first, **{name: {"vector": getattr(task, name)["vector"][:1]}})
     before = made.loss(first).value
     before.backward()
-    own = first.class_ids[0]
-    others = [b for b in range(N_BASE) if b not in own.tolist()]
+    task_classes = first.class_ids[0]
+    others = [b for b in range(N_BASE) if b not in task_classes.tolist()]
     for p in (made.weight, made.attention.keys):
-        assert (p.grad[own] == 0).all()
+        assert (p.grad[task_classes] == 0).all()
         assert (p.grad[others] != 0).any(1).all()
-        p.data[own] += 1
+        p.data[task_classes] += 1
     assert torch.equal(made.loss(first).value, before)
 
 

@@ -56,11 +56,11 @@ def test_logits_and_gradients_are_those_of_the_equations(counts):
     task = task_of(WIDTH, counts=counts, tasks=1 if counts else 2)
     support, query = task.support["vector"].requires_grad_(), task.query["vector"].requires_grad_()
     rows = zip(support, task.support_y, query, strict=True)
-    expected, found = torch.stack([plain(method, *row, 3) for row in rows]), method(task)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
+    expected, output = torch.stack([plain(method, *row, 3) for row in rows]), method(task)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-11)
     leaves = [support, query, *method.rates.parameters(), *method.weights.parameters()]
-    direction = drawn(*found.shape, seed=9)
-    ours, theirs = (torch.autograd.grad((logits * direction).sum(), leaves) for logits in (found, expected))
+    direction = drawn(*output.shape, seed=9)
+    ours, theirs = (torch.autograd.grad((logits * direction).sum(), leaves) for logits in (output, expected))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
         assert a.abs().sum() > 0

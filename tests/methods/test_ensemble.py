@@ -33,23 +33,23 @@ def test_all_combinations_are_averaged():
     grid = [["penalties", []], ["penalty", 0.1, 1.0], ["scale", 1.0, 5.0]]
     pairs = [(p, s) for p in (0.1, 1.0) for s in (1.0, 5.0)]
     members = [Ridge(backbone, INFO, penalties=[], penalty=p, scale=s)(task).softmax(-1) for p, s in pairs]
-    found = Ensemble(backbone, INFO, of="Ridge", grid=grid)(task)
-    torch.testing.assert_close(found, torch.stack(members).mean(0).log())
+    logits = Ensemble(backbone, INFO, of="Ridge", grid=grid)(task)
+    torch.testing.assert_close(logits, torch.stack(members).mean(0).log())
 
 
 @pytest.mark.parametrize("vote", ["probability", "log", "majority"])
 def test_votes(vote):
     task, backbone = task_of(6), conv4()
     members = torch.stack([RFS(backbone, INFO, inverse_penalty=c)(task).softmax(-1) for c in GRID[0][1:]])
-    found = Ensemble(backbone, INFO, grid=GRID, vote=vote)(task)
+    logits = Ensemble(backbone, INFO, grid=GRID, vote=vote)(task)
     if vote == "majority":
         for t, q in torch.cartesian_prod(torch.arange(2), torch.arange(4)).tolist():
             answers = members[:, t, q].argmax(-1).tolist()
             expected = [answers.count(n) / 3 for n in range(3)]
-            torch.testing.assert_close(found[t, q], torch.tensor(expected).double())
+            torch.testing.assert_close(logits[t, q], torch.tensor(expected).double())
     else:
         expected = members.mean(0).log() if vote == "probability" else members.log().mean(0)
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(logits, expected)
 
 
 def test_members_share_what_is_learned_also_in_a_copy():

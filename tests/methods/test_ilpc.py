@@ -67,8 +67,8 @@ def labels_by_the_card(task, t):
 @pytest.mark.parametrize("queries", [15, 24])
 def test_card_16_ilpc_labels_queries_as_its_rounds_do(queries):
     task = nonnegative_task(tasks=4, queries=queries)
-    found = method()(task).argmax(-1)
-    assert found.tolist() == [labels_by_the_card(task, t) for t in range(4)]
+    labels = method()(task).argmax(-1)
+    assert labels.tolist() == [labels_by_the_card(task, t) for t in range(4)]
 
 
 def test_card_16_as_many_queries_are_given_to_each_class():

@@ -57,8 +57,8 @@ def test_logits_and_gradient_are_those_of_the_dense_equations():
     results = dense(method, task, 2.0, 30, 0.1)
     torch.testing.assert_close(loss.logits, torch.stack([logits for logits, _ in results]), rtol=0, atol=1e-9)
     expected = sum(gradient for _, gradient in results) / len(results)
-    found = torch.cat([p.grad.flatten() for p in method.parameters()])
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+    slopes = torch.cat([p.grad.flatten() for p in method.parameters()])
+    torch.testing.assert_close(slopes, expected, rtol=0, atol=1e-7)
 
 
 def test_adapting_leaves_the_weights_and_needs_no_graph():
@@ -92,6 +92,6 @@ def test_a_penalty_must_be_above_zero(kind, penalty):
 def test_the_penalty_holds_the_network_near_its_start():
     task = pixels(tasks=1)
     with torch.no_grad():
-        held, free = (build(IMAML, penalty=p, inner_lr=0.01, test_steps=40).eval()(task) for p in (90.0, 0.1))
+        near, far = (build(IMAML, penalty=p, inner_lr=0.01, test_steps=40).eval()(task) for p in (90.0, 0.1))
         start = build(IMAML, test_steps=0).eval()(task)
-    assert (held - start).abs().max() < 0.1 * (free - start).abs().max()
+    assert (near - start).abs().max() < 0.1 * (far - start).abs().max()

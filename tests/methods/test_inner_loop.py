@@ -62,9 +62,9 @@ def test_adapting_leaves_the_weights_and_needs_no_graph(kind):
     before = {name: value.clone() for name, value in method.state_dict().items()}
     expected = method(task)
     with torch.no_grad():
-        found = method(task)
-    assert not found.requires_grad
-    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-12)
+        logits = method(task)
+    assert not logits.requires_grad
+    torch.testing.assert_close(logits, expected.detach(), rtol=0, atol=1e-12)
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 

@@ -75,9 +75,9 @@ def test_maml_logits_are_those_of_the_adapted_network(steps, training):
     options = {"steps": steps, "test_steps": 9} if training else {"steps": 9, "test_steps": steps}
     method = maml(conv4(4, norm="batch"), **options).train(training)
     task = pixels(size=16)
-    found = method(task)
+    logits = method(task)
     for t, network in enumerate(networks(method, task, steps)):
-        assert torch.allclose(found[t], query_logits(network, task.query["image"][t]), rtol=0, atol=1e-10)
+        assert torch.allclose(logits[t], query_logits(network, task.query["image"][t]), rtol=0, atol=1e-10)
     assert torch.allclose(method.loss(task).value, outer_loss(method, task, steps), rtol=0, atol=1e-10)
 
 
@@ -86,9 +86,9 @@ def test_maml_adapts_without_gradients_and_leaves_its_weights():
     before = {name: value.clone() for name, value in method.state_dict().items()}
     expected = method(task)
     with torch.no_grad():
-        found = method(task)
-    assert not found.requires_grad
-    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+        logits = method(task)
+    assert not logits.requires_grad
+    assert torch.allclose(logits, expected, rtol=0, atol=1e-12)
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
     assert all(p.grad is None for p in method.parameters())
 
@@ -107,8 +107,8 @@ def test_maml_gradient_is_second_order(steps):
             sides.append(outer_loss(method, task, steps).item())
             with torch.no_grad():
                 p -= sign * epsilon * direction
-        found = (p.grad * direction).sum().item()
-        assert found == pytest.approx((sides[0] - sides[1]) / (2 * epsilon), abs=1e-7)
+        slope = (p.grad * direction).sum().item()
+        assert slope == pytest.approx((sides[0] - sides[1]) / (2 * epsilon), abs=1e-7)
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -34,19 +34,19 @@ def test_the_weights_of_a_step_hold_for_an_epoch_and_end():
 
 def test_card_4_without_its_parts_it_is_maml_bit_for_bit():
     torch.manual_seed(0)
-    found = MAMLPlusPlus(conv4(4, norm="batch"), INFO, steps=3, **OFF).train()
+    ours = MAMLPlusPlus(conv4(4, norm="batch"), INFO, steps=3, **OFF).train()
     torch.manual_seed(0)
     expected = MAML(conv4(4, norm="batch"), INFO, steps=3, test_steps=3).train()
     task = pixels(size=16)
     task.support["image"], task.query["image"] = task.support["image"].float(), task.query["image"].float()
-    losses = [method.loss(task).value for method in (found, expected)]
+    losses = [method.loss(task).value for method in (ours, expected)]
     assert torch.equal(*losses)
     for loss in losses:
         loss.backward()
     for name, p in expected.named_parameters():
-        assert torch.equal(found.get_parameter(name).grad, p.grad), name
-    assert torch.equal(found.eval()(task), expected.eval()(task))
-    learned = {name for name, p in found.named_parameters() if p.requires_grad}
+        assert torch.equal(ours.get_parameter(name).grad, p.grad), name
+    assert torch.equal(ours.eval()(task), expected.eval()(task))
+    learned = {name for name, p in ours.named_parameters() if p.requires_grad}
     assert learned == {name for name, _ in expected.named_parameters()}
 
 

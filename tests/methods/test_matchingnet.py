@@ -29,17 +29,17 @@ def attention_log_probabilities(query, support, labels, way, scale):
 @shapes()
 def test_matchingnet_without_fce(counts):
     task = task_of(6, counts=counts, tasks=1 if counts else 2)
-    found = MatchingNet(conv4(), INFO, scale=7.0)(task)
+    logits = MatchingNet(conv4(), INFO, scale=7.0)(task)
     for t in range(task.tasks):
         query, support = task.query["vector"][t], task.support["vector"][t]
-        close(found[t].log_softmax(1), attention_log_probabilities(query, support, task.support_y[t], 3, 7.0))
+        close(logits[t].log_softmax(1), attention_log_probabilities(query, support, task.support_y[t], 3, 7.0))
 
 
 def test_matchingnet_at_one_shot_is_the_cosine():
     task = task_of(6, shot=1)
-    found = MatchingNet(conv4(), INFO, scale=7.0)(task)
-    assert torch.allclose(found, 7 * cosine(task.query["vector"], task.support["vector"]), atol=1e-12)
-    assert torch.allclose(found, CosineProtoNet(conv4(), INFO, scale=7.0)(task), atol=1e-12)
+    logits = MatchingNet(conv4(), INFO, scale=7.0)(task)
+    assert torch.allclose(logits, 7 * cosine(task.query["vector"], task.support["vector"]), atol=1e-12)
+    assert torch.allclose(logits, CosineProtoNet(conv4(), INFO, scale=7.0)(task), atol=1e-12)
 
 
 def gates(cell, x, hidden, memory, suffix=""):
@@ -68,7 +68,7 @@ def in_context(method, support):
 def test_matchingnet_with_full_context(counts, steps):
     method = MatchingNet(conv4(), INFO, scale=7.0, fce=True, steps=steps).double()
     task = task_of(6, counts=counts, tasks=1 if counts else 2)
-    found = method(task)
+    logits = method(task)
     for t in range(task.tasks):
         support = in_context(method, task.support["vector"][t])
         queries = []
@@ -80,7 +80,7 @@ def test_matchingnet_with_full_context(counts, steps):
                 hidden = hidden + q
             queries.append(hidden)
         expected = attention_log_probabilities(queries, support, task.support_y[t], 3, 7.0)
-        close(found[t].log_softmax(1), expected)
+        close(logits[t].log_softmax(1), expected)
 
 
 def test_full_context_depends_on_the_order_and_says_so():

@@ -13,13 +13,13 @@ from tests.methods.small import drawn
 @pytest.mark.parametrize("steps", [1, 3])
 def test_card_5_constant_rates_are_maml(steps):
     task = pixels()
-    found, expected = build(MetaSGD, inner_lr=0.25, steps=steps), build(MAML, inner_lr=0.25, steps=steps)
-    logits, same = found.train()(task), expected.train()(task)
+    method, expected = build(MetaSGD, inner_lr=0.25, steps=steps), build(MAML, inner_lr=0.25, steps=steps)
+    logits, same = method.train()(task), expected.train()(task)
     torch.testing.assert_close(logits, same, rtol=0, atol=1e-12)
-    found.loss(task).value.backward()
+    method.loss(task).value.backward()
     expected.loss(task).value.backward()
     for name, p in expected.named_parameters():
-        torch.testing.assert_close(found.get_parameter(name).grad, p.grad, rtol=0, atol=1e-12)
+        torch.testing.assert_close(method.get_parameter(name).grad, p.grad, rtol=0, atol=1e-12)
 
 
 def test_card_5_the_gradient_of_the_rates():

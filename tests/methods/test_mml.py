@@ -71,14 +71,14 @@ def naive(method, task, level):
         embedded = method.graph(task.support["parts"], task.support_y) if level == "part" else task.support["vector"]
     support = task.support | {"embedded": embedded}
     tasks, queries = task.query_y.shape
-    found = np.zeros((tasks, queries, WAY))
+    scores = np.zeros((tasks, queries, WAY))
     for t in range(tasks):
         for q in range(queries):
             query = {name: value[t, q] for name, value in task.query.items()}
             for n in range(WAY):
                 members = {name: value[t, task.support_y[t] == n] for name, value in support.items()}
-                found[t, q, n] = level_of_a_pair(level, method, query, members)
-    return found
+                scores[t, q, n] = level_of_a_pair(level, method, query, members)
+    return scores
 
 
 def softmax(scores):
@@ -98,18 +98,18 @@ TASKS = [{"shot": 1}, {"shot": 3}, {"counts": [1, 3, 2]}, {"counts": [4, 1, 1]}]
 @pytest.mark.parametrize("graph", ["identity", "class"])
 def test_the_three_levels_follow_their_equations(graph, distribution, shape):
     method, task = made(graph=graph, distribution=distribution), task_of(**shape)
-    found = method.scores(task)
-    assert tuple(found) == LEVELS
+    scores = method.scores(task)
+    assert tuple(scores) == LEVELS
     for level in LEVELS:
-        np.testing.assert_allclose(found[level].detach().numpy(), naive(method, task, level), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(scores[level].detach().numpy(), naive(method, task, level), rtol=0, atol=1e-9)
 
 
 def test_logits_are_the_log_of_the_weighted_mean_of_softmaxes():
     method, task = made(part_weight=2.0, pixel_weight=0.3, distribution_weight=0.7), task_of()
     mixed = sum(w * softmax(naive(method, task, level)) for w, level in zip((2, 0.3, 0.7), LEVELS, strict=True)) / 3
-    found = method(task).detach()
-    np.testing.assert_allclose(found.numpy(), np.log(mixed), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found.exp().sum(-1).numpy(), 1, atol=1e-12)
+    logits = method(task).detach()
+    np.testing.assert_allclose(logits.numpy(), np.log(mixed), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(logits.exp().sum(-1).numpy(), 1, atol=1e-12)
 
 
 def test_the_answer_is_that_of_the_released_score():
@@ -143,9 +143,9 @@ def test_the_loss_reaches_the_graph_and_all_features(graph, fusion):
     learned = [value.requires_grad_() for side in (task.support, task.query) for value in side.values()]
     method.loss(task).value.backward()
     assert all(value.grad.abs().sum() > 0 for value in learned)
-    own = {name: p for name, p in method.named_parameters() if not name.startswith("backbone.")}
-    assert all(p.grad.abs().sum() > 0 for p in own.values())
-    assert any(name.startswith("graph.") for name in own)
+    parameters = {name: p for name, p in method.named_parameters() if not name.startswith("backbone.")}
+    assert all(p.grad.abs().sum() > 0 for p in parameters.values())
+    assert any(name.startswith("graph.") for name in parameters)
 
 
 def only(level):
@@ -214,8 +214,8 @@ def test_base_classes_are_not_scored_apart():
 def test_the_graph_of_resnet12_has_the_published_size():
     with torch.device("meta"):
         method = MML(ResNet12(84, "native"), INFO)
-    own = sum(p.numel() for p in method.parameters()) - sum(p.numel() for p in method.backbone.parameters())
-    assert own == 3_280_000
+    size = sum(p.numel() for p in method.parameters()) - sum(p.numel() for p in method.backbone.parameters())
+    assert size == 3_280_000
 
 
 @pytest.mark.parametrize(

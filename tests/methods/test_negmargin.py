@@ -55,8 +55,10 @@ def test_negmargin_base_logits_and_loss():
         dots = [math.fsum(a * b for a, b in zip(vector, row, strict=True)) for row in rows]
         cosines = [dot / math.hypot(*vector) / math.hypot(*row) for dot, row in zip(dots, rows, strict=True)]
         expected.append([20 * a for a in cosines])
-        own = math.exp(20 * (cosines[y] + 0.3))
-        losses.append(-math.log(own / (own + math.fsum(math.exp(20 * a) for j, a in enumerate(cosines) if j != y))))
+        numerator = math.exp(20 * (cosines[y] + 0.3))
+        losses.append(
+            -math.log(numerator / (numerator + math.fsum(math.exp(20 * a) for j, a in enumerate(cosines) if j != y)))
+        )
     batch = Batch({"vector": z}, labels)
     assert np.allclose(method.batch_logits(batch).detach().numpy(), expected, rtol=0, atol=1e-11)
     assert method.loss(batch).value.item() == pytest.approx(math.fsum(losses) / 5, abs=1e-11)
@@ -75,7 +77,7 @@ def test_negmargin_fine_tunes_a_head_for_each_episode(shot):
     method.objective = NegMarginLoss(margin=-0.3)
     support, query = drawn(2, 3 * shot, 6), drawn(2, 9, 6, seed=1)
     task = make_task({"vector": support.float()}, {"vector": query.float()}, 3, shot, seed=40)
-    found = method(task).double()
+    output = method(task).double()
     for t in range(2):
         start = (random.uniform(task.seed[t], "head", (3, 6)).double() * 2 - 1) / math.sqrt(6)
         head = start.clone().requires_grad_()
@@ -87,4 +89,4 @@ def test_negmargin_fine_tunes_a_head_for_each_episode(shot):
                 head.grad = gradient
                 optimizer.step()
         expected = 5 * F.normalize(query[t], dim=1) @ F.normalize(head, dim=1).T
-        assert torch.allclose(found[t], expected, rtol=0, atol=1e-5)
+        assert torch.allclose(output[t], expected, rtol=0, atol=1e-5)

@@ -75,14 +75,14 @@ def tuned(method, images, labels, seed, rate):
 def test_equals_copies_that_adam_tunes(counts):
     method, task = pmf(rates=[0.01]), pixels(counts, tasks=1 if counts == UNEQUAL else 2)
     with torch.no_grad():
-        found = method(task)
+        logits = method(task)
     plain = CosineProtoNet(method.backbone, INFO, scale=10.0).eval()(task.encoded(vector_of(method)))
     for t in range(task.tasks):
         images, labels = task.support["image"][t], task.support_y[t]
         network = tuned(method, images, labels, task.seed[t], 0.01)
         expected = cosines(network, task.query["image"][t], images, labels)
-        torch.testing.assert_close(found[t], expected, rtol=1e-8, atol=1e-8)
-        assert (found[t] - plain[t]).abs().max() > 1e-3
+        torch.testing.assert_close(logits[t], expected, rtol=1e-8, atol=1e-8)
+        assert (logits[t] - plain[t]).abs().max() > 1e-3
 
 
 def vector_of(method):

@@ -59,10 +59,10 @@ def test_metrics_of_protonet(metric, learn_scale):
         [[2.5 * similarity(q, c, metric) for c in cs] for q in qs]
         for qs, cs in zip(task.query["vector"].tolist(), prototypes, strict=True)
     ]
-    found = method(task)
-    assert np.allclose(found.detach().numpy(), expected, rtol=0, atol=1e-6)
+    logits = method(task)
+    assert np.allclose(logits.detach().numpy(), expected, rtol=0, atol=1e-6)
     assert method.cosine_logits == (metric == "cosine")
-    assert found.requires_grad == learn_scale
+    assert logits.requires_grad == learn_scale
     assert method.scalars() == ({"scale": 2.5} if learn_scale else {})
 
 

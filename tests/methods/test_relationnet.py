@@ -39,11 +39,11 @@ def relationnet(side):
 @pytest.mark.parametrize("side", [2, 4, 11])
 def test_relationnet(counts, side):
     method, task = relationnet(side), task_of(6, side, side, counts=counts, tasks=1 if counts else 2, name="map")
-    found = method(task)
-    for t, q, n in np.ndindex(*found.shape):
+    logits = method(task)
+    for t, q, n in np.ndindex(*logits.shape):
         mine = task.support["map"][t, task.support_y[t] == n]
-        assert torch.allclose(found[t, q, n], relation(method, mine, task.query["map"][t, q]), atol=1e-10)
-    assert torch.allclose(fold(method)(task), found, atol=1e-10)
+        assert torch.allclose(logits[t, q, n], relation(method, mine, task.query["map"][t, q]), atol=1e-10)
+    assert torch.allclose(fold(method)(task), logits, atol=1e-10)
 
 
 def test_relationnet_evaluates_in_parts(monkeypatch):

@@ -30,8 +30,8 @@ def test_rfs_on_augmented_supports_is_logistic_regression_on_their_copies():
     for t in range(2):
         weight, bias = by_scipy(z[t], labels, 3, 1.0)
         expected = F.normalize(query[t], dim=-1).double().numpy() @ weight.T + bias
-        found = method(task)[t].softmax(-1).double()
-        torch.testing.assert_close(found, torch.from_numpy(expected).softmax(-1), rtol=0, atol=2e-5)
+        probabilities = method(task)[t].softmax(-1).double()
+        torch.testing.assert_close(probabilities, torch.from_numpy(expected).softmax(-1), rtol=0, atol=2e-5)
     assert RFS(conv4(8), INFO).needs == ("vector",)
 
 

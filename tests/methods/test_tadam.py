@@ -37,7 +37,7 @@ def test_tadam(network):
     method = tadam(network(16, "native", width=3)).eval()
     task = pixel_task()
     nn.init.normal_(method.condition.multipliers)
-    found = method(task)
+    logits = method(task)
     for t in range(2):
         plain = method.backbone(task.support["image"][t])["vector"]
         prototypes = torch.stack([plain[2 * n : 2 * n + 2].mean(0) for n in range(3)])
@@ -57,7 +57,7 @@ def test_tadam(network):
         for q, image in enumerate(task.query["image"][t]):
             for n in range(3):
                 distance = (conditioned(image) - shots[2 * n : 2 * n + 2].mean(0)).norm()
-                assert found[t, q, n].item() == pytest.approx(-7.5 * distance.item(), abs=1e-8)
+                assert logits[t, q, n].item() == pytest.approx(-7.5 * distance.item(), abs=1e-8)
 
 
 def test_tadam_starts_as_a_scaled_protonet():

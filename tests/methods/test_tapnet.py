@@ -65,9 +65,9 @@ def test_card_9_where_references_and_means_agree_logits_are_distances_to_the_ref
     phi = method.references.weight
     agreeing = (3 * phi - phi.sum(0)).detach().expand(2, -1, -1)
     query = task.query["vector"]
-    found = method(replace(task, support={"vector": agreeing}))
+    logits = method(replace(task, support={"vector": agreeing}))
     distances = torch.cdist(query, phi.expand(2, -1, -1)).square()
-    torch.testing.assert_close(found, 2 * method.references.bias - distances, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits, 2 * method.references.bias - distances, rtol=0, atol=1e-5)
 
 
 def test_card_9_no_gradient_passes_the_projection():

@@ -35,16 +35,16 @@ def test_arcface_adds_the_margin_to_the_angle(margin):
         inside = a > -math.cos(margin)
         return math.cos(math.acos(a) + margin) if inside else a - margin * math.sin(margin)
 
-    found = ArcFace(margin=margin)(12 * cosines, labels, 12.0).value
-    assert found.item() == pytest.approx(naive(cosines, labels, 12, change), abs=1e-9)
+    loss = ArcFace(margin=margin)(12 * cosines, labels, 12.0).value
+    assert loss.item() == pytest.approx(naive(cosines, labels, 12, change), abs=1e-9)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.35])
 def test_cosface_takes_the_margin_from_the_cosine(margin):
     cosines, labels = drawn()
-    found = CosFace(margin=margin)(12 * cosines, labels, 12.0).value
-    assert found.item() == pytest.approx(naive(cosines, labels, 12, lambda a: a - margin), abs=1e-9)
-    assert found == NegMarginLoss(margin=margin)(12 * cosines, labels, 12.0).value
+    loss = CosFace(margin=margin)(12 * cosines, labels, 12.0).value
+    assert loss.item() == pytest.approx(naive(cosines, labels, 12, lambda a: a - margin), abs=1e-9)
+    assert loss == NegMarginLoss(margin=margin)(12 * cosines, labels, 12.0).value
 
 
 def test_arcface_has_finite_gradients_at_both_ends():

@@ -102,8 +102,8 @@ def test_naml_is_equation_2(margin):
 def test_craml_is_equation_3():
     z, y, words = case()
     table = [[[1.5 * s - 0.2 for s in row] for row in similarities(task)] for task in words.tolist()]
-    found = ClassRelevantMargin(alpha=1.5, beta=-0.2).double()(z, y, 1.0, words).value
-    assert found.item() == pytest.approx(equation_1(z, y, table), abs=1e-7)  # alpha was a float32
+    loss = ClassRelevantMargin(alpha=1.5, beta=-0.2).double()(z, y, 1.0, words).value
+    assert loss.item() == pytest.approx(equation_1(z, y, table), abs=1e-7)  # alpha was a float32
 
 
 @pytest.mark.parametrize("order", ["class", "sorted"])
@@ -141,10 +141,10 @@ def test_naml_takes_its_margin_from_the_target_and_is_cosface():
 def test_any_number_of_classes(ways, order):
     loss = traml(ways, order=order)
     z, y, words = case(1, 40, ways, 100)
-    found = loss(z, y, 1.0, words).value
-    found.backward()
-    assert found.isfinite()
-    assert found >= F.cross_entropy(z[0], y[0])  # margins are not negative
+    value = loss(z, y, 1.0, words).value
+    value.backward()
+    assert value.isfinite()
+    assert value >= F.cross_entropy(z[0], y[0])  # margins are not negative
     assert all(p.grad.isfinite().all() for p in loss.parameters() if p.requires_grad)
 
 
@@ -181,8 +181,8 @@ def test_sorted_traml_is_equivariant_and_plain_traml_is_not(training):
     for name, same in (("sorted", True), ("class", False)):
         loss = traml(order=name).train(training)
         other = copy.deepcopy(loss)
-        found = other(z[..., order], label[y], 1.0, words[:, order]).value
-        assert torch.isclose(loss(z, y, 1.0, words).value, found, **EXACT) == same
+        value = other(z[..., order], label[y], 1.0, words[:, order]).value
+        assert torch.isclose(loss(z, y, 1.0, words).value, value, **EXACT) == same
 
 
 def test_margins_and_logits_have_slopes_of_the_known_sign():
@@ -243,9 +243,9 @@ def test_the_curves_show_the_margins_of_an_epoch():
         for j, s in enumerate(row)
         if i != j
     ]
-    found = epoch.scalars()
-    assert found["margin_mean"] == pytest.approx(sum(rivals) / len(rivals))
-    assert (found["margin_min"], found["margin_max"]) == (pytest.approx(min(rivals)), pytest.approx(max(rivals)))
+    scalars = epoch.scalars()
+    assert scalars["margin_mean"] == pytest.approx(sum(rivals) / len(rivals))
+    assert (scalars["margin_min"], scalars["margin_max"]) == (pytest.approx(min(rivals)), pytest.approx(max(rivals)))
     assert "margin_mean" not in loss.scalars()
     assert not EpochLosses(torch.device("cpu")).scalars()
 

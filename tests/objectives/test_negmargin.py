@@ -26,9 +26,9 @@ def equation_2(cosines, y, scale, margin):
     """Mean over samples of -log(e^{s (a_y - m)} / (e^{s (a_y - m)} + sum over j != y of e^{s a_j}))."""
     losses = []
     for a, target in zip(cosines.tolist(), y.tolist(), strict=True):
-        own = math.exp(scale * (a[target] - margin))
+        numerator = math.exp(scale * (a[target] - margin))
         others = math.fsum(math.exp(scale * a_j) for j, a_j in enumerate(a) if j != target)
-        losses.append(-math.log(own / (own + others)))
+        losses.append(-math.log(numerator / (numerator + others)))
     return math.fsum(losses) / len(losses)
 
 
@@ -36,8 +36,8 @@ def equation_2(cosines, y, scale, margin):
 @pytest.mark.parametrize("scale", [1.0, 10.0, 30.0])
 def test_equals_the_papers_equation(margin, scale):
     cosines, y = made(20)
-    found = NegMarginLoss(margin=margin)(scale * cosines, y, scale).value
-    assert found.item() == pytest.approx(equation_2(cosines, y, scale, margin), abs=1e-10)
+    loss = NegMarginLoss(margin=margin)(scale * cosines, y, scale).value
+    assert loss.item() == pytest.approx(equation_2(cosines, y, scale, margin), abs=1e-10)
 
 
 def test_no_margin_is_cross_entropy():
@@ -57,8 +57,8 @@ def test_negative_margin_relaxes_and_positive_margin_tightens():
 def test_a_constant_for_each_sample_changes_nothing(objective, shift):
     cosines, y = made(5)
     shifts = shift * torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
-    found = objective(SCALE * cosines + shifts, y, SCALE).value
-    assert found.item() == pytest.approx(objective(SCALE * cosines, y, SCALE).value.item(), abs=1e-10)
+    loss = objective(SCALE * cosines + shifts, y, SCALE).value
+    assert loss.item() == pytest.approx(objective(SCALE * cosines, y, SCALE).value.item(), abs=1e-10)
 
 
 @pytest.mark.parametrize("objective", [CrossEntropy(), NegMarginLoss(margin=-0.3)], ids=["ce", "negmargin"])
@@ -89,8 +89,8 @@ def test_a_ramp_reaches_the_margin_linearly(objective):
     for progress, margin in ((0.0, 0.0), (0.125, 0.075), (0.25, 0.15), (0.5, 0.3), (0.75, 0.3), (1.0, 0.3)):
         assert ramped.margin_at(progress) == pytest.approx(margin)
         expected = objective(margin=margin)(SCALE * cosines, y, SCALE).value
-        found = ramped(SCALE * cosines, y, SCALE, progress=progress)
-        assert found.value.item() == pytest.approx(expected.item(), abs=1e-12)
+        loss = ramped(SCALE * cosines, y, SCALE, progress=progress)
+        assert loss.value.item() == pytest.approx(expected.item(), abs=1e-12)
         assert ramped.scalars(SCALE, progress)["margin"] == pytest.approx(margin)
     assert objective(margin=0.3, ramp=0.5).scalars(SCALE)["margin"] == 0.3
 

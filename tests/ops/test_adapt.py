@@ -197,8 +197,8 @@ def test_descent_on_coefficients_is_descent_on_the_weights(first_order):
     sgd = HeadSGD(passes=7, batch=10, lr=0.4, momentum=0.0, dampening=0.0, weight_decay=0.0)
     starts = weight.expand(3, -1, -1), seed, 1.0, sgd, bias.expand(3, -1)
     expected = fit_linear_head(support, labels, *starts).logits(query)
-    found = descended_logits(support, labels, query, weight, bias, 0.4, 7, first_order)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    logits = descended_logits(support, labels, query, weight, bias, 0.4, 7, first_order)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-12)
 
 
 def test_gradients_through_the_descent():

@@ -22,10 +22,10 @@ def primal(x, y, penalty):
 @pytest.mark.parametrize("bias", [False, True])
 def test_ridge_solves_the_equations_in_d_unknowns(width, bias):
     support, target, query = cases(width=width)
-    found = fit_ridge(support, target, 0.8, bias).logits(query)
+    logits = fit_ridge(support, target, 0.8, bias).logits(query)
     for t in range(2):
         x, q = (np.pad(v[t].numpy(), ((0, 0), (0, int(bias))), constant_values=1) for v in (support, query))
-        close(found[t], q @ primal(x, target[t].numpy(), 0.8))
+        close(logits[t], q @ primal(x, target[t].numpy(), 0.8))
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -60,7 +60,7 @@ def test_reweighted_regression_takes_newtons_steps(passes):
     """A class and a task at a time, in the d unknowns of a row."""
     support, _, query = cases()
     labels = torch.tensor([[0, 1, 1, 2, 0, 2], [2, 1, 0, 0, 1, 2]])
-    found = fit_reweighted(support, labels, 3, 0.8, passes).logits(query)
+    logits = fit_reweighted(support, labels, 3, 0.8, passes).logits(query)
     for t in range(2):
         x, q = (np.pad(v[t].numpy(), ((0, 0), (0, 1)), constant_values=1) for v in (support, query))
         for n in range(3):
@@ -70,18 +70,18 @@ def test_reweighted_regression_takes_newtons_steps(passes):
                 s = mu * (1 - mu)
                 slope = x.T @ (mu - y) + 0.8 * w
                 w = w - np.linalg.solve(x.T @ (s[:, None] * x) + 0.8 * np.eye(len(w)), slope)
-            close(found[t, :, n], q @ w)
+            close(logits[t, :, n], q @ w)
 
 
 def test_reweighted_regression_converges_to_scikit_learns():
     support, _, query = cases(supports=9)
     labels = torch.arange(3).repeat(3).expand(2, -1)
-    found = fit_reweighted(support, labels, 3, 0.5, 12).logits(query)
+    logits = fit_reweighted(support, labels, 3, 0.5, 12).logits(query)
     for t in range(2):
         x, q = (np.pad(v[t].numpy(), ((0, 0), (0, 1)), constant_values=1) for v in (support, query))
         for n in range(3):
             fitted = LogisticRegression(C=2.0, fit_intercept=False, tol=1e-12, max_iter=10_000).fit(x, labels[t] == n)
-            np.testing.assert_allclose(found[t, :, n], fitted.decision_function(q), rtol=0, atol=1e-5)
+            np.testing.assert_allclose(logits[t, :, n], fitted.decision_function(q), rtol=0, atol=1e-5)
 
 
 def test_reweighted_regression_has_exact_gradients():

@@ -36,9 +36,9 @@ def test_equals_loops_over_images():
     drawn = []
     for number in range(40):
         seed = torch.tensor(number)
-        found = diff_augment(IMAGES, seed, "t", 0.7)
-        torch.testing.assert_close(found, by_loops(IMAGES, seed, 0.7))
-        drawn.append(torch.equal(found, IMAGES))
+        images = diff_augment(IMAGES, seed, "t", 0.7)
+        torch.testing.assert_close(images, by_loops(IMAGES, seed, 0.7))
+        drawn.append(torch.equal(images, IMAGES))
     assert 0 < sum(drawn) < 40
 
 

@@ -54,8 +54,8 @@ def test_card_6_a_large_penalty_gives_the_gradient_at_the_start():
 def test_card_6_conjugate_gradients_of_all_steps_solve_the_system():
     matrix, target = quadratic()
     expected = torch.linalg.solve(matrix, target)
-    found = [conjugate_gradients(lambda x: matrix @ x, target, steps) for steps in (2, SIZE, SIZE + 3)]
-    errors = [float((x - expected).abs().max()) for x in found]
+    solutions = [conjugate_gradients(lambda x: matrix @ x, target, steps) for steps in (2, SIZE, SIZE + 3)]
+    errors = [float((x - expected).abs().max()) for x in solutions]
     assert errors[0] > 1e-3
     assert max(errors[1:]) < 1e-8
 
@@ -75,9 +75,9 @@ def test_card_6_damping_gives_the_system_of_the_authors_code():
     matrix, _ = quadratic()
     theta, direction = drawn(SIZE, seed=3).requires_grad_(), drawn(SIZE, seed=4)
     phi = proximal_minimum(theta, support_loss, Proximal(2.0, 0.1, 5, SIZE, damping=1.0))
-    (found,) = torch.autograd.grad(phi @ direction, theta)
+    (gradient,) = torch.autograd.grad(phi @ direction, theta)
     expected = torch.linalg.solve(2 * torch.eye(SIZE, dtype=torch.float64) + matrix / 12, direction)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-9)
 
 
 def test_without_a_system_the_gradient_is_zero():

@@ -206,11 +206,11 @@ def test_quadratic_forms():
 @pytest.mark.parametrize("k", [1, 3])
 def test_matches_are_the_cosines_that_the_scores_sum(counts, k):
     query, support, task = problem(1 if counts else 2, counts=counts)
-    found = matches(query, support, task, k)
-    assert found.shape == (*query.shape[:2], support.shape[1], query.shape[2], support.shape[2])
-    scores = torch.zeros(*found.shape[:2], task.way, dtype=torch.float64)
+    cosines = matches(query, support, task, k)
+    assert cosines.shape == (*query.shape[:2], support.shape[1], query.shape[2], support.shape[2])
+    scores = torch.zeros(*cosines.shape[:2], task.way, dtype=torch.float64)
     for t, q, n in np.ndindex(*scores.shape):
-        of_class = found[t, q, task.support_y[t] == n]  # [K, r, s]
+        of_class = cosines[t, q, task.support_y[t] == n]  # [K, r, s]
         assert ((of_class != 0).sum((0, 2)) == k).all()
         scores[t, q, n] = of_class.sum()
     assert torch.allclose(scores, local_scores(query, support, task, k), atol=1e-12)

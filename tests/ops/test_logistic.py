@@ -130,6 +130,6 @@ def test_supports_of_length_0_leave_the_answer_to_the_biases():
     """As of a network that died: chance at equal shots, and no failure of the tasks beside it."""
     labels = torch.tensor([[0, 1, 2], [0, 1, 2]])
     support = torch.stack([torch.zeros(3, 4), torch.eye(3, 4)])
-    found = fit_logistic(support, labels, 3).logits(support)
-    assert not found[0].any()
-    assert torch.equal(found[1], fit_logistic(support[1:], labels[1:], 3).logits(support[1:])[0])
+    logits = fit_logistic(support, labels, 3).logits(support)
+    assert not logits[0].any()
+    assert torch.equal(logits[1], fit_logistic(support[1:], labels[1:], 3).logits(support[1:])[0])

@@ -10,11 +10,11 @@ from tests.methods.small import drawn
 def test_greedy_matching_takes_the_best_free_row_class_by_class():
     scores = drawn(4, 5, 7)
     given = scores.clone()
-    for task, found in zip(scores, greedy_matching(scores), strict=True):
+    for task, rows in zip(scores, greedy_matching(scores), strict=True):
         free = set(range(7))
         for n in range(5):
             best = max(free, key=lambda j, n=n: task[n, j])
-            assert found[n] == best
+            assert rows[n] == best
             free.remove(best)
     assert torch.equal(scores, given)
 

@@ -45,7 +45,7 @@ def test_card_16_the_slope_is_that_of_the_objective(alpha, weights):
 
 @pytest.mark.parametrize(("weights", "alpha"), [(TIM, 1.0), (Weights(1.0, 1.0, 1.0), 2.0)])
 def test_card_16_tim_gd_and_alpha_tim_follow_adam_of_each_task_alone(weights, alpha):
-    found = Descent(weights, alpha, rate=1e-2, steps=60).class_vectors(SUPPORT, LABELS, QUERY, MEANS)
+    vectors = Descent(weights, alpha, rate=1e-2, steps=60).class_vectors(SUPPORT, LABELS, QUERY, MEANS)
     for t in range(TASKS):
         rows = MEANS[t].clone().requires_grad_()
         adam = torch.optim.Adam([rows], lr=1e-2)
@@ -53,7 +53,7 @@ def test_card_16_tim_gd_and_alpha_tim_follow_adam_of_each_task_alone(weights, al
             adam.zero_grad()
             objective(rows, t, weights, alpha).backward()
             adam.step()
-        torch.testing.assert_close(found[t], rows.detach(), atol=1e-9, rtol=0)
+        torch.testing.assert_close(vectors[t], rows.detach(), atol=1e-9, rtol=0)
 
 
 def test_card_16_alpha_1_is_tim():

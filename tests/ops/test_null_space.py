@@ -8,9 +8,9 @@ from tests.methods.small import drawn
 
 def test_equals_the_null_space_of_a_decomposition():
     directions, vectors = drawn(3, 4, 9), drawn(3, 6, 9, seed=1)
-    for e, x, found in zip(directions, vectors, without(directions, vectors), strict=True):
+    for e, x, rest in zip(directions, vectors, without(directions, vectors), strict=True):
         basis = torch.linalg.svd(e).Vh[4:].T
-        torch.testing.assert_close(found, x @ basis @ basis.T, rtol=0, atol=1e-9)
+        torch.testing.assert_close(rest, x @ basis @ basis.T, rtol=0, atol=1e-9)
 
 
 def test_card_9_the_projection_kills_the_errors_and_is_idempotent_and_symmetric():

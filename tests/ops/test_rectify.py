@@ -22,7 +22,7 @@ def rectified_naively(vectors, prototypes, scale):
         total = sum(math.exp(scale * c) for c in cosines)
         label = int(np.argmax(cosines))
         members[label].append(math.exp(scale * cosines[label]) / total * x)
-    return np.stack([np.mean(own, axis=0) if own else p for own, p in zip(members, prototypes, strict=True)])
+    return np.stack([np.mean(rows, axis=0) if rows else p for rows, p in zip(members, prototypes, strict=True)])
 
 
 def in_space(vectors, rows):

@@ -50,15 +50,15 @@ def test_leave_one_out_equals_fits_without_each_support(width):
 def test_each_task_takes_the_penalty_of_the_smallest_error():
     support = torch.cat([drawn(3, 8, 6), 5 * F.one_hot(LABELS, 6).double()[None] + 0.01 * drawn(1, 8, 6)])
     gram, aim, target = parts(support)
-    found = chosen_penalty(gram, aim, target, GRID, 9.0)
+    penalties = chosen_penalty(gram, aim, target, GRID, 9.0)
     totals = np.array(
         [
             [sum((refitted(x.numpy(), y.numpy(), i, p) ** 2).sum() for i in range(8)) for p in GRID]
             for x, y in zip(support, target, strict=True)
         ]
     )
-    assert found.tolist() == [GRID[best] for best in totals.argmin(1)]
-    assert len(set(found.tolist())) > 1  # noise asks for more shrinkage than clean classes
+    assert penalties.tolist() == [GRID[best] for best in totals.argmin(1)]
+    assert len(set(penalties.tolist())) > 1  # noise asks for more shrinkage than clean classes
 
 
 def test_a_lone_support_does_not_count_and_one_shot_takes_the_fallback():

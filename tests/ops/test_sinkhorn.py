@@ -59,10 +59,10 @@ def test_each_task_stops_by_itself():
 @pytest.mark.parametrize("kind", ["clusters", "one class"])
 def test_a_start_saves_steps_and_changes_nothing(kind, monkeypatch):
     logits, columns = logits_of(kind), torch.full((4, 5), 3.0)
-    found = balanced(logits.mT, columns)
+    assignment = balanced(logits.mT, columns)
     moved = logits + 1e-4 * drawn(4, 15, 5, seed=1)
     monkeypatch.setattr(sinkhorn_module, "STEPS", 3)
-    again = balanced(moved.mT, columns, found.potential).shares.mT
+    again = balanced(moved.mT, columns, assignment.potential).shares.mT
     monkeypatch.undo()
     torch.testing.assert_close(again, assigned(moved, columns), atol=1e-8, rtol=0)
 

@@ -42,16 +42,16 @@ def by_scipy(gram, y, bound):
     room = {"type": "ineq", "fun": lambda taken: bound - each @ taken, "jac": lambda taken: -each}
     start = np.full(n * (way - 1), bound / (2 * way))
     settings = {"bounds": [(0, None)] * len(start), "constraints": [room], "options": {"ftol": 1e-16, "maxiter": 500}}
-    found = minimize(value, start, jac=True, method="SLSQP", **settings)
-    return duals(found.x)
+    solution = minimize(value, start, jac=True, method="SLSQP", **settings)
+    return duals(solution.x)
 
 
 @pytest.mark.parametrize(("way", "shot", "width", "bound"), CASES)
 def test_the_duals_are_those_of_an_independent_solver(way, shot, width, bound):
     _, gram, y = problem(way, shot, width)
-    found = svm_duals(gram, y, bound)
+    duals = svm_duals(gram, y, bound)
     for t in range(2):
-        np.testing.assert_allclose(found[t], by_scipy(gram[t].numpy(), y[t].numpy(), bound), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(duals[t], by_scipy(gram[t].numpy(), y[t].numpy(), bound), rtol=0, atol=1e-6)
 
 
 # Upper triangles of X X^T of five supports that a Conv4 encodes. On the first, in training, Mehrotra's steps repeat
@@ -78,11 +78,11 @@ def test_problems_on_which_the_residual_does_not_always_fall(upper):
     gram[tuple(torch.triu_indices(5, 5))] = torch.tensor(upper, dtype=torch.float64)
     gram = gram + gram.triu(1).T
     y = torch.eye(5, dtype=torch.float64)
-    found = svm_duals(gram[None], y[None], 0.1)
-    np.testing.assert_allclose(found[0], by_scipy(gram.numpy(), y.numpy(), 0.1), rtol=0, atol=1e-6)
+    duals = svm_duals(gram[None], y[None], 0.1)
+    np.testing.assert_allclose(duals[0], by_scipy(gram.numpy(), y.numpy(), 0.1), rtol=0, atol=1e-6)
     matrix = (gram + torch.eye(5))[None]
     by_torch = svm._solve(matrix, y[None], 0.1, 0)
-    torch.testing.assert_close(by_torch[0], found.transpose(1, 2), rtol=0, atol=1e-9)
+    torch.testing.assert_close(by_torch[0], duals.transpose(1, 2), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
@@ -90,11 +90,11 @@ def test_problems_on_which_the_residual_does_not_always_fall(upper):
 def test_passes_are_those_of_the_dense_program(passes, size):
     """`iterations` of the published test: the point that qpth returns after so many passes."""
     _, gram, y = problem(4, 3, 5, size=size)
-    found = svm_duals(gram, y, 0.1, passes)
+    duals = svm_duals(gram, y, 0.1, passes)
     for t in range(2):
-        torch.testing.assert_close(found[t], dense_svm(gram[t], y[t], 0.1, passes), rtol=0, atol=1e-8)
+        torch.testing.assert_close(duals[t], dense_svm(gram[t], y[t], 0.1, passes), rtol=0, atol=1e-8)
     if passes == 25:
-        torch.testing.assert_close(found, svm_duals(gram, y, 0.1), rtol=0, atol=1e-8)
+        torch.testing.assert_close(duals, svm_duals(gram, y, 0.1), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("k", [1.0, 15.0, 60.0])
@@ -102,9 +102,9 @@ def test_passes_are_those_of_the_dense_program(passes, size):
 def test_card_1_test_2_orthogonal_supports_have_a_closed_form(k, way):
     """A_iy = min(C, (N - 1) / (N (k + 1))), the others -A_iy / (N - 1)."""
     y = F.one_hot(torch.arange(way).repeat_interleave(2), way)[None]
-    found = svm_duals(k * torch.eye(2 * way).double()[None], y, 0.1)
-    own = min(0.1, (way - 1) / (way * (k + 1)))
-    torch.testing.assert_close(found, own * (y.double() - (1 - y.double()) / (way - 1)), rtol=0, atol=1e-8)
+    duals = svm_duals(k * torch.eye(2 * way).double()[None], y, 0.1)
+    dual = min(0.1, (way - 1) / (way * (k + 1)))
+    torch.testing.assert_close(duals, dual * (y.double() - (1 - y.double()) / (way - 1)), rtol=0, atol=1e-8)
 
 
 def test_card_1_test_3_two_classes_are_the_binary_machine_without_a_bias():

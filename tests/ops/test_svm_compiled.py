@@ -20,14 +20,14 @@ def problem(tasks, way, shot, width):
 @pytest.mark.parametrize(("tasks", "way", "shot"), [(1, 3, 2), (8, 2, 3), (11, 5, 1), (3, 4, 4)])
 def test_equals_pytorchs_steps(tasks, way, shot, passes):
     matrix, y = problem(tasks, way, shot, 6)
-    found = solve(matrix, y, 0.1, passes, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL)
+    solution = solve(matrix, y, 0.1, passes, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL)
     expected = _solve(matrix, y, 0.1, passes)
-    for name, one, other in zip(("A", "slack", "multiplier"), found, expected, strict=False):
+    for name, one, other in zip(("A", "slack", "multiplier"), solution, expected, strict=False):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
     if passes:
-        torch.testing.assert_close(found[3], expected[3], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(solution[3], expected[3], rtol=1e-6, atol=1e-9)
     else:
-        assert found[3].max() <= 1e-11
+        assert solution[3].max() <= 1e-11
 
 
 def test_a_task_alone_is_the_task_among_others():
@@ -42,7 +42,7 @@ def test_a_task_that_cannot_be_solved_leaves_the_others_as_they_are():
     matrix, y = problem(4, 3, 2, 5)
     broken = matrix.clone()
     broken[1] = torch.nan
-    found, expected = (solve(m, y, 0.1, 0, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL) for m in (broken, matrix))
-    assert not found[3][1] <= 1e-6
+    solution, expected = (solve(m, y, 0.1, 0, PASSES, SOLVED, ENOUGH, STALLED, CAREFUL) for m in (broken, matrix))
+    assert not solution[3][1] <= 1e-6
     for t in (0, 2, 3):
-        assert torch.equal(found[0][t], expected[0][t])
+        assert torch.equal(solution[0][t], expected[0][t])

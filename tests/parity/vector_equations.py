@@ -152,7 +152,7 @@ def am3(inputs: Inputs) -> Answer:
 
 def dynamic_fsl(inputs: Inputs) -> Answer:
     """Gidaris and Komodakis, eqs. 7 and 8; the loss is over all base classes, of which those of the task are novel."""
-    p, own = inputs.parameters, inputs.class_ids
+    p, class_ids = inputs.parameters, inputs.class_ids
     unit = [w / length(w) for w in p["weight"]]
     weights = []
     for n in range(WAY):
@@ -160,14 +160,14 @@ def dynamic_fsl(inputs: Inputs) -> Answer:
         seen = 0
         for z in shots:
             phi_z = p["attention.query.weight"] @ z + p["attention.query.bias"]
-            keys = {b: p["attention.keys"][b] for b in range(N_BASE) if b not in own}
+            keys = {b: p["attention.keys"][b] for b in range(N_BASE) if b not in class_ids}
             powers = {b: (p["attention.gamma"] * cosine(phi_z, key)).exp() for b, key in keys.items()}
             seen = seen + sum(power / sum(powers.values()) * unit[b] for b, power in powers.items()) / len(shots)
         weights.append(p["phi_avg"] * mean(shots) + p["attention.phi_att"] * seen)
     score = lambda q, w: p["scale"] * cosine(q, w)  # noqa: E731
-    classes = [weights[own.index(b)] if b in own else p["weight"][b] for b in range(N_BASE)]
+    classes = [weights[class_ids.index(b)] if b in class_ids else p["weight"][b] for b in range(N_BASE)]
     queries = [*inputs.query["vector"], *inputs.base_query["vector"]]
-    labels = [own[y] for y in inputs.query_y.tolist()] + inputs.base_query_y.tolist()
+    labels = [class_ids[y] for y in inputs.query_y.tolist()] + inputs.base_query_y.tolist()
     logits = table(score, inputs.query["vector"], weights)
     return logits, cross_entropy(table(score, queries, classes), torch.tensor(labels))
 

@@ -46,8 +46,8 @@ def test_rows_are_what_the_logits_say(made):
 
 def test_the_nearest_support_is_nearest(made):
     classifier, trust, encoded = made
-    own = replace(encoded, features=classifier.supports.features, photos=drawn([0, 1, 2], range(3)))
-    rows = answer(classifier, trust, own, 0.0)
+    supports = replace(encoded, features=classifier.supports.features, photos=drawn([0, 1, 2], range(3)))
+    rows = answer(classifier, trust, supports, 0.0)
     assert [each.similarity for each in rows] == pytest.approx([1.0] * len(rows), abs=1e-5)
     assert sorted(each.nearest_support for each in rows) == sorted(classifier.supports.names)
 

@@ -15,15 +15,15 @@ def made_episodes(number=4000, supports=30, queries=180, seed=0):
     """Tasks whose accuracy varies, and what was counted on their queries and on their held-out supports."""
     rng = np.random.default_rng(seed)
     truth = 1 / (1 + np.exp(-rng.normal(2.0, 0.6, number)))
-    held = rng.binomial(supports, truth * 0.97) / supports
+    estimates = rng.binomial(supports, truth * 0.97) / supports
     seen = rng.binomial(queries, truth) / queries
-    return torch.from_numpy(seen), torch.from_numpy(held)
+    return torch.from_numpy(seen), torch.from_numpy(estimates)
 
 
 def test_a_line_is_that_of_least_squares():
-    seen, held = made_episodes(300)
-    line = fit_line(seen, 180, held, 30)
-    x = [smoothed_logit(value, 30) for value in held.tolist()]
+    seen, estimates = made_episodes(300)
+    line = fit_line(seen, 180, estimates, 30)
+    x = [smoothed_logit(value, 30) for value in estimates.tolist()]
     y = [smoothed_logit(value, 180) for value in seen.tolist()]
     slope, intercept = np.polyfit(x, y, 1)
     assert (line.slope, line.intercept) == pytest.approx((slope, intercept), rel=1e-6)
@@ -34,9 +34,9 @@ def test_a_line_is_that_of_least_squares():
 def test_the_interval_covers_the_truth_of_other_episodes():
     others, of_others = made_episodes(2000, seed=1)
     line = fit_line(others, 180, of_others, 30)
-    seen, held = made_episodes(2000, seed=2)
+    seen, estimates = made_episodes(2000, seed=2)
     covered = []
-    for truth, correct in zip(seen.tolist(), held.tolist(), strict=True):
+    for truth, correct in zip(seen.tolist(), estimates.tolist(), strict=True):
         middle, low, high = line.expected(correct, 30)
         assert low <= middle <= high
         covered.append(low <= truth <= high)

@@ -76,8 +76,8 @@ def test_arrays_and_numbers_are_taken(classifier):
 
 def test_answers_are_in_the_order_of_the_images_be_one_twice(classifier, photos):
     paths, labels = photos
-    asked = [paths[3], paths[0], paths[3]]
-    assert [row.file for row in classifier.fit(paths, labels).answers(asked)] == asked
+    queries = [paths[3], paths[0], paths[3]]
+    assert [row.file for row in classifier.fit(paths, labels).answers(queries)] == queries
 
 
 def test_a_checkpoint_that_was_replaced_is_read_again(trained, photos, tmp_path):

@@ -17,22 +17,22 @@ LINEAR = ("ProtoNet", "SimpleShot", "RFS", "Baseline", "Baseline++", "CosineProt
 def test_the_matrix_answers_as_the_head_does(method):
     encoder = network(method)
     classifier = make_classifier(encoder, supports_of(encoder, [2, 1, 3]))
-    found = linear_head(classifier, 1.5)
-    assert found.weight.shape == (3, len(found.centre))
+    head = linear_head(classifier, 1.5)
+    assert head.weight.shape == (3, len(head.centre))
     vectors = encoder.encode(drawn([0, 1, 2, 3], [80, 81]), encoder.store(None)).features["vector"]
     expected = (1.5 * classifier.logits({"vector": vectors})).softmax(1)
-    assert torch.allclose((1.5 * found.logits(vectors)).softmax(1), expected, atol=1e-4)
+    assert torch.allclose((1.5 * head.logits(vectors)).softmax(1), expected, atol=1e-4)
 
 
 def test_prototypes_from_the_definition():
     encoder = network()
     classifier = make_classifier(encoder, supports_of(encoder, [2, 3]))
-    found = linear_head(classifier, 1.0)
+    head = linear_head(classifier, 1.0)
     support, labels = classifier.supports.features["vector"].double(), classifier.supports.labels
     means = torch.stack([support[labels == label].mean(0) for label in range(2)])
     weight = 2 * encoder.method.scale * means
-    assert not found.unit
-    assert torch.allclose(found.weight[0] - found.weight[1], weight[0] - weight[1], atol=1e-3)
+    assert not head.unit
+    assert torch.allclose(head.weight[0] - head.weight[1], weight[0] - weight[1], atol=1e-3)
 
 
 @pytest.mark.parametrize(

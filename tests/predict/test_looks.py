@@ -39,7 +39,7 @@ def test_distances_count_bits():
 def test_plain_pictures_are_near_nothing_and_others_as_near_as_they_are():
     rise = np.linspace(0, 255, 48).astype(np.uint8)[None, :, None].repeat(48, 0).repeat(3, 2)
     pictures = np.stack([np.full((48, 48, 3), 40, np.uint8), np.full((48, 48, 3), 200, np.uint8), rise, pattern(0)])
-    found = apart(looks(pictures), looks(pictures))
-    assert (found[:3] > NEAR).all()
-    assert (found[:, :3] > NEAR).all()
-    assert found[3, 3] == 0
+    gaps = apart(looks(pictures), looks(pictures))
+    assert (gaps[:3] > NEAR).all()
+    assert (gaps[:, :3] > NEAR).all()
+    assert gaps[3, 3] == 0

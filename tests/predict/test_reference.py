@@ -38,7 +38,7 @@ def test_answers_are_those_of_single_tasks(pool, monkeypatch):
     encoder, photos = pool
     episodes = draw(photos, 3, 3, 6, 4)
     examiner = Examiner(encoder.folded, photos, None)
-    queries, held = examiner.query_logits(episodes), examiner.held_out_logits(episodes)
+    queries, held_out_logits = examiner.query_logits(episodes), examiner.held_out_logits(episodes)
     monkeypatch.setattr("core.predict.reference.MEMORY", 1)  # one episode at a time
     assert torch.allclose(examiner.query_logits(episodes), queries, rtol=1e-4, atol=1e-5)
     vectors = photos.features["vector"]
@@ -50,7 +50,7 @@ def test_answers_are_those_of_single_tasks(pool, monkeypatch):
             for k in range(3):
                 kept = supports[:, [i for i in range(3) if i != k]]
                 alone = logits_of(encoder, vectors[kept.flatten()], 2, vectors[supports[n, k]][None])
-                assert torch.allclose(held[e, n * 3 + k], alone[0], rtol=1e-4, atol=1e-5)
+                assert torch.allclose(held_out_logits[e, n * 3 + k], alone[0], rtol=1e-4, atol=1e-5)
 
 
 def logits_of(encoder, support, shot, query):

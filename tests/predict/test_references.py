@@ -36,10 +36,10 @@ def test_unequal_numbers_have_their_harmonic_mean():
 def test_a_folder_of_other_photos_is_a_reference(encoder, folder, tmp_path):
     classifier = make_classifier(encoder, supports_of(encoder, [2, 2, 2]))
     store = encoder.store(tmp_path / "cache")
-    found = reference_for(classifier, str(folder), None, store)
-    assert isinstance(found, Calibration)
-    assert (found.way, found.shot, sorted(found.lines)) == (3, 2, [2, 3])
-    assert found.source == f"4 classes in {folder}"
+    reference = reference_for(classifier, str(folder), None, store)
+    assert isinstance(reference, Calibration)
+    assert (reference.way, reference.shot, sorted(reference.lines)) == (3, 2, [2, 3])
+    assert reference.source == f"4 classes in {folder}"
     pool = pool_of_photos(encoder, folder, store)
     assert pool.counts == [8, 9, 10, 11]
     assert len(pool.places) == 38
@@ -65,10 +65,10 @@ def test_too_small_a_reference_is_a_reason(encoder, folder, tmp_path):
 def test_the_val_split_of_a_checkpoint_is_its_reference(trained, tmp_path):
     net, data = from_checkpoint(str(trained[0]), trained[1], [], CPU, None)
     classifier = make_classifier(net, supports_of(net, [2, 2]))
-    found = reference_for(classifier, None, data, net.store(tmp_path / "cache"))
+    reference = reference_for(classifier, None, data, net.store(tmp_path / "cache"))
     assert isinstance(data, Data)
-    assert found.source == "6 val classes of Glyphs"
-    assert sorted(found.lines) == [2, 3, 5]
+    assert reference.source == "6 val classes of Glyphs"
+    assert sorted(reference.lines) == [2, 3, 5]
 
 
 def test_methods_that_adapt_the_network_have_none():
@@ -84,8 +84,8 @@ def test_what_is_shipped_is_taken_at_the_nearest_way_and_shot(encoder, tmp_path,
     tables = [replace(calibration(shot=shot), way=way).as_dict() for way in (3, 6) for shot in (2, 3, 5)]
     content = {"sha256": encoder.origin["sha256"], "image_size": encoder.image_size, "heads": {"RFS": tables}}
     (tmp_path / "one.json").write_text(json.dumps(content))
-    found = shipped(encoder, "RFS", 8, 4)
-    assert (found.way, found.shot) == (6, 5)
+    reference = shipped(encoder, "RFS", 8, 4)
+    assert (reference.way, reference.shot) == (6, 5)
     assert "no reference of DN4 comes with FiveWay (RFS have one)" in shipped(encoder, "DN4", 3, 3)
     assert shipped(encoder, "RFS", 9, 3).way == 6
     assert shipped(encoder, "RFS", 10, 3) == (

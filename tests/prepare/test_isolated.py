@@ -25,12 +25,12 @@ def written(tmp_path, content):
 def test_values_come_back(tmp_path, reader):
     array = np.arange(12, dtype=">f4").reshape(3, 4)
     value = {"a": [1, -2.5, None, True, 10**30], b"\xff": b"\x00\xff", "t": ("x", []), 3: {"d": "é"}, "n": float("inf")}
-    found = reader("data", written(tmp_path, value | {"x": array, "again": array, "none": np.zeros((0, 5))}))
-    assert found.pop("none").shape == (0, 5)
-    x, again = found.pop("x"), found.pop("again")
+    content = reader("data", written(tmp_path, value | {"x": array, "again": array, "none": np.zeros((0, 5))}))
+    assert content.pop("none").shape == (0, 5)
+    x, again = content.pop("x"), content.pop("again")
     assert np.array_equal(x, array)
     assert x is again
-    assert found == value | {"t": ["x", []]}
+    assert content == value | {"t": ["x", []]}
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ def read(content):
 @pytest.mark.parametrize("array", ARRAYS, ids=[str(a.dtype) for a in ARRAYS])
 @pytest.mark.parametrize("protocol", range(6))
 def test_arrays_are_numpys(array, protocol):
-    found = read(pickle.dumps({"x": array}, protocol))["x"]
-    assert isinstance(found, Array)
-    assert found.value.dtype == array.dtype
-    assert np.array_equal(found.value, array)
+    entry = read(pickle.dumps({"x": array}, protocol))["x"]
+    assert isinstance(entry, Array)
+    assert entry.value.dtype == array.dtype
+    assert np.array_equal(entry.value, array)
 
 
 @pytest.mark.parametrize("protocol", range(6))

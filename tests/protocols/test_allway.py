@@ -74,9 +74,11 @@ def test_another_head_and_little_memory_change_nothing_else(space):
 
 def test_what_cannot_be_answered_is_said(space, refused):
     cfg = space.config()
-    asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--protocol")
-    assert refused(*asked, "allway", "--shots", 20).startswith(
+    command = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--protocol")
+    assert refused(*command, "allway", "--shots", 20).startswith(
         "--protocol allway: a trial takes 20 images of each class"
     )
-    assert refused(*asked, "allway", "--ways", 3).startswith("--ways is [3], but the protocol allway does not take it")
-    assert "did you mean allway?" in refused(*asked, "alway")
+    assert refused(*command, "allway", "--ways", 3).startswith(
+        "--ways is [3], but the protocol allway does not take it"
+    )
+    assert "did you mean allway?" in refused(*command, "alway")

@@ -20,8 +20,8 @@ def results(checkpoint):
 
 def test_each_value_has_a_result_of_its_own(space, run):
     cfg, checkpoint = run
-    for asked in (("METHOD.ARGS.sfc_update_step=2",), ("METHOD.ARGS.sfc_update_step=2", "METHOD.ARGS.sfc_lr=100")):
-        code, out, err = space.evaluator(cfg, "-c", checkpoint, *asked)
+    for overrides in (("METHOD.ARGS.sfc_update_step=2",), ("METHOD.ARGS.sfc_update_step=2", "METHOD.ARGS.sfc_lr=100")):
+        code, out, err = space.evaluator(cfg, "-c", checkpoint, *overrides)
         assert (code, err) == (0, "")
     assert "DeepEMD, sfc_lr 100.0 at test  Glyphs" in out
     plain, other = results(checkpoint)
@@ -35,6 +35,6 @@ def test_each_value_has_a_result_of_its_own(space, run):
 
 def test_what_was_learned_with_stays(refused, run):
     cfg, checkpoint = run
-    asked = ("METHOD.ARGS.sfc_update_step=2", "METHOD.ARGS.temperature=5")
-    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", checkpoint, *asked)
+    overrides = ("METHOD.ARGS.sfc_update_step=2", "METHOD.ARGS.temperature=5")
+    sentence = refused("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "-c", checkpoint, *overrides)
     assert "was trained with METHOD" in sentence

@@ -33,11 +33,11 @@ def test_a_network_that_adapts_has_no_features_to_save(space):
 def test_features_are_handed_on(checkpoint, trained, space):
     target = space.path / "features.npz"
     assert space.evaluator(trained[0], "-c", checkpoint, "--save-features", target)[0] == 0
-    with np.load(target, allow_pickle=False) as held:
-        assert set(held) == {"vector", "image", "label", "class", "name"}
-        assert held["vector"].shape == (len(held["image"]), 8)
-        assert held["class"][held["label"]].tolist() == [f"test{i // 20}" for i in held["image"]]
-        assert held["name"].tolist() == [f"{i % 20:02d}.png" for i in held["image"]]
+    with np.load(target, allow_pickle=False) as arrays:
+        assert set(arrays) == {"vector", "image", "label", "class", "name"}
+        assert arrays["vector"].shape == (len(arrays["image"]), 8)
+        assert arrays["class"][arrays["label"]].tolist() == [f"test{i // 20}" for i in arrays["image"]]
+        assert arrays["name"].tolist() == [f"{i % 20:02d}.png" for i in arrays["image"]]
 
 
 def test_a_folder_for_features_without_splits_is_refused(checkpoint, trained, space):
@@ -86,13 +86,13 @@ def test_precision_is_recorded(checkpoint, trained, space):
 
 def test_intervals_are_labelled(checkpoint, trained, space):
     folder = space.evaluate(trained[0], checkpoint)
-    found = result(folder)
-    intervals = found["intervals"]
-    assert intervals["episodes"]["mean"] == found["mean"]
-    assert intervals["episodes"]["ci95"] == found["ci95"]
+    record = result(folder)
+    intervals = record["intervals"]
+    assert intervals["episodes"]["mean"] == record["mean"]
+    assert intervals["episodes"]["ci95"] == record["ci95"]
     assert (intervals["disjoint"]["n"], intervals["disjoint"]["partitions"]) == (6, 1)
-    assert intervals["classes"]["low"] < found["mean"] < intervals["classes"]["high"]
-    assert all(held["label"] for held in intervals.values())
+    assert intervals["classes"]["low"] < record["mean"] < intervals["classes"]["high"]
+    assert all(interval["label"] for interval in intervals.values())
     assert len((folder / "disjoint.csv").read_text().splitlines()) == 1 + 6
     assert result(space.evaluate(trained[0], checkpoint, "EVAL.PARTITIONS=0"))["intervals"]["disjoint"] is None
     assert not (folder / "disjoint.csv").exists()
@@ -110,15 +110,15 @@ def test_legacy_interval(checkpoint, trained, space):
 
 def test_second_guesses_count(checkpoint, trained, space):
     folder = space.evaluate(trained[0], checkpoint)
-    found = result(folder)
+    record = result(folder)
     with (folder / "episodes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert all(int(row["correct"]) <= int(row["top2"]) <= 15 for row in rows)
-    assert found["top2"] == pytest.approx(sum(int(row["top2"]) for row in rows) / 6)
-    assert 0 <= found["ece"] <= 100
+    assert record["top2"] == pytest.approx(sum(int(row["top2"]) for row in rows) / 6)
+    assert 0 <= record["ece"] <= 100
     hardest = min(rows, key=lambda row: int(row["correct"]))
-    assert found["hardest"][0]["episode"] == int(hardest["index"])
-    assert found["hardest"][0]["accuracy"] <= found["easiest"][0]["accuracy"]
+    assert record["hardest"][0]["episode"] == int(hardest["index"])
+    assert record["hardest"][0]["accuracy"] <= record["easiest"][0]["accuracy"]
 
 
 def test_untrained_answers_too_and_writes_nothing(trained, space):
@@ -145,29 +145,29 @@ def test_two_runs_compare(trained, space):
 
 def test_uneven_shots_and_a_total_of_queries(space, trained):
     cfg, run = trained
-    found = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.SHOTS=[1, 3, 2]", "TASK.TEST.QUERIES=10")
-    result = json.loads((found / "result.json").read_text())
+    folder = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.SHOTS=[1, 3, 2]", "TASK.TEST.QUERIES=10")
+    result = json.loads((folder / "result.json").read_text())
     assert (result["shot"], result["query"], result["queries"]) == ("1+3+2", "10all", 10)
     assert result["intervals"]["disjoint"] is None
-    assert found.name.startswith("test_3w1+3+2s_q10all_seed0_")
-    rows = list(csv.DictReader((found / "episodes.csv").read_text().splitlines()))
+    assert folder.name.startswith("test_3w1+3+2s_q10all_seed0_")
+    rows = list(csv.DictReader((folder / "episodes.csv").read_text().splitlines()))
     assert {row["queries"] for row in rows} == {"10"}
     assert sum(int(row["correct"]) for row in rows) / len(rows) * 10 == pytest.approx(result["mean"])
 
 
 def test_unbalanced_queries(space, trained):
     cfg, run = trained
-    found = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.QUERY_ALPHA=2.0")
-    result = json.loads((found / "result.json").read_text())
+    folder = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.QUERY_ALPHA=2.0")
+    result = json.loads((folder / "result.json").read_text())
     assert (result["query"], result["queries"]) == ("15dirichlet2", 15)
     assert result["intervals"]["disjoint"] is None
-    assert found.name.startswith("test_3w1s_q15dirichlet2_seed0_")
+    assert folder.name.startswith("test_3w1s_q15dirichlet2_seed0_")
 
 
 def test_every_class_of_the_split(space, trained):
     cfg, run = trained
-    found = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.WAY=6")
-    assert json.loads((found / "result.json").read_text())["way"] == 6
+    folder = space.evaluate(cfg, run / "ebest_3way_1shot.pth", "TASK.TEST.WAY=6")
+    assert json.loads((folder / "result.json").read_text())["way"] == 6
 
 
 def test_the_images_of_every_episode_can_be_listed(checkpoint, trained, space):

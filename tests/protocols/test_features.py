@@ -54,13 +54,13 @@ def test_features_of_imagenet_give_lowshot_what_its_images_give(images):
     # The head is the mean of normalised vectors, so vectors and images give the same shares.
     stored = IMAGES | {"METHOD": {"NAME": "CosineProtoNet"}, "BACKBONE": {"NAME": "Features"}, "STAGES": ["meta"]}
     stored |= {"STAGE": {"meta": FAST}, "DATASET": {"NAME": "ImageNet-LowShot"}}
-    asked = ("--lowshot", "test", "--shots", 1, 2)
-    code, out, err = images.evaluator(config(images, stored, target), "--untrained", *asked)
+    options = ("--lowshot", "test", "--shots", 1, 2)
+    code, out, err = images.evaluator(config(images, stored, target), "--untrained", *options)
     assert (code, err, out.count("CosineProtoNet  ImageNet-LowShot group test  n = ")) == (0, "", 2)
     direct = stored | {"BACKBONE": IMAGES["BACKBONE"], "DATASET": IMAGES["DATASET"]}
     kept = (f"STAGE.meta.INIT={checkpoint}", "STAGE.meta.OPTIM.LR=1.0e-30", "STAGE.meta.BN=frozen")
     cosine = images.train(config(images, direct), *kept)
-    code, direct_out, err = images.evaluator(cosine / "config.yaml", "-c", best(cosine), *asked)
+    code, direct_out, err = images.evaluator(cosine / "config.yaml", "-c", best(cosine), *options)
     assert (code, err) == (0, "")
     shares = [
         line.split("top-5")[1].split("(")[0] for line in (*out.splitlines(), *direct_out.splitlines()) if "n = " in line
@@ -71,8 +71,8 @@ def test_features_of_imagenet_give_lowshot_what_its_images_give(images):
 
 def test_features_of_any_data_set_are_read_under_its_name(space, trained):
     target = space.path / "features"
-    asked = ("--save-features", target, "--splits", "train", "val", "test", "EVAL.EPISODES=40")
-    code, out, err = space.evaluator(trained[0], "-c", best(trained[1]), *asked)
+    options = ("--save-features", target, "--splits", "train", "val", "test", "EVAL.EPISODES=40")
+    code, out, err = space.evaluator(trained[0], "-c", best(trained[1]), *options)
     assert (code, err, out.count("features  ")) == (0, "", 3)
     assert not list(trained[1].glob("eval/*/features*"))
     cfg = space.config(
@@ -95,19 +95,19 @@ def test_a_block_at_a_time_is_in_memory(space, trained, monkeypatch):
         return real(self, ids)
 
     monkeypatch.setattr(ImageEncoder, "inputs", inputs)
-    asked = ("--save-features", space.path / "features", "--splits", "train", "EVAL.BATCH=16")
-    assert space.evaluator(trained[0], "-c", best(trained[1]), *asked)[0] == 0
+    options = ("--save-features", space.path / "features", "--splits", "train", "EVAL.BATCH=16")
+    assert space.evaluator(trained[0], "-c", best(trained[1]), *options)[0] == 0
     assert set(sizes) == {16}
 
 
 def test_what_cannot_be_exported_is_said(space, trained, refused):
-    asked = ("run_evaluator.py", "--cfg", trained[0], "-d", "cpu", "-c", best(trained[1]), "--splits", "train")
-    assert refused(*asked).startswith("--save-features is missing; name the data folder")
-    assert "with --splits it names a folder" in refused(*asked, "--save-features", space.path / "f.npz")
-    wrong = refused(*asked, "tets", "--save-features", space.path / "f")
+    command = ("run_evaluator.py", "--cfg", trained[0], "-d", "cpu", "-c", best(trained[1]), "--splits", "train")
+    assert refused(*command).startswith("--save-features is missing; name the data folder")
+    assert "with --splits it names a folder" in refused(*command, "--save-features", space.path / "f.npz")
+    wrong = refused(*command, "tets", "--save-features", space.path / "f")
     assert wrong == "--splits names 'tets', which is not one of: test, train, val."
-    assert space.evaluator(*asked[2:], "--save-features", space.path / "f")[0] == 0
-    assert "is there already; delete it first" in refused(*asked, "--save-features", space.path / "f")
+    assert space.evaluator(*command[2:], "--save-features", space.path / "f")[0] == 0
+    assert "is there already; delete it first" in refused(*command, "--save-features", space.path / "f")
     cfg = space.config(name="Stored.yaml", DATASET={"ROOT": str(space.path / "f"), "NAME": "features:Glyphs"})
     sentence = refused(
         "run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "BACKBONE.NAME=Features", "BACKBONE.ARGS={}"

@@ -74,8 +74,8 @@ def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
     restore(method, load(best(run))["method"], best(run))
     method.eval()
     train, pixels = builder.split("train"), builder.pixels("train")
-    held, _ = builder.held_out()
-    assert set(held.names).isdisjoint(train.names)
+    holdout, _ = builder.held_out()
+    assert set(holdout.names).isdisjoint(train.names)
     with torch.no_grad():
         vectors = method.encode({"image": pixels.gather(torch.arange(len(train.labels)))})["vector"]
     mean = torch.stack([vectors[torch.from_numpy(train.labels) == c].mean(0) for c in range(len(train.classes))])
@@ -83,9 +83,9 @@ def test_base_scores_are_distances_to_the_means_of_the_kept_images(space):
     source = evaluator.source(method)
     with torch.no_grad():
         _, task = next(iter(evaluator.tasks(source, 2, evaluator.sampler, ("vector", "base"))))
-        found = method.base_logits(task)
+        scores = method.base_logits(task)
     expected = -torch.cdist(task.query["vector"].double(), mean.double().expand(2, -1, -1)).square()
-    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(scores.double(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_held_out_images_are_opened_and_encoded_once_for_all_questions(space, monkeypatch):
@@ -130,8 +130,8 @@ def test_an_untrained_network_has_seen_no_image(space):
 
 
 def test_an_untrained_classifier_scores_no_base_class(space, refused):
-    asked = ("run_evaluator.py", "--cfg", space.config(), "-d", "cpu", "--untrained", "--generalized", HELD)
-    sentence = refused(*asked, "--methods", "own,Baseline")
+    command = ("run_evaluator.py", "--cfg", space.config(), "-d", "cpu", "--untrained", "--generalized", HELD)
+    sentence = refused(*command, "--methods", "own,Baseline")
     assert "Baseline scores base classes with a classifier that training learns, and here it is untrained" in sentence
 
 
@@ -157,21 +157,21 @@ def made(episodes=40, queries=6, base_queries=5, seed=0, step=None):
 
 def test_accuracies_are_counted_in_each_space():
     joint = made()
-    found = joint.figures("t_ddof1")
-    own, joined, both = [], [], []
+    figures = joint.figures("t_ddof1")
+    novel, joined, both = [], [], []
     for e in range(40):
         right = [joint.novel_hit[e, q] and joint.novel_lead[e, q] > 0 for q in range(6)]
         base_right = [joint.base_hit[e, q] and joint.base_lead[e, q] <= 0 for q in range(5)]
-        own.append(100 * sum(joint.novel_hit[e]) / 6)
+        novel.append(100 * sum(joint.novel_hit[e]) / 6)
         joined.append(100 * sum(right) / 6)
         both.append(100 * (sum(right) + sum(base_right)) / 11)
-    assert found["novel"]["mean"] == pytest.approx(np.mean(own))
-    assert found["novel_joint"]["mean"] == pytest.approx(np.mean(joined))
-    assert found["both"]["mean"] == pytest.approx(np.mean(both))
-    drops = [found[f"{kind}_joint"]["mean"] - found[kind]["mean"] for kind in ("novel", "base")]
-    assert found["delta"]["mean"] == pytest.approx(sum(drops) / 2)
-    u, s = found["novel_joint"]["mean"], found["base_joint"]["mean"]
-    assert found["hmean"] == pytest.approx(2 * u * s / (u + s))
+    assert figures["novel"]["mean"] == pytest.approx(np.mean(novel))
+    assert figures["novel_joint"]["mean"] == pytest.approx(np.mean(joined))
+    assert figures["both"]["mean"] == pytest.approx(np.mean(both))
+    drops = [figures[f"{kind}_joint"]["mean"] - figures[kind]["mean"] for kind in ("novel", "base")]
+    assert figures["delta"]["mean"] == pytest.approx(sum(drops) / 2)
+    u, s = figures["novel_joint"]["mean"], figures["base_joint"]["mean"]
+    assert figures["hmean"] == pytest.approx(2 * u * s / (u + s))
 
 
 @pytest.mark.parametrize("step", [None, 0.5])

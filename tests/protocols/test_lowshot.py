@@ -73,13 +73,13 @@ def trial(builder, method, group, shot, number):
         vectors = split.images if split.rows is None else split.images[split.rows]
         for z, y in zip(np.asarray(vectors, np.float64), split.labels.tolist(), strict=True):
             unit = z / np.linalg.norm(z)
-            own = [unit @ _unit(_weights(method, mean[n])) for n in range(way)]
+            novel = [unit @ _unit(_weights(method, mean[n])) for n in range(way)]
             other = [unit @ _unit(w) for w in weights]
             label = classes.index(y) if kind == "novel" else y
             truth = len(other) + label if kind == "novel" else label
-            hits[kind].append(np.argmax(own if kind == "novel" else other) == label)
-            hits["all"].append(np.argmax(other + own) == truth)
-    return {name: 100 * np.mean(found) for name, found in hits.items()}
+            hits[kind].append(np.argmax(novel if kind == "novel" else other) == label)
+            hits["all"].append(np.argmax(other + novel) == truth)
+    return {name: 100 * np.mean(outcomes) for name, outcomes in hits.items()}
 
 
 def _unit(v):
@@ -114,8 +114,8 @@ def test_a_checkpoint_is_trained_on_features_and_evaluated(stored, group):
         rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
         for number in (0, 5):
             expected = trial(builder, method, group, shot, number)
-            found = {name: float(rows[number][f"{name}_top1"]) for name in expected}
-            assert found == pytest.approx(expected, abs=1e-3)
+            accuracies = {name: float(rows[number][f"{name}_top1"]) for name in expected}
+            assert accuracies == pytest.approx(expected, abs=1e-3)
         result = json.loads((folder / "lowshot.json").read_text())
         assert (result["way"], result["n_base"], result["queries"]) == (3, 3, {"novel": 12, "base": 12})
         mean = np.mean([float(row["all_top5"]) for row in rows])
@@ -151,8 +151,8 @@ def test_arguments_that_are_others_at_test_are_named(stored):
     }
     cfg = config(stored, tree)
     run = stored.train(cfg)
-    asked = ("--lowshot", "test", "--shots", 1, "EVAL.TRIALS=2", "METHOD.ARGS.head_lr=0.02")
-    code, out, err = stored.evaluator(cfg, "-c", best(run), *asked)
+    options = ("--lowshot", "test", "--shots", 1, "EVAL.TRIALS=2", "METHOD.ARGS.head_lr=0.02")
+    code, out, err = stored.evaluator(cfg, "-c", best(run), *options)
     assert (code, err) == (0, "")
     assert "Baseline, head_lr 0.02 at test  " in out
     (folder,) = (run / "eval" / best(run).stem).iterdir()
@@ -162,24 +162,26 @@ def test_arguments_that_are_others_at_test_are_named(stored):
 @pytest.mark.parametrize("name", ["Baseline", "NegMargin", "DynamicFSL"])
 def test_an_untrained_classifier_scores_no_base_class(stored, refused, name):
     cfg = config(stored, DYNAMIC | {"METHOD": {"NAME": name}})
-    asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot", "test", "--shots", 1)
-    assert refused(*asked).startswith(
+    command = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot", "test", "--shots", 1)
+    assert refused(*command).startswith(
         f"{name} scores base classes with a classifier that training learns, and here it is"
     )
 
 
 def test_features_have_no_centre(stored, refused):
-    asked = ("run_evaluator.py", "--cfg", config(stored, PROTO), "-d", "cpu", "--untrained", "DATASET.EVAL_CROP=0.9")
-    assert "holds features, which cannot be cropped; set it to 1" in refused(*asked)
+    command = ("run_evaluator.py", "--cfg", config(stored, PROTO), "-d", "cpu", "--untrained", "DATASET.EVAL_CROP=0.9")
+    assert "holds features, which cannot be cropped; set it to 1" in refused(*command)
 
 
 def test_what_cannot_be_asked_is_said(space, stored, refused):
     cfg = config(stored, PROTO)
-    asked = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
-    assert refused(*asked, "both").startswith("--lowshot is 'both' on DATASET.TRAIN.NAME ImageNet-LowShot")
-    assert refused(*asked, "val", "--ways", 2).startswith("--ways is [2], but the protocol lowshot does not")
-    assert refused(*asked, "val", "--shots", 0) == "--shots lists 0; a novel class has 1 support or more."
-    assert refused(*asked, "val", "--group", "test").startswith("--lowshot is val and --group test, which is the same")
+    command = ("run_evaluator.py", "--cfg", cfg, "-d", "cpu", "--untrained", "--lowshot")
+    assert refused(*command, "both").startswith("--lowshot is 'both' on DATASET.TRAIN.NAME ImageNet-LowShot")
+    assert refused(*command, "val", "--ways", 2).startswith("--ways is [2], but the protocol lowshot does not")
+    assert refused(*command, "val", "--shots", 0) == "--shots lists 0; a novel class has 1 support or more."
+    assert refused(*command, "val", "--group", "test").startswith(
+        "--lowshot is val and --group test, which is the same"
+    )
     glyphs = space.config(name="Glyphs.yaml")
     sentence = refused("run_evaluator.py", "--cfg", glyphs, "-d", "cpu", "--untrained", "--lowshot", "val")
     assert sentence.endswith("it evaluates group val or test of ImageNet-LowShot, trained on the same.")
@@ -208,19 +210,19 @@ def test_every_figure():
     novel[3], base[41, 2:5] = 0.5, 1.25  # ties
     novel_y, base_y = torch.randint(N, (30,), generator=generator), torch.randint(B, (20,), generator=generator)
     ranks = {name: [] for name in ("novel", "base", "novel_all", "base_all", "all", "prior")}
-    for i, (own, other) in enumerate(zip(novel.tolist(), base.tolist(), strict=True)):
+    for i, (novel_row, base_row) in enumerate(zip(novel.tolist(), base.tolist(), strict=True)):
         truth = B + int(novel_y[i]) if i < 30 else int(base_y[i - 30])
-        joint = place(other + own, truth)
+        joint = place(base_row + novel_row, truth)
         if i < 30:
-            ranks["novel"].append(place(own, truth - B))
+            ranks["novel"].append(place(novel_row, truth - B))
             ranks["novel_all"].append(joint)
         else:
-            ranks["base"].append(place(other, truth))
+            ranks["base"].append(place(base_row, truth))
             ranks["base_all"].append(joint)
         ranks["all"].append(joint)
-        weighed = [(1 - PRIOR) * p for p in softmax(other)] + [PRIOR * p for p in softmax(own)]
+        weighed = [(1 - PRIOR) * p for p in softmax(base_row)] + [PRIOR * p for p in softmax(novel_row)]
         ranks["prior"].append(place(weighed, truth))
-    expected = [[100 * sum(r < top for r in found) / len(found) for top in (1, 5)] for found in ranks.values()]
+    expected = [[100 * sum(r < top for r in places) / len(places) for top in (1, 5)] for places in ranks.values()]
     np.testing.assert_allclose(shares(novel, base, novel_y, base_y, PRIOR), expected)
     assert len({tuple(row) for row in expected}) > 4
 
@@ -255,12 +257,12 @@ def test_fixed_draws_are_the_trials(stored, monkeypatch):
     assert splits[2].names[drawn.support[0, 0]].endswith("_00001")
     cfg = config(stored, PROTO)
     checkpoint = best(stored.train(cfg, "BACKBONE.ARGS.width=4"))
-    asked = ("-c", checkpoint, "BACKBONE.ARGS.width=4", "--lowshot", "test", "--shots", 1)
-    code, out, err = stored.evaluator(cfg, *asked, "--draws", *files)
+    options = ("-c", checkpoint, "BACKBONE.ARGS.width=4", "--lowshot", "test", "--shots", 1)
+    code, out, err = stored.evaluator(cfg, *options, "--draws", *files)
     assert (code, err) == (0, "")
     assert "(2 fixed draws, 3 novel and 3 base classes" in out
-    stored.evaluator(cfg, *asked, "EVAL.TRIALS=2")
-    stored.evaluator(cfg, *asked, "--draws", *reversed(files))
+    stored.evaluator(cfg, *options, "EVAL.TRIALS=2")
+    stored.evaluator(cfg, *options, "--draws", *reversed(files))
     folders = sorted(path.name for path in checkpoint.parent.glob("eval/*/*"))
     assert len(folders) == 3
     assert sum("_draws=" in name for name in folders) == 2
@@ -273,7 +275,7 @@ def test_draws_that_do_not_fit_are_refused(stored, refused, monkeypatch):
     files["short"].write_text("[[1, 2]]")
     files["text"].write_text("no JSON")
     files["outside"].write_text(files["good"].read_text().replace("[[0,", "[[200,").replace("63", "900"))
-    asked = (
+    command = (
         "run_evaluator.py",
         "--cfg",
         config(stored, PROTO),
@@ -284,41 +286,43 @@ def test_draws_that_do_not_fit_are_refused(stored, refused, monkeypatch):
         "test",
         "--draws",
     )
-    assert "it holds [1, 2], not [12, shots] whole numbers" in refused(*asked, files["short"], "--shots", 1)
-    assert "which is no file of fixed shots (Expecting value" in refused(*asked, files["text"], "--shots", 1)
-    assert "lie outside its 9 training images" in refused(*asked, files["outside"], "--shots", 1)
-    assert "--shots lists 5, but the files of --draws hold 4 of a class" in refused(*asked, files["good"], "--shots", 5)
-    assert refused(*asked, files["good"], "--shots", 1).startswith("--draws names one file, whose trial has no")
+    assert "it holds [1, 2], not [12, shots] whole numbers" in refused(*command, files["short"], "--shots", 1)
+    assert "which is no file of fixed shots (Expecting value" in refused(*command, files["text"], "--shots", 1)
+    assert "lie outside its 9 training images" in refused(*command, files["outside"], "--shots", 1)
+    assert "--shots lists 5, but the files of --draws hold 4 of a class" in refused(
+        *command, files["good"], "--shots", 5
+    )
+    assert refused(*command, files["good"], "--shots", 1).startswith("--draws names one file, whose trial has no")
 
 
 def test_published_figures_stand_on_the_line(stored, monkeypatch):
     figures = "[[novel, 1, 48.1], [all, 1, 59.2], [novel, 2, 59.2]]"
     published = {"REFERENCE": {"FIGURES": yaml.safe_load(figures), "SOURCE": "table 2", "STATUS": "paper"}}
     untrained = config(stored, PROTO | published)
-    asked = ("--lowshot", "test", "--shots", 1, 2, 3)
-    assert "paper" not in stored.evaluator(untrained, "--untrained", *asked)[1]
+    options = ("--lowshot", "test", "--shots", 1, 2, 3)
+    assert "paper" not in stored.evaluator(untrained, "--untrained", *options)[1]
     cfg = config(stored, DYNAMIC | published)
     trained = ("-c", best(stored.train(cfg)))
-    lines = [line for line in stored.evaluator(cfg, *trained, *asked)[1].splitlines() if " n = " in line]
+    lines = [line for line in stored.evaluator(cfg, *trained, *options)[1].splitlines() if " n = " in line]
     assert [line.split(")  ")[-1] for line in lines[:2]] == ["paper: novel 48.1  all 59.2", "paper: novel 59.2"]
     assert "paper" not in lines[2]
-    assert "paper" not in stored.evaluator(cfg, *trained, *asked, "STAGE.meta.EPOCHS=2")[1]
+    assert "paper" not in stored.evaluator(cfg, *trained, *options, "STAGE.meta.EPOCHS=2")[1]
     assert "paper" not in stored.evaluator(cfg, *trained, "--lowshot", "val", "--shots", 1)[1]
     monkeypatch.setattr(JointRegression.__init__, "__defaults__", (2, 60, 0.1, 0.9, 0.9, 1e-3))
-    assert "paper" not in stored.evaluator(cfg, *trained, *asked[:-2], "EVAL.TRIALS=2", "--classifier", "logistic")[1]
+    assert "paper" not in stored.evaluator(cfg, *trained, *options[:-2], "EVAL.TRIALS=2", "--classifier", "logistic")[1]
 
 
 def test_logistic_regression_learns_base_and_novel_classes_together(stored, monkeypatch):
     monkeypatch.setattr(JointRegression, "steps", 150)
     monkeypatch.setattr(JointRegression.__init__, "__defaults__", (150, 60, 0.1, 0.9, 0.9, 1e-3))
     cfg = config(stored, PROTO)
-    asked = ("--untrained", "--lowshot", "test", "--shots", 5, "--classifier")
-    code, out, err = stored.evaluator(cfg, *asked, "logistic", "EVAL.TRIALS=2")
+    options = ("--untrained", "--lowshot", "test", "--shots", 5, "--classifier")
+    code, out, err = stored.evaluator(cfg, *options, "logistic", "EVAL.TRIALS=2")
     assert (code, err) == (0, "")
     assert "LogisticRegression on features of ProtoNet  ImageNet-LowShot group test  n = 5" in out
     assert float(out.split("top-1 all ")[1].split()[0]) > 40  # six classes
-    assert stored.evaluator(cfg, *asked, "logistic", "EVAL.TRIALS=2")[1] == out
-    assert stored.evaluator(cfg, *asked, "ridge")[2].startswith(
+    assert stored.evaluator(cfg, *options, "logistic", "EVAL.TRIALS=2")[1] == out
+    assert stored.evaluator(cfg, *options, "ridge")[2].startswith(
         "error: --classifier is 'ridge' on ProtoNet; it is logistic"
     )
 
@@ -363,8 +367,8 @@ def test_features_are_encoded_once_for_all_shots(stored, monkeypatch):
         return encode_all(encoder, ids)
 
     monkeypatch.setattr("core.protocols.lowshot.encode_all", counted)
-    asked = ("--untrained", "--lowshot", "test", "--classifier", "logistic", "EVAL.TRIALS=2", "--shots")
-    stored.evaluator(config(stored, PROTO), *asked, 1)
+    options = ("--untrained", "--lowshot", "test", "--classifier", "logistic", "EVAL.TRIALS=2", "--shots")
+    stored.evaluator(config(stored, PROTO), *options, 1)
     once = len(encoded)
-    stored.evaluator(config(stored, PROTO), *asked, 1, 2, 3)
+    stored.evaluator(config(stored, PROTO), *options, 1, 2, 3)
     assert len(encoded) == 2 * once + 2 * 2  # the shots of two more settings, with two trials each

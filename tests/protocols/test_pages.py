@@ -27,14 +27,14 @@ def section(html, title):
 
 def test_the_page_shows_what_the_files_say(evaluated):
     folder, html = evaluated()
-    found = result(folder)
-    assert f"{found['mean']:.2f} ± {found['ci95']:.2f} %" in html
+    record = result(folder)
+    assert f"{record['mean']:.2f} ± {record['ci95']:.2f} %" in html
     with (folder / "per_class.csv").open() as file:
         for row in csv.DictReader(file):
             assert row["name"] in section(html, "Classes")
     for kind in ("hardest", "easiest"):
         titles = re.findall(r"Episode (\d+): ([\d.]+) %", section(html, f"The {kind} episodes"))
-        expected = [(str(e["episode"]), f"{e['accuracy']:.1f}") for e in found[kind][:3]]
+        expected = [(str(e["episode"]), f"{e['accuracy']:.1f}") for e in record[kind][:3]]
         assert titles == expected  # the shown answers are counted anew
     with (folder / "confusion.csv").open() as file:
         header, *rows = csv.reader(file)

@@ -24,8 +24,8 @@ def test_one_result_for_each_question_from_one_encoding(checkpoint, trained, spa
     assert 100 <= encoded[0] <= 120
     alone = space.evaluate(trained[0], checkpoint, "TASK.TEST.SHOT=5", "EVAL.CACHE=false")
     assert alone.name in plain
-    held = result(alone.with_name(f"{alone.name}_NegMargin"))
-    assert (held["method"], held["features_of"], held["reference"]) == ("NegMargin", "ProtoNet", None)
+    record = result(alone.with_name(f"{alone.name}_NegMargin"))
+    assert (record["method"], record["features_of"], record["reference"]) == ("NegMargin", "ProtoNet", None)
 
 
 def test_together_equals_alone(checkpoint, trained, space):

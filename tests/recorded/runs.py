@@ -59,12 +59,12 @@ ADDED = {"MetaBaseline": {"scale"}}
 
 def commands(checkout: Path, folder: Path, data: Path, name: str) -> list[list[str]]:
     """The command lines of one run: training without its evaluation, then the evaluation."""
-    yaml, overrides, asked = RUNS[name]
+    yaml, overrides, options = RUNS[name]
     cfg = ["--cfg", f"configs/Glyphs/{yaml}_N5K1_C4.yaml", "--device", "cpu", "--threads", "1"]
     keys = [f"DATASET.ROOT={data}", *SMALL, *overrides]
     run = folder / name
     train = ["experiments/run_trainer.py", *cfg, "-c", str(run / "base"), "-p", str(run), "-e", "0", "--overwrite"]
-    evaluate = ["experiments/run_evaluator.py", *cfg, "-c", str(run / "ebest_5way_1shot.pth"), *asked]
+    evaluate = ["experiments/run_evaluator.py", *cfg, "-c", str(run / "ebest_5way_1shot.pth"), *options]
     return [[sys.executable, *command, *keys] for command in (train, evaluate)]
 
 

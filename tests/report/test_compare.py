@@ -32,8 +32,8 @@ def test_csv_equals_the_episodes(run, space):
         assert float(row["difference"]) == pytest.approx(float(row["accuracy"]) - float(row["against_accuracy"]))
         assert int(row["win"]) + int(row["tie"]) + int(row["loss"]) == 50
         assert float(row["holm_t"]) >= float(row["p_t"])
-    held = json.loads(next(runs[1].glob("eval/*/*/result.json")).read_text())
-    assert (float(rows[0]["accuracy"]), float(rows[0]["ci95"])) == pytest.approx((held["mean"], held["ci95"]))
+    record = json.loads(next(runs[1].glob("eval/*/*/result.json")).read_text())
+    assert (float(rows[0]["accuracy"]), float(rows[0]["ci95"])) == pytest.approx((record["mean"], record["ci95"]))
 
 
 def test_latex_marks_best_second_and_transductive(run, space, tmp_path):

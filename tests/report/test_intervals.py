@@ -14,10 +14,10 @@ def drawn(n, n_classes, way, rng):
 
 def test_legacy_formula():
     accuracy = np.array([40.0, 60.0, 80.0, 80.0])
-    found = of_episodes(accuracy, "z_ddof0")
-    assert found["ci95"] == pytest.approx(1.96 * accuracy.std() / 2)
-    assert "1.96" in found["label"]
-    assert interval(accuracy).ci95 == t_interval(accuracy).ci95 > found["ci95"]
+    entry = of_episodes(accuracy, "z_ddof0")
+    assert entry["ci95"] == pytest.approx(1.96 * accuracy.std() / 2)
+    assert "1.96" in entry["label"]
+    assert interval(accuracy).ci95 == t_interval(accuracy).ci95 > entry["ci95"]
 
 
 def test_one_partition_is_a_t_interval_and_more_of_them_do_not_shrink_it():

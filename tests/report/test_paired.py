@@ -13,21 +13,23 @@ from core.report.paired import holm, paired
 def test_equals_scipy(n):
     rng = np.random.default_rng(n)
     one, other = rng.integers(0, 76, (2, n)) * (100 / 75)
-    found = paired(one, other)
+    comparison = paired(one, other)
     test = stats.ttest_rel(one, other)
     interval = test.confidence_interval(0.95)
-    low, high = found.difference - found.ci95, found.difference + found.ci95
+    low, high = comparison.difference - comparison.ci95, comparison.difference + comparison.ci95
     assert (low, high) == pytest.approx((interval.low, interval.high))
-    assert found.p_t == pytest.approx(test.pvalue)
-    assert found.p_wilcoxon == pytest.approx(stats.wilcoxon((one - other).round(9)).pvalue)
-    assert (found.win, found.tie, found.loss) == tuple((np.sign(one - other) == s).sum() for s in (1, 0, -1))
+    assert comparison.p_t == pytest.approx(test.pvalue)
+    assert comparison.p_wilcoxon == pytest.approx(stats.wilcoxon((one - other).round(9)).pvalue)
+    assert (comparison.win, comparison.tie, comparison.loss) == tuple(
+        (np.sign(one - other) == s).sum() for s in (1, 0, -1)
+    )
 
 
 def test_the_same_run_does_not_differ():
     accuracy = np.array([40.0, 60.0, 80.0])
-    found = paired(accuracy, accuracy)
-    assert (found.difference, found.ci95, found.p_t, found.p_wilcoxon) == (0, 0, 1, 1)
-    assert (found.win, found.tie, found.loss) == (0, 3, 0)
+    comparison = paired(accuracy, accuracy)
+    assert (comparison.difference, comparison.ci95, comparison.p_t, comparison.p_wilcoxon) == (0, 0, 1, 1)
+    assert (comparison.win, comparison.tie, comparison.loss) == (0, 3, 0)
 
 
 def test_always_the_same_gain_is_certain():
@@ -39,10 +41,10 @@ def test_small_gap_is_found_where_unpaired_intervals_overlap():
     rng = np.random.default_rng(0)
     hardness = rng.normal(60, 9, 1000)
     one, other = (hardness + gap + rng.normal(0, 2, 1000) for gap in (0.45, 0))
-    found = paired(one, other)
+    comparison = paired(one, other)
     unpaired = 1.96 * 9 / 1000**0.5
-    assert unpaired > found.difference > found.ci95 > 0
-    assert found.p_t < 0.001
+    assert unpaired > comparison.difference > comparison.ci95 > 0
+    assert comparison.p_t < 0.001
 
 
 def test_holm_by_hand():
@@ -54,6 +56,6 @@ def test_holm_by_hand():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_keeps_the_order_and_never_helps(p):
-    found = holm(p)
-    assert all(1 >= c >= one for c, one in zip(found, p, strict=True))
-    assert np.all(np.diff(np.array(found)[np.argsort(p, kind="stable")]) >= 0)
+    corrected_p = holm(p)
+    assert all(1 >= c >= one for c, one in zip(corrected_p, p, strict=True))
+    assert np.all(np.diff(np.array(corrected_p)[np.argsort(p, kind="stable")]) >= 0)

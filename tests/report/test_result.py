@@ -79,11 +79,11 @@ def test_confusion(written):
 
 def test_result_and_no_other_file(written):
     folder = written[0]
-    found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    assert RESULT.items() <= found.items()
-    assert found["hardest"][0] == {"episode": 2, "accuracy": 0.0, "classes": ["", 'a "b"']}
-    assert found["easiest"][0] == {"episode": 0, "accuracy": 100.0, "classes": ["apple", "c, d"]}
-    assert (found["worst_tenth"], found["percentile_5"]) == pytest.approx((0, 100 * 1.7 / 30))
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert RESULT.items() <= record.items()
+    assert record["hardest"][0] == {"episode": 2, "accuracy": 0.0, "classes": ["", 'a "b"']}
+    assert record["easiest"][0] == {"episode": 0, "accuracy": 100.0, "classes": ["apple", "c, d"]}
+    assert (record["worst_tenth"], record["percentile_5"]) == pytest.approx((0, 100 * 1.7 / 30))
     names = {"episodes.csv", "per_class.csv", "confusion.csv", "result.json"}
     assert {entry.name for entry in folder.iterdir()} == names
 

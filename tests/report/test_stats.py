@@ -24,25 +24,25 @@ def test_t_of_599_degrees_of_freedom():
 
 @pytest.mark.parametrize(("n", "half_width"), [(600, 0.80), (1000, 0.62), (2000, 0.44), (3000, 0.36), (10_000, 0.196)])
 def test_half_widths_of_the_papers(n, half_width):
-    found = t_interval(of_std(10, n))
-    assert found.mean == pytest.approx(50)
-    assert found.std == pytest.approx(10)
-    assert found.ci95 == pytest.approx(half_width, abs=0.005 if n < 10_000 else 0.0005)
+    interval = t_interval(of_std(10, n))
+    assert interval.mean == pytest.approx(50)
+    assert interval.std == pytest.approx(10)
+    assert interval.ci95 == pytest.approx(half_width, abs=0.005 if n < 10_000 else 0.0005)
 
 
 def test_two_episodes():
-    found = t_interval(np.array([40.0, 60.0]))
-    assert found.mean == 50
-    assert found.std == pytest.approx(math.sqrt(200))
-    assert found.ci95 == pytest.approx(12.706205 * 10, rel=1e-6)
+    interval = t_interval(np.array([40.0, 60.0]))
+    assert interval.mean == 50
+    assert interval.std == pytest.approx(math.sqrt(200))
+    assert interval.ci95 == pytest.approx(12.706205 * 10, rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 599, 10_000])
 def test_equals_scipy(n):
     accuracy = np.random.default_rng(n).normal(60, 9, n)
     low, high = stats.t.interval(0.95, n - 1, loc=accuracy.mean(), scale=stats.sem(accuracy))
-    found = t_interval(accuracy)
-    assert (found.mean - found.ci95, found.mean + found.ci95) == pytest.approx((low, high), rel=1e-9)
+    interval = t_interval(accuracy)
+    assert (interval.mean - interval.ci95, interval.mean + interval.ci95) == pytest.approx((low, high), rel=1e-9)
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=30), st.randoms(use_true_random=False))

@@ -21,18 +21,18 @@ def test_counts(ties):
     logits = rng.integers(0, 3, (7, 6, 4)).astype(np.float32) if ties else rng.normal(size=(7, 6, 4)).astype("f")
     truth, classes = rng.integers(0, 4, (7, 6)), rng.permuted(np.tile(np.arange(9), (7, 1)), axis=1)[:, :4]
     images = rng.permutation(7 * 6).reshape(7, 6)
-    found = tallied(logits, truth, classes, 9, images)
+    tally = tallied(logits, truth, classes, 9, images)
     order = np.argsort(-logits, axis=-1, kind="stable")
-    assert np.array_equal(found.correct, (order[..., 0] == truth).sum(1))
-    assert np.array_equal(found.top2, (order[..., :2] == truth[..., None]).any(-1).sum(1))
-    assert np.array_equal(found.classes, classes)
+    assert np.array_equal(tally.correct, (order[..., 0] == truth).sum(1))
+    assert np.array_equal(tally.top2, (order[..., :2] == truth[..., None]).any(-1).sum(1))
+    assert np.array_equal(tally.classes, classes)
     confusion, examples = np.zeros((9, 9), dtype=int), np.full((9, 9), -1)
     for t, q in np.ndindex(7, 6):
         pair = classes[t, truth[t, q]], classes[t, order[t, q, 0]]
         confusion[pair] += 1
         examples[pair] = examples[pair] if examples[pair] >= 0 else images[t, q]
-    assert np.array_equal(found.confusion, confusion)
-    assert np.array_equal(found.examples, examples)
+    assert np.array_equal(tally.confusion, confusion)
+    assert np.array_equal(tally.examples, examples)
 
 
 def test_calibration_error_by_hand():

@@ -87,17 +87,17 @@ def test_texts_are_escaped(chart):
 
 @pytest.mark.parametrize("value", [0.001, -0.001, 0.5])
 def test_a_small_constant_is_not_drawn_at_zero(value):
-    found = charts.ticks(value, value)
-    assert found[0] <= value <= found[-1]
-    assert found[-1] - found[0] <= 2 * abs(value)
+    ticks = charts.ticks(value, value)
+    assert ticks[0] <= value <= ticks[-1]
+    assert ticks[-1] - ticks[0] <= 2 * abs(value)
 
 
 @given(NUMBERS, NUMBERS)
 def test_ticks_cover_the_range_in_a_few_equal_steps(a, b):
     low, high = min(a, b), max(a, b)
-    found = charts.ticks(low, high)
-    step = (found[-1] - found[0]) / (len(found) - 1)
-    assert found[0] <= low + 1e-6 * step
-    assert found[-1] >= high - 1e-6 * step
-    assert 2 <= len(found) <= 9
-    assert np.allclose(np.diff(found), step)
+    ticks = charts.ticks(low, high)
+    step = (ticks[-1] - ticks[0]) / (len(ticks) - 1)
+    assert ticks[0] <= low + 1e-6 * step
+    assert ticks[-1] >= high - 1e-6 * step
+    assert 2 <= len(ticks) <= 9
+    assert np.allclose(np.diff(ticks), step)

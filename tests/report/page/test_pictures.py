@@ -20,8 +20,8 @@ def drawn(strength, **weights):
 
 
 def lines(svg):
-    found = re.findall(r'd="M(\S+) (\S+) Q\S+ \S+ (\S+) (\S+)" style="stroke:.*?;stroke-width:(.*?);', svg)
-    return [tuple(map(float, line)) for line in found]
+    paths = re.findall(r'd="M(\S+) (\S+) Q\S+ \S+ (\S+) (\S+)" style="stroke:.*?;stroke-width:(.*?);', svg)
+    return [tuple(map(float, line)) for line in paths]
 
 
 def test_a_line_goes_from_region_to_region_and_is_as_thick_as_the_match_is_strong():
