@@ -241,7 +241,7 @@ def test_hidden_files_of_the_user_stay_and_what_a_killed_run_left_goes(space):
     home.mkdir()
     for name in (".accounts.2024", ".python-3.12", ".last.pth.4711"):
         (home / name).write_text("content")
-    with RunFolder(home).held(False):
+    with RunFolder(home).kept_from_others(False):
         assert sorted(path.name for path in home.iterdir() if path.name != ".lock") == [
             ".accounts.2024",
             ".python-3.12",

@@ -7,7 +7,7 @@ import torch
 
 from core.build.config import schemas
 from core.errors import UserError
-from core.predict.classifier import make_classifier, with_supports
+from core.predict.classifier import make_classifier, make_head_named, with_supports
 from core.predict.supports import fold_numbers, make_supports
 from tests.predict.photos import drawn, network, supports_of
 
@@ -91,8 +91,6 @@ def test_heads_that_do_not_fit_are_refused():
         classifier_of("ProtoNet", [2, 2], "DN4")
     with pytest.raises(UserError, match="--head names FEAT, which has learned parameters outside the backbone"):
         classifier_of("ProtoNet", [2, 2], "FEAT")
-    with pytest.raises(UserError, match="--head is MTL, whose initial head is trained for one way, but no episode"):
-        classifier_of("ProtoNet", [2, 2], "MTL")
 
 
 def test_an_encoder_has_no_weights_for_a_head_that_learns():
@@ -101,6 +99,12 @@ def test_an_encoder_has_no_weights_for_a_head_that_learns():
     make_classifier(encoder, made)  # of a checkpoint
     with pytest.raises(UserError, match=r"--head names FEAT, .* and an encoder does not hold them"):
         make_classifier(replace(encoder, origin={"sha256": "encoder"}), made)
+
+
+def test_a_head_that_episodes_would_train_is_refused_where_there_were_none():
+    encoder = network("ProtoNet")
+    with pytest.raises(UserError, match="^--head is MTL, whose initial head is trained for one way, but no episode"):
+        make_head_named(replace(encoder, facts=encoder.facts | {"way": 0}), "MTL")
 
 
 def test_classes_without_a_word_vector_are_named():
