@@ -103,7 +103,7 @@ def test_an_encoder_has_no_weights_for_a_head_that_learns():
 
 def test_a_head_that_episodes_would_train_is_refused_where_there_were_none():
     encoder = network("ProtoNet")
-    with pytest.raises(UserError, match="^--head is MTL, whose initial head is trained for one way, but no episode"):
+    with pytest.raises(UserError, match=r"^--head is MTL, whose initial head is trained for one way, but no episode"):
         make_head_named(replace(encoder, facts=encoder.facts | {"way": 0}), "MTL")
 
 
