@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         commands.collect_results(args.suite, args.collect)
     elif args.cancel:
         commands.cancel(args.suite)
-    elif args.only:
+    elif args.only is not None:
         commands.run_cell(args.suite, args.only, (args.devices or ["0"])[0], args.threads or 0)
     elif args.launch == "slurm":
         commands.submit_suite(args.suite, Resources(**_options(args, SLURM_ONLY)))
@@ -79,11 +79,14 @@ def _refuse_others(args: argparse.Namespace) -> None:
     others, place = ((*LOCAL_ONLY, "only"), "on this machine") if args.launch == "slurm" else (SLURM_ONLY, "on SLURM")
     for name in _options(args, others):
         raise UserError(f"--{name} is for cells {place}, but --launch is {args.launch}; leave one out.")
-    way = next((name for name in ("status", "table", "collect", "cancel", "only") if getattr(args, name)), "")
+    way = next(
+        (name for name in ("status", "table", "collect", "cancel", "only") if getattr(args, name) not in (None, False)),
+        "",
+    )
     ignored = {"": (), "only": ("jobs",)}.get(way, (*LOCAL_ONLY, *SLURM_ONLY, "only"))
     for name in _options(args, ignored):
         raise UserError(f"--{name} has no meaning with --{way}; leave one out.")
-    if args.only and len(args.devices or []) > 1:
+    if args.only is not None and len(args.devices or []) > 1:
         raise UserError(f"--devices lists {len(args.devices)}, but --only runs one cell; give one.")
 
 

@@ -151,7 +151,7 @@ class Episodes(Protocol):
             f"{question.method}  episodes {numbers.start}:{numbers.stop} of {self.cfg.EVAL.EPISODES}  "
             f"{evaluation.accuracy.mean():.2f} %; --merge joins the shards once all are there"
         )
-        write = partial(write_shard, evaluation=evaluation, identity=identity)
+        write = partial(write_shard, evaluation=evaluation, identity=identity, numbers=numbers)
         return Answer(line, folder, {shard_name(numbers): write})
 
     def _merged(self, result: dict[str, Any]) -> Evaluation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,10 +11,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import UserError
+from ..files import DAMAGE
+from ..kinds import parse_json
 from ..report.tally import Evaluation, join_evaluations
 
 FOLDER = "shards"
 ARRAYS = ("correct", "top2", "classes", "confusion", "bins")
+ABOUT = {"identity": {"": object}, "queries": int, "seconds": {"": float}, "numbers?": [int]}
 EXAMPLES = "examples"  # which shards of earlier versions lack
 
 
@@ -40,13 +42,14 @@ def shard_name(numbers: range) -> str:
     return f"{FOLDER}/{numbers.start}-{numbers.stop}.npz"
 
 
-def write_shard(file: BinaryIO, evaluation: Evaluation, identity: dict[str, Any]) -> None:
-    """Write a shard's counts, without pickled objects.
+def write_shard(file: BinaryIO, evaluation: Evaluation, identity: dict[str, Any], numbers: range) -> None:
+    """Write the counts of the episodes of these numbers, without pickled objects.
 
     `identity` is what all shards of one evaluation have in common.
     """
     arrays = {name: getattr(evaluation, name) for name in (*ARRAYS, EXAMPLES)}
     about = {"identity": identity, "queries": evaluation.queries, "seconds": evaluation.seconds}
+    about["numbers"] = [numbers.start, numbers.stop]
     np.savez(file, about=np.array(json.dumps(about)), **arrays)
 
 
@@ -58,7 +61,7 @@ def read_shards(folder: Path, episodes: int, identity: dict[str, Any]) -> Evalua
     """
     files = {numbers: folder / shard_name(numbers) for numbers in _shards(folder)}
     _refuse_holes(folder, list(files), episodes)
-    return join_evaluations([_read(file, identity) for file in files.values()])
+    return join_evaluations([_read(file, identity, numbers) for numbers, file in files.items()])
 
 
 def _shards(folder: Path) -> list[range]:
@@ -85,14 +88,21 @@ def _refuse_holes(folder: Path, shards: Sequence[range], episodes: int) -> None:
         after = shard.stop
 
 
-def _read(file: Path, identity: dict[str, Any]) -> Evaluation:
+def _read(file: Path, identity: dict[str, Any], numbers: range) -> Evaluation:
+    """A shard of the episodes of these numbers."""
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
+            about = parse_json(str(arrays["about"]), ABOUT)
             counts = {name: arrays[name] for name in ARRAYS}
             examples = arrays.get(EXAMPLES)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(f"{file} is not a shard ({error}); delete it and evaluate its episodes again.") from error
+    start, stop = about.get("numbers", (numbers.start, numbers.stop))  # which shards of earlier versions do not say
+    if (start, stop) != (numbers.start, numbers.stop) or len(counts["correct"]) != len(numbers):
+        raise UserError(
+            f"{file} holds other episodes than its name says ({len(counts['correct'])}, {start}:{stop}); delete it and "
+            "evaluate its episodes again."
+        )
     differing = [key for key in identity if about["identity"].get(key) != identity[key]]
     if differing:
         raise UserError(

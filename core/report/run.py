@@ -186,13 +186,22 @@ class RunFolder:
 
     def state(self) -> str:
         """'running', 'done', 'interrupted' or 'failed'; 'unfinished' where that is not known."""
+        state, holder = self._status()
+        return state if holder is None or is_held(holder, self._lock) else "interrupted"
+
+    def process(self) -> int | None:
+        """The process of this machine that runs it; None where none does."""
+        holder = self._status()[1]
+        return holder.pid if holder is not None and holder.is_alive else None
+
+    def _status(self) -> tuple[str, Holder | None]:
+        """The state that was recorded last, with the process that runs it where that is `running`."""
         try:
             status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
             state = str(status["state"])
-            holder = Holder(status["host"], status["pid"], status["started"]) if state == "running" else None
+            return state, Holder(status["host"], status["pid"], status["started"]) if state == "running" else None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return "unfinished"
-        return state if holder is None or is_held(holder, self._lock) else "interrupted"
+            return "unfinished", None
 
     def set_running(self) -> None:
         """Record that this process runs it: whoever reads that can tell whether the process still lives."""

@@ -14,7 +14,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..files import write_file, write_json, write_text
+from ..kinds import parse_json
 from .progress import Progress, Record, progress
 from .stages import stage_files
 from .suite import Cell, read_suite
@@ -26,16 +28,20 @@ PATHS = ("checkpoint", "file", "path")  # entries of result.json that name a pla
 
 
 def collect(file: str, results: Path) -> list[str]:
-    """Copy what is measured of the cells that are done or failed; a cell that is there already stays as it is.
+    """Copy what is measured of the cells that are done or failed; what is there already stays as it is.
 
-    The first result stands: a run of the same name that was collected before is not replaced, unless it had failed.
+    The first result stands: a run of the same name that was collected before is not replaced, unless it had failed. It
+    gains the results of tests that were added since, of the same checkpoint.
 
     Args:
         file: of the suite.
         results: folder of all suites' results.
 
     Returns:
-        The names of the cells that were copied.
+        The names of the cells that were copied, or gained results.
+
+    Raises:
+        UserError: where a file of a cell that is done is missing or damaged.
     """
     copied = []
     for cell in read_suite(file):
@@ -44,6 +50,8 @@ def collect(file: str, results: Path) -> list[str]:
             if now.state == "done":
                 _copy(cell, folder)
             write_json(folder / "cell.json", _describe(file, cell, now))
+            copied.append(cell.name)
+        elif now.state == "done" and _copy_evaluations(cell, folder):
             copied.append(cell.name)
     return copied
 
@@ -75,16 +83,38 @@ def _copy(cell: Cell, folder: Path) -> None:
     for name in COPIED:
         if (cell.run.path / name).is_file():  # a run without stages has no metrics
             write_text(folder / name, (cell.run.path / name).read_text(encoding="utf-8"))
-    environment = json.loads((cell.run.path / "env.json").read_text(encoding="utf-8"))
+    environment = _read(cell.run.path / "env.json")
     write_json(folder / "env.json", {key: environment[key] for key in ENVIRONMENT if key in environment})
+    _copy_evaluations(cell, folder)
+
+
+def _copy_evaluations(cell: Cell, folder: Path) -> bool:
+    """Copy the evaluations that were not collected yet, but none of another checkpoint; says whether there were any."""
+    known = {_read(file).get("checkpoint_sha256") for file in folder.glob("eval/*/*/*.json")}
+    added = False
     for place in map(Path, Record(cell).result_folders()):
-        _copy_evaluation(place, folder / "eval" / place.parent.name / place.name)
+        target = folder / "eval" / place.parent.name / place.name
+        results = {file.name: _read(file) for file in sorted(place.glob("*.json"))}  # of other protocols too
+        if target.exists() or any(
+            known and result.get("checkpoint_sha256") not in known for result in results.values()
+        ):
+            continue
+        _copy_evaluation(place, results, target)
+        added = True
+    return added
 
 
-def _copy_evaluation(source: Path, target: Path) -> None:
-    for file in sorted(source.glob("*.json")):  # result.json, or what another protocol writes
-        result = json.loads(file.read_text(encoding="utf-8"))
-        write_json(target / file.name, {key: value for key, value in result.items() if key not in PATHS})
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON file of the run."""
+    try:
+        return parse_json(file.read_text(encoding="utf-8"), {"": object})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}); start the suite again, which writes it.") from error
+
+
+def _copy_evaluation(source: Path, results: dict[str, dict[str, Any]], target: Path) -> None:
+    for name, result in results.items():
+        write_json(target / name, {key: value for key, value in result.items() if key not in PATHS})
     for name in PACKED:
         if (source / name).is_file():
             _pack(source / name, target / f"{name}.gz")

@@ -121,11 +121,13 @@ def cancel(file: str) -> None:
             cancel_job(Record(cell))
             print(f"cancelled  {cell.name}", file=sys.stderr)
         elif progress(cell).state == "running":
-            process = Record(cell).read().get("pid")
+            process = Record(cell).read().get("pid") or cell.run.process()
             with suppress(ProcessLookupError):  # it has just ended
                 if process:
                     os.kill(process, signal.SIGINT)
                     print(f"stopped  {cell.name}", file=sys.stderr)
+                else:
+                    print(f"left alone  {cell.name}: it runs on another machine", file=sys.stderr)
 
 
 def _duration(seconds: float) -> str:

@@ -24,10 +24,12 @@ class CommandJob:
     """
 
     def __init__(self, words: Sequence[str], requeue: int) -> None:
-        self._words, self._requeue = list(words), requeue
+        self._words, self._requeue, self._is_stopping = list(words), requeue, False
 
     def __call__(self) -> None:
         self._process = subprocess.Popen([*SHIELD, *self._words], stdin=subprocess.DEVNULL)
+        # scancel, scontrol requeue and preemption send SIGTERM, and SIGKILL soon after it.
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
         code = self._process.wait()
         if code:
             raise RuntimeError(f"{shlex.join(self._words)} ended with exit code {code}")
@@ -36,13 +38,19 @@ class CommandJob:
         """Stop the command; returns the submission that goes on with it, None where it was started often enough."""
         from submitit.helpers import DelayedSubmission
 
-        os.kill(self._process.pid, signal.SIGINT)
+        self._stop()
         deadline = time.monotonic() + SECONDS_TO_STOP
         while _runs(self._process.pid) and time.monotonic() < deadline:
             time.sleep(0.1)
         if int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= self._requeue:
             return None
         return DelayedSubmission(CommandJob(self._words, self._requeue))
+
+    def _stop(self) -> None:
+        """Have the command end after its step; once, since a second signal would cut what it writes."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            os.kill(self._process.pid, signal.SIGINT)
 
 
 def _runs(pid: int) -> bool:

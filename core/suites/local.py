@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from ..files import writing
 from ..locks import started_at
 from ..paths import command
 from .processes import python_path, words_of
@@ -87,7 +88,7 @@ class LocalRunner:
         """Train what is not trained and answer the tests without results; returns whether all went well."""
         device, record = self._devices.get(), Record(cell)
         try:
-            if progress(cell).state == "running":
+            if not record.lock() or progress(cell).state == "running":
                 self._say(f"left alone  {cell.name}: another process has begun it")
                 return True
             if record.job != os.environ.get("SLURM_JOB_ID"):
@@ -110,6 +111,7 @@ class LocalRunner:
                 record.note_result(number, [line.removeprefix(RESULT) for line in lines])
             return self._report(cell, record)
         finally:
+            record.unlock()
             self._devices.put(device)
 
     def _report(self, cell: Cell, record: Record) -> bool:
@@ -126,10 +128,13 @@ class LocalRunner:
         It writes to the file itself, so that it goes on even where the suite is killed.
         """
         threads = ["--threads", str(self._threads)] if self._threads else []
-        record.log.parent.mkdir(parents=True, exist_ok=True)
-        with record.log.open("a+b") as log:
-            log.write(f"$ {command(name)} {shlex.join([*threads, *arguments])}\n".encode())
-            log.flush()
+        with writing(record.log):
+            record.log.parent.mkdir(parents=True, exist_ok=True)
+            log = record.log.open("a+b")
+        with log:
+            with writing(record.log):
+                log.write(f"$ {command(name)} {shlex.join([*threads, *arguments])}\n".encode())
+                log.flush()
             start = log.tell()
             words, environment = words_of(name, [*threads, *arguments]), os.environ | {"PYTHONPATH": python_path()}
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)

@@ -7,16 +7,15 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import isdir  # that of pathlib raises where a name holds a zero byte
 from pathlib import Path
 from typing import Any
 
 from ..build.config import differing_keys, last_stage
 from ..config.roles import roles_of
 from ..errors import UserError
-from ..files import write_files, write_json
+from ..files import write_files, write_json, writing
 from ..kinds import misfit, parse_json
-from ..locks import is_alive
+from ..locks import Lock, is_alive
 from .suite import Cell
 
 LAST_LINES = 5  # of a failed cell's log
@@ -37,6 +36,17 @@ class Record:
         folder = cell.base / "suites"
         self.log, self._file = folder / f"{cell.name}.log", folder / f"{cell.name}.json"
         self._job_file = folder / f"{cell.name}.job"
+        self._lock = Lock(folder / f".{cell.name}.lock")
+
+    def lock(self) -> bool:
+        """Keep other suites from running the cell, until `unlock`; returns False where one runs it already."""
+        with writing(self._lock.path):
+            self._lock.path.parent.mkdir(parents=True, exist_ok=True)
+            return self._lock.acquire() is None
+
+    def unlock(self) -> None:
+        """Let other suites run the cell; does nothing where this one does not."""
+        self._lock.release()
 
     def read(self) -> dict[str, Any]:
         """The notes; empty before the first, and without what is not as it was written."""
@@ -96,9 +106,9 @@ class Record:
         return [folder for key in keys for folder in results.get(key, [])]
 
     def has_result(self, test: int) -> bool:
-        """Whether a test of these arguments has been answered, and its folders are there."""
+        """Whether a test of these arguments has been answered, and its folders hold what was measured."""
         folders = self._results().get(_key(self._cell, test), [])
-        return bool(folders) and all(isdir(folder) for folder in folders)
+        return bool(folders) and all(_is_whole(folder) for folder in folders)
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,10 @@ def progress(cell: Cell, jobs: Queue | None = None) -> Progress:
     since, started = len(rows) - notes.get("epochs_at_start", 0), notes.get("started")
     if state == "running" and since > 0 and started:
         left = (time.time() - started) / since * max(0, of - len(rows))
-    reason = _last_lines(record.log if _has_failed(notes) else record.job_log) if state == "failed" else ""
+    reason = ""
+    if state == "failed":
+        lost = f"job {record.job} left SLURM's queue before the cell was done"
+        reason = _last_lines(record.log) if _has_failed(notes) else _last_lines(record.job_log) or lost
     return Progress(state, len(rows), of, max(best, default=None), left, reason)
 
 
@@ -153,7 +166,7 @@ def _state(cell: Cell, record: Record, notes: dict[str, Any], jobs: Queue | None
         return "done"
     if jobs and cell.name in jobs:
         return jobs[cell.name]
-    if is_alive(notes.get("pid"), notes.get("process_started")):
+    if is_alive(notes.get("pid"), notes.get("process_started")) or cell.run.state() == "running":
         return "running"
     has_lost_its_job = jobs is not None and record.job and not record.is_cancelled
     if _has_failed(notes) or has_lost_its_job:
@@ -181,6 +194,18 @@ def _last_lines(log: Path) -> str:
     except OSError:
         return ""
     return "\n".join(lines[-LAST_LINES:])
+
+
+def _is_whole(folder: str) -> bool:
+    """Whether an evaluation's results can be read, and list the episodes that they speak of."""
+    try:
+        results = [parse_json(file.read_text(encoding="utf-8"), {"": object}) for file in Path(folder).glob("*.json")]
+        counts = [result["episodes"] for result in results if isinstance(result.get("episodes"), int)]
+        episodes = Path(folder, "episodes.csv")
+        lines = episodes.read_bytes().count(b"\n") - 1 if episodes.exists() else None
+    except (OSError, ValueError):  # ValueError also where a name holds a zero byte
+        return False
+    return bool(results) and (lines is None or all(count == lines for count in counts))
 
 
 def _settings(cell: Cell) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def read_queue(cells: Sequence[Cell]) -> Queue | None:
     if shutil.which("squeue") is None:
         return None
     states = {}
-    for line in _ask("squeue", "--noheader", "--user", getpass.getuser(), "--format", "%i|%T|%j").splitlines():
+    for line in _ask("squeue", "--noheader", "--user", str(os.getuid()), "--format", "%i|%T|%j").splitlines():
         job, state, name = line.strip().split("|", 2)
         if names.get(job) == name:
             states[name] = "running" if state in RUNNING else "queued"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files import writing
+from ..locks import Lock
 from .job import CommandJob
 from .processes import python_path, words_of
 from .progress import Record, progress
@@ -18,6 +21,8 @@ from .queue import read_queue
 from .stages import stage_files
 from .suite import Cell
 
+SIGNALLED = 90  # seconds before a job's time is up, at which submitit has SLURM signal it
+SHORTEST = 5  # minutes of a job
 TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 
 
@@ -43,6 +48,11 @@ class Resources:
             raise UserError(
                 f"--time is {self.time!r}, but it must be [DAYS-]HH:MM:SS; write --time 12:00:00, for example."
             )
+        if self.minutes < SHORTEST:
+            raise UserError(
+                f"--time is {self.time!r}, but SLURM signals a job {SIGNALLED} s before its time is up, so it would "
+                f"train nothing; write --time 00:{SHORTEST:02}:00 or more."
+            )
 
     @property
     def minutes(self) -> int:
@@ -64,9 +74,32 @@ def submit(file: str, cells: Sequence[Cell], resources: Resources, say: Callable
         say: receives a line for each job.
 
     Raises:
-        UserError: where there is no SLURM or no submitit, or where SLURM refuses a job.
+        UserError: where there is no SLURM or no submitit, where SLURM refuses a job, or where another process submits.
     """
     executor = _executor(cells[0].base, resources)
+    with _alone(cells[0].base):
+        _submit_missing(executor, file, cells, resources, say)
+
+
+@contextmanager
+def _alone(base: Path) -> Iterator[None]:
+    """Keep other submissions below `base` out, which would give a cell a second job."""
+    lock = Lock(base / "suites" / ".submit.lock")
+    with writing(lock.path):
+        lock.path.parent.mkdir(parents=True, exist_ok=True)
+        holder = lock.acquire()
+    if holder is not None:
+        raise UserError(f"{lock.path.parent} is in use: {holder} submits a suite there; start it again afterwards.")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _submit_missing(
+    executor: Any, file: str, cells: Sequence[Cell], resources: Resources, say: Callable[[str], None]
+) -> None:
+    """Submit the cells that are not done and have no job."""
     queue = read_queue(cells)
     states = {cell.name: progress(cell, queue).state for cell in cells}
     makers: dict[Path, str] = {}  # the job that makes a stage
@@ -74,6 +107,8 @@ def submit(file: str, cells: Sequence[Cell], resources: Resources, say: Callable
         if queue and cell.name in queue:
             makers = {stage: Record(cell).job for stage in stage_files(cell)} | makers
     for cell in cells:
+        if states[cell.name] in ("queued", "running"):
+            say(f"left alone  {cell.name}: it is {states[cell.name]} already; --cancel stops it")
         if states[cell.name] in ("done", "queued", "running"):
             continue
         stages = [stage for stage in stage_files(cell) if not stage.is_file()]

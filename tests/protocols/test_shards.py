@@ -1,5 +1,7 @@
 """Shards of an evaluation: joined by number they are the evaluation, bit for bit; what does not fit is a sentence."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,46 @@ def test_a_broken_shard_is_refused(trained, checkpoint, space, shards):
     file.write_bytes(file.read_bytes()[:100])
     code, _, err = space.evaluator(trained[0], "-c", checkpoint, "--merge")
     assert (code, f"{file} is not a shard" in err) == (2, True)
+
+
+@pytest.mark.parametrize("about", ["{}", "[]", '{"identity": [], "queries": 1, "seconds": {}}'])
+def test_a_shard_that_says_nothing_of_itself_is_refused(trained, checkpoint, space, shards, about):
+    assert shards("0:40")[0] == 0
+    (file,) = checkpoint.parent.glob("eval/*/*/shards/0-40.npz")
+    with np.load(file) as arrays:
+        np.savez(file, **dict(arrays) | {"about": np.array(about)})
+    code, _, err = space.evaluator(trained[0], "-c", checkpoint, "--merge")
+    assert (code, f"{file} is not a shard" in err) == (2, True)
+
+
+def test_an_empty_shard_is_refused(trained, checkpoint, space, shards):
+    assert shards("0:40")[0] == 0
+    (file,) = checkpoint.parent.glob("eval/*/*/shards/0-40.npz")
+    file.write_bytes(b"")
+    code, _, err = space.evaluator(trained[0], "-c", checkpoint, "--merge")
+    assert (code, f"{file} is not a shard" in err) == (2, True)
+
+
+@pytest.mark.parametrize("says_its_numbers", [True, False])
+@pytest.mark.parametrize("name", ["20-40.npz", "20-45.npz"])
+def test_a_shard_of_another_name_is_refused(trained, checkpoint, space, shards, name, says_its_numbers):
+    """The first half as the second would give a result of 20 episodes, each counted twice."""
+    episodes = f"EVAL.EPISODES={name[3:5]}"
+    assert shards("0:20", options=[episodes])[0] == 0
+    (file,) = checkpoint.parent.glob("eval/*/*/shards/0-20.npz")
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    if not says_its_numbers:
+        about = json.loads(str(content["about"]))
+        del about["numbers"]
+        content["about"] = np.array(json.dumps(about))
+    wrong = file.with_name(name)
+    np.savez(wrong, **content)
+    code, _, err = space.evaluator(trained[0], "-c", checkpoint, "--merge", episodes)
+    if says_its_numbers or name == "20-45.npz":
+        assert (code, f"{wrong} holds other episodes than its name says (20, " in err) == (2, True)
+    else:
+        assert code == 0  # of an earlier version, whose files do not tell
 
 
 @pytest.mark.parametrize("shard", ["5", "5:5", "9:5", "0:41", "a:b", "-1:5"])

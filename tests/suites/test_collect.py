@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from core.suites.progress import Record
+from core.suites.progress import Record, progress
 from core.suites.standings import standings
 from core.suites.suite import read_suite
 from tests.predict.encoders import NAME, write_weights
@@ -40,6 +40,43 @@ def test_finished_cells_are_kept_and_the_first_result_stands(suite, space, tmp_p
     (source / "result.json").write_text("{}")
     assert "collected" not in space.script("run_suite.py", file, "--collect", kept)[1]
     assert json.loads((target / "result.json").read_text())["mean"] > 0
+
+
+def test_a_test_that_was_added_is_collected_later(suite, space, tmp_path):
+    run, kept = str(space.path / "Proto.yaml"), tmp_path / "results"
+    space.script("run_suite.py", suite(RUNS=[run], TESTS=[{}]), "--devices", "cpu")
+    file = suite(RUNS=[run], TESTS=[{}])
+    assert "collected  Glyphs_Proto" in space.script("run_suite.py", file, "--collect", kept)[1]
+    file = suite(RUNS=[run], TESTS=[{}, {"OPTIONS": ["--shots", 2]}])
+    space.script("run_suite.py", file, "--devices", "cpu")
+    first = sorted(kept.glob("suite/*/eval/*/*"))
+    contents = [(folder / "result.json").read_bytes() for folder in first]
+    assert "collected  Glyphs_Proto" in space.script("run_suite.py", file, "--collect", kept)[1]
+    assert len([*kept.glob("suite/*/eval/*/*")]) == len(first) + 1
+    assert [(folder / "result.json").read_bytes() for folder in first] == contents
+    assert "collected" not in space.script("run_suite.py", file, "--collect", kept)[1]
+
+
+@pytest.mark.parametrize("damage", ["gone", "half", "half a list"])
+def test_a_damaged_result_is_measured_again_and_not_collected(suite, space, tmp_path, damage):
+    file, kept = suite(RUNS=[str(space.path / "Proto.yaml")], TESTS=[{}]), tmp_path / "results"
+    space.script("run_suite.py", file, "--devices", "cpu")
+    (folder,) = space.base.glob("Glyphs_Proto/eval/*/*")
+    place = folder / ("episodes.csv" if damage == "half a list" else "result.json")
+    content = place.read_bytes()
+    place.unlink() if damage == "gone" else place.write_bytes(content[: len(content) // 2])
+    assert [progress(cell).state for cell in read_suite(file)] == ["incomplete"]
+    assert "collected" not in space.script("run_suite.py", file, "--collect", kept)[1]
+    assert space.script("run_suite.py", file, "--devices", "cpu")[0] == 0
+    assert [progress(cell).state for cell in read_suite(file)] == ["done"]
+    assert place.read_bytes().count(b"\n") == content.count(b"\n")
+
+
+def test_without_the_description_of_the_machine_a_run_is_not_collected(suite, space, tmp_path, refused):
+    file = suite(RUNS=[str(space.path / "Proto.yaml")], TESTS=[{}])
+    space.script("run_suite.py", file, "--devices", "cpu")
+    (space.base / "Glyphs_Proto" / "env.json").unlink()
+    assert "env.json cannot be read" in refused("run_suite.py", file, "--collect", tmp_path / "results")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A command as a job: it ends as its command does, and a checkpoint stops the command and asks for another start."""
 
+import os
 import signal
 import sys
 import time
@@ -48,6 +49,28 @@ def test_a_command_that_fails_fails_the_job():
         CommandJob([sys.executable, "-c", "raise SystemExit(3)"], requeue=0)()
 
 
+def test_a_job_that_slurm_ends_stops_its_command(tmp_path):
+    """scancel, scontrol requeue and preemption send SIGTERM."""
+    file = tmp_path / "state"
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(*_):
+        while not file.is_file() or not file.read_text():
+            time.sleep(0.01)
+        for _ in range(2):  # the second one must not cut what the first has it write
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    alarm = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(RuntimeError, match="ended with exit code 130"):
+            CommandJob([sys.executable, "-c", COMMAND, str(file)], requeue=0)()
+    finally:
+        signal.signal(signal.SIGALRM, alarm)
+        signal.signal(signal.SIGTERM, before)
+    assert file.read_text() == "interrupted"
+
+
 def test_a_checkpoint_stops_the_command_and_asks_for_another_start(tmp_path, monkeypatch):
     pytest.importorskip("submitit", reason="submitit is an optional extra")
     file = tmp_path / "state"
@@ -57,7 +80,11 @@ def test_a_checkpoint_stops_the_command_and_asks_for_another_start(tmp_path, mon
     (submission,) = checkpoint_of(job, file)
     assert time.monotonic() - start < 20  # the handler does not wait for the lock that it interrupts
     assert file.read_text() == "interrupted"
-    assert vars(submission.function) == {"_words": [sys.executable, "-c", COMMAND, str(file)], "_requeue": 2}
+    assert vars(submission.function) == {
+        "_words": [sys.executable, "-c", COMMAND, str(file)],
+        "_requeue": 2,
+        "_is_stopping": False,
+    }
 
 
 def test_a_job_that_was_started_often_enough_is_not_started_again(tmp_path, monkeypatch):

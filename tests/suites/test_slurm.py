@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.suites.commands import table
 from core.suites.progress import Record, progress
 from core.suites.queue import read_queue
-from core.suites.slurm import Resources
+from core.suites.slurm import Resources, _alone
 from core.suites.suite import read_suite
 from tests.conftest import ROOT
 from tests.suites.conftest import TWO
@@ -31,6 +31,10 @@ ON_SLURM = ("--launch", "slurm", "--partition", "local", "--gpus", "0", "--time"
         ({"requeue": -1}, "--requeue is -1, which cannot be negative"),
         ({"time": "12h"}, "--time is '12h', but it must be [DAYS-]HH:MM:SS"),
         ({"time": "00:00:00"}, "--time is '00:00:00', but it must be [DAYS-]HH:MM:SS"),
+        (
+            {"time": "00:03:30"},
+            "SLURM signals a job 90 s before its time is up, so it would train nothing; write --time 00",
+        ),
     ],
 )
 def test_what_a_cell_cannot_use_is_a_sentence(options, sentence):
@@ -40,7 +44,7 @@ def test_what_a_cell_cannot_use_is_a_sentence(options, sentence):
 
 
 def test_the_time_in_minutes():
-    times = {"00:00:30": 1, "00:30:00": 30, "12:00:00": 720, "1-02:03:04": 1564}
+    times = {"00:05:30": 6, "00:30:00": 30, "12:00:00": 720, "1-02:03:04": 1564}
     assert {time: Resources(time=time).minutes for time in times} == times
 
 
@@ -75,6 +79,20 @@ def test_options_that_do_not_fit_are_refused(suite, refused, options, sentence):
 
 
 @pytest.mark.slow
+def test_two_submissions_at_once_are_refused(suite):
+    """Each would give the cells a job of its own."""
+    cells = read_suite(suite())
+    sentence = r"suites is in use: process \d+ on .* submits a suite"
+    with _alone(cells[0].base), pytest.raises(UserError, match=sentence), _alone(cells[0].base):
+        pass
+    with _alone(cells[0].base):
+        assert (cells[0].base / "suites" / ".submit.lock").exists()
+
+
+def test_an_empty_name_is_no_cell(suite, refused):
+    assert "--only is , which is no cell of" in refused("run_suite.py", suite(), "--only", "", "--devices", "cpu")
+
+
 def test_only_runs_one_cell(suite, space):
     file = suite(TESTS=[{}])
     code, _, err = space.script("run_suite.py", file, "--only", "Glyphs_Proto", "--devices", "cpu", "--threads", "1")
@@ -88,6 +106,7 @@ def test_a_job_that_left_the_queue_has_failed_unless_it_was_cancelled(suite):
     record.note_job("12")
     states = [progress(cell, jobs).state for jobs in (None, {}, {cell.name: "queued"}, {cell.name: "running"})]
     assert states == ["new", "failed", "queued", "running"]
+    assert progress(cell, {}).reason == "job 12 left SLURM's queue before the cell was done"
     record.job_log.parent.mkdir()
     record.job_log.write_text("DUE TO TIME LIMIT\n")
     assert progress(cell, {}).reason == "DUE TO TIME LIMIT"
