@@ -51,7 +51,7 @@ def collect(file: str, results: Path) -> list[str]:
                 _copy(cell, folder)
             write_json(folder / "cell.json", _describe(file, cell, now))
             copied.append(cell.name)
-        elif now.state == "done" and _copy_evaluations(cell, folder):
+        elif now.state == "done" and _copy_added(cell, folder):
             copied.append(cell.name)
     return copied
 
@@ -80,28 +80,33 @@ def _describe(file: str, cell: Cell, now: Progress) -> dict[str, Any]:
 
 def _copy(cell: Cell, folder: Path) -> None:
     """Copy the files of a cell that is done; cell.json, which says so, is written after them."""
+    environment, places = _read(cell.run.path / "env.json"), _evaluations(cell)
     for name in COPIED:
         if (cell.run.path / name).is_file():  # a run without stages has no metrics
             write_text(folder / name, (cell.run.path / name).read_text(encoding="utf-8"))
-    environment = _read(cell.run.path / "env.json")
     write_json(folder / "env.json", {key: environment[key] for key in ENVIRONMENT if key in environment})
-    _copy_evaluations(cell, folder)
+    for place, results in places.items():
+        _copy_evaluation(place, results, folder)
 
 
-def _copy_evaluations(cell: Cell, folder: Path) -> bool:
-    """Copy the evaluations that were not collected yet, but none of another checkpoint; says whether there were any."""
+def _copy_added(cell: Cell, folder: Path) -> bool:
+    """Copy the evaluations of the collected checkpoint that are not there yet; says whether there were any."""
     known = {_read(file).get("checkpoint_sha256") for file in folder.glob("eval/*/*/*.json")}
-    added = False
-    for place in map(Path, Record(cell).result_folders()):
-        target = folder / "eval" / place.parent.name / place.name
-        results = {file.name: _read(file) for file in sorted(place.glob("*.json"))}  # of other protocols too
-        if target.exists() or any(
-            known and result.get("checkpoint_sha256") not in known for result in results.values()
-        ):
-            continue
-        _copy_evaluation(place, results, target)
-        added = True
-    return added
+    added = {
+        place: results
+        for place, results in _evaluations(cell).items()
+        if not _target(folder, place).exists()
+        and all(result.get("checkpoint_sha256") in known for result in results.values())
+    }
+    for place, results in added.items():
+        _copy_evaluation(place, results, folder)
+    return bool(added)
+
+
+def _evaluations(cell: Cell) -> dict[Path, dict[str, dict[str, Any]]]:
+    """The results of each evaluation of a cell by their files' names: result.json, or what another protocol writes."""
+    places = map(Path, Record(cell).result_folders())
+    return {place: {file.name: _read(file) for file in sorted(place.glob("*.json"))} for place in places}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -109,15 +114,21 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return parse_json(file.read_text(encoding="utf-8"), {"": object})
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}); start the suite again, which writes it.") from error
+        raise UserError(f"{file} cannot be read ({error}); evaluate or train that run again.") from error
 
 
-def _copy_evaluation(source: Path, results: dict[str, dict[str, Any]], target: Path) -> None:
+def _target(folder: Path, place: Path) -> Path:
+    """Where an evaluation is kept."""
+    return folder / "eval" / place.parent.name / place.name
+
+
+def _copy_evaluation(place: Path, results: dict[str, dict[str, Any]], folder: Path) -> None:
+    target = _target(folder, place)
     for name, result in results.items():
         write_json(target / name, {key: value for key, value in result.items() if key not in PATHS})
     for name in PACKED:
-        if (source / name).is_file():
-            _pack(source / name, target / f"{name}.gz")
+        if (place / name).is_file():
+            _pack(place / name, target / f"{name}.gz")
 
 
 def _pack(source: Path, target: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_test_that_was_added_is_collected_later(suite, space, tmp_path):
 @pytest.mark.parametrize("damage", ["gone", "half", "half a list"])
 def test_a_damaged_result_is_measured_again_and_not_collected(suite, space, tmp_path, damage):
     file, kept = suite(RUNS=[str(space.path / "Proto.yaml")], TESTS=[{}]), tmp_path / "results"
-    space.script("run_suite.py", file, "--devices", "cpu")
+    assert space.script("run_suite.py", file, "--devices", "cpu")[0] == 0
     (folder,) = space.base.glob("Glyphs_Proto/eval/*/*")
     place = folder / ("episodes.csv" if damage == "half a list" else "result.json")
     content = place.read_bytes()
@@ -74,7 +74,7 @@ def test_a_damaged_result_is_measured_again_and_not_collected(suite, space, tmp_
 
 def test_without_the_description_of_the_machine_a_run_is_not_collected(suite, space, tmp_path, refused):
     file = suite(RUNS=[str(space.path / "Proto.yaml")], TESTS=[{}])
-    space.script("run_suite.py", file, "--devices", "cpu")
+    assert space.script("run_suite.py", file, "--devices", "cpu")[0] == 0
     (space.base / "Glyphs_Proto" / "env.json").unlink()
     assert "env.json cannot be read" in refused("run_suite.py", file, "--collect", tmp_path / "results")
 
