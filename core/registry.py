@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
-import traceback
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -47,11 +47,20 @@ class Registry(Generic[Base]):
         """Class decorator that enters a class under `name`; the class then carries it as `name`.
 
         From then on its constructor refuses a value that the type of an argument does not allow: see core/limits.py.
+
+        Raises:
+            UserError: without a name, above what is no class, or where another class has the name.
         """
+        if not isinstance(name, str):  # without brackets, Python hands over what stands below
+            raise UserError(self._nameless(name))
 
         def enter(cls: Class) -> Class:
-            if self._registered(name) is not None:
-                raise ValueError(f"{self.key}: {name} is registered twice")
+            if not inspect.isclass(cls):
+                raise UserError(
+                    f"{self.key} {name!r} is registered for {_called(cls)}, which is no class; write "
+                    f'@{self.variable}.register("{name}") above a class.'
+                )
+            self._refuse_taken(name, cls)
             setattr(cls, "name", name)  # noqa: B010
             self._classes[name] = cls
             _check_limits(cls, self.key.replace("NAME", "ARGS"))
@@ -70,6 +79,35 @@ class Registry(Generic[Base]):
             return cls
 
         return enter
+
+    @property
+    def variable(self) -> str:
+        """What code calls the registry: METHODS."""
+        return f"{self.key.removesuffix('.NAME').strip('-').upper()}S"
+
+    def _nameless(self, thing: Any) -> str:
+        """The sentence for a decorator that is given something else than a name."""
+        if not inspect.isclass(thing):
+            return f'{_called(thing)} is no name; write @{self.variable}.register("NAME") above a class.'
+        cls = thing.__name__
+        return (
+            f"@{self.variable}.register above class {cls} has no name in brackets; write "
+            f'@{self.variable}.register("{cls}") above class {cls}.'
+        )
+
+    def _refuse_taken(self, name: str, cls: type) -> None:
+        """Refuse a name that another class has, in whatever case."""
+        taken = self._registered(name)
+        if taken is None:
+            return
+        others = (cls, self._classes.get(taken) or self._families[taken.partition(":")[0]])
+        if all(_is_of_fiveway(each) for each in others):  # a mistake of FiveWay's, with a traceback
+            raise ValueError(f"{self.key}: {name} is registered twice")
+        case = "" if taken == name else ", as case does not count"
+        raise UserError(
+            f"{self.key} {name} is the name of {_place(others[0])} and of {_place(others[1])}{case}; give yours "
+            "another name."
+        )
 
     @property
     def families(self) -> list[str]:
@@ -133,6 +171,22 @@ class Registry(Generic[Base]):
             key: list(value) if isinstance(value, tuple) else value for key, value in arguments.defaults.items()
         }
         return defaults | {arguments.renamed.get(key, key): value for key, value in saved.items()}
+
+
+def _called(thing: Any) -> str:
+    """What a function, or an object without a name, is called in a sentence."""
+    return str(getattr(thing, "__name__", None) or f"an object of type {type(thing).__name__}")
+
+
+def _place(cls: type) -> str:
+    """A class and the file of its module."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return f"class {cls.__name__} in {file or cls.__module__}"
+
+
+def _is_of_fiveway(cls: type) -> bool:
+    """Whether a class is none of a plugin's."""
+    return cls.__module__.partition(".")[0] == __package__
 
 
 @functools.cache
@@ -206,17 +260,3 @@ def import_all(package: str) -> None:
     root = importlib.import_module(package)
     for module in pkgutil.iter_modules(root.__path__):
         importlib.import_module(f"{package}.{module.name}")
-
-
-def import_plugins(modules: list[str]) -> None:
-    """Import a user's own modules (config key PLUGINS), e.g. ["my_method"]."""
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # whatever a user's code raises
-            frames = [f for f in traceback.extract_tb(error.__traceback__)[1:] if "importlib" not in f.filename]
-            where = f", {frames[0].filename} line {frames[0].lineno}" if frames else ""
-            raise UserError(
-                f"PLUGINS names {name!r}, which Python cannot import ({type(error).__name__}: {error}{where}); "
-                "correct it, and put it on PYTHONPATH or next to the scripts."
-            ) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+import core.registry
 from core.errors import UserError
 from core.limits import Choices
 from core.registry import Registry
@@ -100,8 +101,61 @@ def test_names_are_found_whatever_their_case_and_refused_with_the_nearest(regist
     assert registry["fIXED"].name == "Fixed"
     with pytest.raises(UserError, match=r"METHOD.NAME is 'Fixd', which is not one of: Fixed \(did you mean Fixed\?\)"):
         registry["Fixd"]
+
+
+def of_module(name, module):
+    """A class as if a module defined it."""
+    return type(name, (Head,), {"__module__": module})
+
+
+@pytest.mark.parametrize(("first", "second"), [("core.registry", __name__), (__name__, "core.registry")])
+def test_a_plugin_may_not_take_a_name_of_fiveway_whichever_comes_first(registry, first, second):
+    registry.register("Fixed")(of_module("First", first))
+    with pytest.raises(UserError) as caught:
+        registry.register("fixed")(of_module("Second", second))
+    files = {__name__: __file__, "core.registry": core.registry.__file__}
+    assert str(caught.value) == (
+        f"METHOD.NAME fixed is the name of class Second in {files[second]} and of class First in {files[first]}, as "
+        "case does not count; give yours another name."
+    )
+
+
+def test_two_plugins_of_one_name_and_one_of_a_family(registry):
+    registry.register_family("lib")(Library)
+    registry.register("Fixed")(of_module("One", __name__))
+    with pytest.raises(UserError, match=r"^METHOD\.NAME Fixed is .* class Two in unknown and .*py; give yours another"):
+        registry.register("Fixed")(of_module("Two", "unknown"))
+    with pytest.raises(UserError, match=r"^METHOD\.NAME lib:a is the name of class Two in .* and of class Library in"):
+        registry.register("lib:a")(of_module("Two", "unknown"))
+
+
+def test_a_name_that_fiveway_gives_twice_is_no_error_of_the_user(registry):
+    registry.register("Fixed")(of_module("One", "core.methods.one"))
     with pytest.raises(ValueError, match="registered twice"):
-        registry.register("fixed")(type("Again", (Head,), {}))
+        registry.register("fixed")(of_module("Again", "core.methods.again"))
+
+
+@pytest.mark.parametrize(("key", "variable"), [("METHOD.NAME", "METHODS"), ("--protocol", "PROTOCOLS")])
+def test_a_decorator_without_a_name(key, variable):
+    with pytest.raises(UserError) as caught:
+        Registry(key).register(Head)
+    assert str(caught.value) == (
+        f'@{variable}.register above class Head has no name in brackets; write @{variable}.register("Head") above '
+        "class Head."
+    )
+    with pytest.raises(UserError, match=rf"^of_module is no name; write @{variable}\.register\(\"NAME\"\) above a cl"):
+        Registry(key).register(of_module)
+
+
+@pytest.mark.parametrize(("thing", "called"), [(of_module, "of_module"), (Head(3), "an object of type Head")])
+def test_what_is_no_class(registry, thing, called):
+    with pytest.raises(UserError) as caught:
+        registry.register("Odd")(thing)
+    assert str(caught.value) == (
+        f"METHOD.NAME 'Odd' is registered for {called}, which is no class; write @METHODS.register(\"Odd\") above a "
+        "class."
+    )
+    assert list(registry) == []
 
 
 class Library(Head):

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from ..registry import import_plugins
+from ..plugins import import_plugins
 from .check import check
 from .provenance import COMMAND_LINE, Settings, changes, has, unflatten
 from .read import plugins, read_chain, read_overrides, read_text

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from core.build.config import schemas
 from tests.workspace import PROTONET, best
 
 NEGMARGIN = ("METHOD.NAME=NegMargin", "STAGE.meta.STREAM=batches", "OBJECTIVE.NAME=negmargin")
@@ -110,7 +111,6 @@ def test_bases_in_a_circle(untrainable, space):
         "def broken(:\n",
         "import no_such_module\n",
         "1 / 0\n",
-        'from core.registry import METHODS\nMETHODS.register("protonet")(type("P", (), {}))\n',
     ],
 )
 def test_plugin_that_fails(untrainable, space, monkeypatch, source):
@@ -121,6 +121,18 @@ def test_plugin_that_fails(untrainable, space, monkeypatch, source):
     assert said.startswith("PLUGINS names 'failing_plugin', which Python cannot import (")
     assert "failing_plugin.py" in said
     assert " line " in said
+
+
+def test_a_plugin_that_takes_a_name_of_fiveway(untrainable, space, monkeypatch):
+    schemas()  # before the plugin, which else FiveWay's module would meet
+    plugin = space.path / "taking_plugin.py"
+    plugin.write_text('from core.registry import METHODS\n\n\n@METHODS.register("protonet")\nclass P: ...\n')
+    monkeypatch.syspath_prepend(space.path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    said = untrainable(space.config(PLUGINS=["taking_plugin"]))
+    assert said.startswith(
+        f"{plugin} line 4: METHOD.NAME protonet is the name of class P in {plugin} and of class Prot"
+    )
 
 
 def test_way_and_shot_that_the_test_split_cannot_give(unfit, trained):

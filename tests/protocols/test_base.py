@@ -3,6 +3,7 @@
 import pytest
 
 from core.errors import UserError
+from core.plugins import import_plugins
 from core.protocols.base import (
     PROTOCOLS,
     Answer,
@@ -13,7 +14,7 @@ from core.protocols.base import (
     protocol_named,
     refuse_options,
 )
-from core.registry import import_all, import_plugins
+from core.registry import import_all
 
 OWN = """
 from core.protocols.base import PROTOCOLS, Answer, Protocol, SHOTS
