@@ -6,11 +6,13 @@ constructor of a registered class checks them again. A value also takes the type
 
 from __future__ import annotations
 
+import inspect
 import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
 from .names import not_one_of
 
@@ -99,6 +101,33 @@ def limit_of(annotation: Any) -> Limit | None:
         bounds = limit_of(item)
         return EachWithin(bounds) if isinstance(bounds, Bounds) else None
     return next((note for note in getattr(annotation, "__metadata__", ()) if isinstance(note, Bounds)), None)
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of a type and within its limit; of a type that is not known here, every value is."""
+    if annotation is None or annotation is type(None):
+        return value is None
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return any(value == word and type(value) is type(word) for word in parts)
+    if origin is Annotated:
+        limit = limit_of(annotation)
+        return fits(value, parts[0]) and not (limit and limit.refusal("", value))
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin in (Sequence, list, tuple):
+        return isinstance(value, list | tuple) and (origin is tuple or all(fits(item, parts[0]) for item in value))
+    if annotation is float:
+        return type(value) in (int, float)
+    return type(value) is annotation if annotation in (bool, int, str) else True
+
+
+def spelled(annotation: Any) -> str:
+    """A type as a sentence names it: int at least 1."""
+    if get_origin(annotation) is Annotated:
+        limit = limit_of(annotation)
+        return f"{spelled(get_args(annotation)[0])} {limit or ''}".rstrip()
+    return inspect.formatannotation(annotation).replace("typing.", "")
 
 
 def coerce(value: Any, default: Any) -> Any:

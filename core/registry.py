@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from .errors import UserError
-from .limits import Limit, limit_of
+from .limits import Limit, fits, limit_of, spelled
 from .names import nearest, not_one_of
 
 Base = TypeVar("Base")  # what the classes of a registry have in common
@@ -146,16 +146,18 @@ class Registry(Generic[Base]):
         An `__init__` that takes `**more` hands it to its parent, whose arguments then count too.
 
         Raises:
-            UserError: where an argument has no default, which every YAML would have to set, or where one that may be
-                changed at test time is no argument.
+            UserError: where an argument has no default, which every YAML would have to set, or one that its type does
+                not allow, where no YAML can set it, or where one that may be changed at test time is no argument.
         """
         cls: type = self[name]
+        _refuse_positional(cls, f"{self.key} {cls.__name__}")
         parameters = _keyword_only(cls)
         without = next((name for name, p in parameters.items() if p.default is p.empty), None)
         if without:
             raise UserError(f"{self.key} {cls.__name__}: its argument {without} has no default; give it one.")
+        _refuse_defaults(parameters, f"{self.key} {cls.__name__}")
         _refuse_test_arguments(cls, parameters, f"{self.key} {cls.__name__}")
-        defaults = {argument: parameter.default for argument, parameter in parameters.items()}
+        defaults = {argument: _default(parameter) for argument, parameter in parameters.items()}
         former = {old: new for old, new in getattr(cls, "renamed", {}).items() if new in defaults}
         return Arguments(defaults, _limits(cls), former)
 
@@ -193,16 +195,46 @@ def _is_of_fiveway(cls: type) -> bool:
 def _keyword_only(cls: type) -> dict[str, inspect.Parameter]:
     """Keyword-only parameters of `__init__`, and of the parents' where it takes `**more`; annotations are evaluated."""
     parameters: dict[str, inspect.Parameter] = {}
-    for ancestor in cls.__mro__:
-        constructor = inspect.unwrap(ancestor.__init__)  # type: ignore[misc]  # of this very class, no subclass
-        signature = inspect.signature(constructor).parameters.values()
-        for parameter in signature:
+    for constructor in _constructors(cls):
+        for parameter in inspect.signature(constructor).parameters.values():
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in parameters:
                 annotation = _evaluated(parameter.annotation, getattr(constructor, "__globals__", {}))
                 parameters[parameter.name] = parameter.replace(annotation=annotation)
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
-            break
     return parameters
+
+
+def _constructors(cls: type) -> Iterator[Callable[..., Any]]:
+    """The `__init__` of a class, and those of the parents to which it hands `**more`."""
+    for ancestor in cls.__mro__:
+        constructor = inspect.unwrap(ancestor.__init__)  # type: ignore[misc]  # of this very class, no subclass
+        yield constructor
+        if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(constructor).parameters.values()):
+            return
+
+
+def _refuse_positional(cls: type, key: str) -> None:
+    """Refuse an argument with a default that is not keyword-only: it is no key of a YAML."""
+    for constructor in _constructors(cls):
+        for p in inspect.signature(constructor).parameters.values():
+            if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty:
+                raise UserError(f"{key}: its argument {p.name} is not keyword-only; put *, before {p.name}.")
+
+
+def _refuse_defaults(parameters: Mapping[str, inspect.Parameter], key: str) -> None:
+    """Refuse a default that the type of its argument does not allow, as a YAML's value takes the default's type."""
+    for name, p in parameters.items():
+        if p.annotation is not p.empty and not fits(p.default, p.annotation):
+            raise UserError(
+                f"{key}: the default of its argument {name} is {p.default!r}, which does not fit its type, "
+                f"{spelled(p.annotation)}; correct it."
+            )
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    """The default of an argument; an integer where any number will do is a float, so that a YAML may say 0.5."""
+    annotation = parameter.annotation
+    is_float = float in (annotation, getattr(annotation, "__origin__", None))
+    return float(parameter.default) if is_float and type(parameter.default) is int else parameter.default
 
 
 def _refuse_test_arguments(cls: type, parameters: Mapping[str, Any], key: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 import core.registry
+from core.build.config import schemas
 from core.errors import UserError
-from core.limits import Choices
+from core.limits import Choices, Count, Positive
 from core.registry import Registry
 
 if TYPE_CHECKING:
@@ -206,3 +207,56 @@ def test_arguments_of_the_test_must_be_arguments(registry, names, said):
     with pytest.raises(UserError) as caught:
         registry.arguments("Odd")
     assert str(caught.value).startswith(f"METHOD.NAME Odd: {said}")
+
+
+def of_signature(constructor):
+    """A class with this `__init__`."""
+    return type("Odd", (Head,), {"__init__": constructor})
+
+
+def half(self, width, *, k: Count = 0.5): ...
+def text(self, width, *, k: float = "x"): ...
+def nothing(self, width, *, k: int = None): ...  # noqa: RUF013
+def third(self, width, *, k: Literal["a", "b"] = "c"): ...
+def low(self, width, *, k: Sequence[Count] = (1, 0)): ...
+
+
+@pytest.mark.parametrize(
+    ("constructor", "default", "kind"),
+    [
+        (half, "0.5", "int at least 1"),
+        (text, "'x'", "float"),
+        (nothing, "None", "int"),
+        (third, "'c'", "Literal['a', 'b']"),
+        (low, "(1, 0)", ""),
+    ],
+)
+def test_a_default_that_does_not_fit_its_type(registry, constructor, default, kind):
+    registry.register("Odd")(of_signature(constructor))
+    with pytest.raises(UserError) as caught:
+        registry.arguments("Odd")
+    assert str(caught.value).startswith(
+        f"METHOD.NAME Odd: the default of its argument k is {default}, which does not fit its type, {kind}"
+    )
+    assert str(caught.value).endswith("; correct it.")
+
+
+def test_an_argument_that_no_yaml_can_set(registry):
+    registry.register("Odd")(of_signature(lambda self, width, k=3: None))
+    with pytest.raises(UserError, match=r"^METHOD\.NAME Odd: its argument k is not keyword-only; put \*, before k\.$"):
+        registry.arguments("Odd")
+
+
+def test_a_whole_number_for_a_float_and_none_where_it_is_allowed(registry):
+    def whole(self, width, *, scale: float = 1, rate: Positive = 2, side: int | None = None, odd: Missing = 3): ...  # noqa: F821
+
+    registry.register("Odd")(of_signature(whole))
+    defaults = registry.arguments("Odd").defaults
+    assert {name: type(value) for name, value in defaults.items()} == {
+        **{"scale": float, "rate": float, "side": type(None), "odd": int}
+    }
+
+
+def test_every_class_of_fiveway_has_defaults_that_fit():
+    known = schemas()
+    assert all(classes[name] for classes in vars(known).values() for name in classes if ":" not in name)
