@@ -49,8 +49,9 @@ def _refuse_names(method: Method, declaration: str, words: tuple[str, ...]) -> N
     """Refuse a declaration that is no tuple of some of these words; without words, of any."""
     names, kind = getattr(method, declaration), type(method).__name__
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+        single = names if isinstance(names, str) else (words or ("vector",))[0]
         raise UserError(
-            f"`{declaration}` of the method {kind} is {names!r}, which is no tuple of names; write ('vector',) for a "
+            f"`{declaration}` of the method {kind} is {names!r}, which is no tuple of names; write ({single!r},) for a "
             "single one."
         )
     unknown = [name for name in names if words and name not in words]

@@ -43,7 +43,11 @@ class Own(New):
         ({"train_needs": ("mapp",)}, "A name in train_needs of the method New is 'mapp', which is not one of: image"),
         ({"train_needs": "map"}, "`train_needs` of the method New is 'map', which is no tuple of names"),
         ({"streams": ("episode",)}, "A name in streams of the method New is 'episode', which is not one of: episodes"),
-        ({"streams": "episodes"}, "`streams` of the method New is 'episodes', which is no tuple of names"),
+        (
+            {"streams": "episodes"},
+            "`streams` of the method New is 'episodes', which is no tuple of names; write ('episodes',) for a single",
+        ),
+        ({"streams": 3}, "`streams` of the method New is 3, which is no tuple of names; write ('episodes',) for a"),
         ({"streams": ("episodes", "batches")}, "The method New has batches among its streams, but no batch_logits"),
     ],
 )
