@@ -134,6 +134,8 @@ class Epoch:
     def record(self, stage: Schooling, optimizer: torch.optim.Optimizer, loss: float, seconds: float) -> dict[str, Any]:
         """What metrics.jsonl says of the epoch, whose steps taken here took so many seconds; `loss` is its mean."""
         done = (self.number + 1) * stage.steps
+        with torch.no_grad():  # a learned scale becomes a number
+            scalars = stage.method.scalars(stage.progress(done - 1))
         return {
             "stage": stage.name,
             "epoch": self.number + 1,
@@ -143,7 +145,7 @@ class Epoch:
             "lr": optimizer.param_groups[0]["lr"],
             "steps_per_second": len(self._values) / seconds,
             **self.losses.scalars(),
-            **stage.method.scalars(stage.progress(done - 1)),
+            **scalars,
         }
 
     def cost(self, seconds: float) -> dict[str, float]:

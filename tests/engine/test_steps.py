@@ -17,7 +17,7 @@ from core.build.training import build_trainer
 from core.engine.checkpoint import load
 from core.engine.optim import Recipe
 from core.engine.stage_run import StageRun
-from core.engine.steps import _draws, _train_mode, _update
+from core.engine.steps import Epoch, _draws, _train_mode, _update
 from core.engine.stopwatch import PARTS, Stopwatch
 from core.methods.protonet import ProtoNet
 from core.objectives.loss import Loss
@@ -49,6 +49,21 @@ def test_each_process_draws_masks_of_its_own(monkeypatch):
         seeds.append(_draws(stage, 7))
     assert seeds[0] == alone == random.key("step", 3, "meta", 7) & 0x7FFFFFFF
     assert len(set(seeds)) == 3
+
+
+def test_scalars_are_read_without_gradients():
+    temperature = nn.Parameter(torch.zeros(()))
+
+    def scalars(progress):  # a warning, which is an error in tests, where the tensor had a gradient
+        assert not torch.is_grad_enabled()
+        return {"temperature": float(temperature.exp()), "progress": progress}
+
+    stage = SimpleNamespace(
+        name="meta", steps=2, progress=lambda step: step / 4, method=SimpleNamespace(scalars=scalars)
+    )
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+    record = Epoch(0, torch.device("cpu")).record(stage, optimizer, 1.0, 1.0)
+    assert (record["temperature"], record["progress"]) == (1.0, 0.25)
 
 
 @pytest.mark.parametrize("dropout", [True, False])
