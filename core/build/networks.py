@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..backbones.blocks import VECTORS, Backbone, ExternalData
 from ..config import Config
@@ -16,10 +17,13 @@ from ..episode import DataInfo
 from ..errors import UserError
 from ..methods.base import Method
 from ..methods.declarations import refuse_declarations
+from ..objectives.base import Objective
 from ..ops import random
-from ..registry import BACKBONES, METHODS, OBJECTIVES
+from ..registry import BACKBONES, METHODS, OBJECTIVES, Registry
 from .config import last_stage, stage_node
 from .data import Data, training_shapes
+
+Network = TypeVar("Network", bound=nn.Module)
 
 # What layers raise where an argument is no width, no share or too large.
 UNBUILDABLE = (ValueError, RuntimeError, TypeError, ZeroDivisionError, OverflowError, MemoryError, IndexError)
@@ -65,7 +69,7 @@ def make_method(cfg: Config, stage: str, info: DataInfo) -> Method:
     node = stage_node(cfg, stage)
     torch.manual_seed(random.key("initialise", cfg.SEED, node.METHOD) & 0x7FFFFFFF)
     method = _on_backbone(cfg, info, node.METHOD, node.ARGS)
-    objective = OBJECTIVES[node.OBJECTIVE.NAME](**node.OBJECTIVE.ARGS)
+    objective = _made(_class_of(OBJECTIVES, node.OBJECTIVE.NAME, Objective), "", **node.OBJECTIVE.ARGS)
     if objective.needs_cosine and not method.cosine_logits:
         raise UserError(
             f"OBJECTIVE.NAME is {node.OBJECTIVE.NAME}, which needs logits that are cosines, but those of "
@@ -84,8 +88,9 @@ def step_classes(cfg: Config, stage: str, method: Method, info: DataInfo) -> int
 
 def _on_backbone(cfg: Config, info: DataInfo, name: str, arguments: Mapping[str, Any]) -> Method:
     """A method around the config's backbone, with plain cross-entropy; what it needs must be there."""
-    _refuse_vectors(cfg, info, METHODS[name])  # some methods cannot even be built on vectors
-    method: Method = METHODS[name](make_backbone(cfg, info), info, **arguments)
+    kind: type[Method] = _class_of(METHODS, name, Method)
+    _refuse_vectors(cfg, info, kind)  # some methods cannot even be built on vectors
+    method = _made(kind, "backbone, info", make_backbone(cfg, info), info, **arguments)
     refuse_declarations(method)
     _refuse_vectors(cfg, info, method)
     return method
@@ -103,7 +108,8 @@ def _refuse_vectors(cfg: Config, info: DataInfo, method: Method | type[Method]) 
 
 def make_backbone(cfg: Config, info: DataInfo) -> Backbone:
     """The backbone, which must fit what the data set holds."""
-    name, kind = cfg.BACKBONE.NAME, BACKBONES[cfg.BACKBONE.NAME]
+    name = cfg.BACKBONE.NAME
+    kind: type[Backbone] = _class_of(BACKBONES, name, Backbone)
     if not (cfg.STAGES or cfg.BACKBONE.WEIGHTS or info.features):
         raise UserError("STAGES is empty, which trains nothing; name a stage, e.g. [meta], or set BACKBONE.WEIGHTS.")
     if (kind.input_dims == 1) != bool(info.features):
@@ -123,7 +129,41 @@ def make_backbone(cfg: Config, info: DataInfo) -> Backbone:
             "or mean."
         )
     size = cfg.DATASET.SIZE if kind.preprocessing else info.features or info.image_size
-    return kind(size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
+    return _made(kind, "vector", size, cfg.BACKBONE.VECTOR, **cfg.BACKBONE.ARGS)
+
+
+def _class_of(registry: Registry[Any], name: str, base: type) -> Any:
+    """The class of a name, which must be a subclass of `base`."""
+    kind: type = registry[name]
+    if not issubclass(kind, base):
+        module = base.__module__
+        raise UserError(
+            f"{registry.key} is {name}, but class {kind.__name__} is no {base.__name__}; derive it from "
+            f"{base.__name__} of {module}."
+        )
+    return kind
+
+
+def _made(kind: type[Network], parents: str, *arguments: Any, **options: Any) -> Network:
+    """A network of this class; `parents` are what the `__init__` of its base class takes.
+
+    Raises:
+        UserError: where its `__init__` does not call that of its base class.
+    """
+    network = kind.__new__(kind)
+    sentence = (
+        f"The __init__ of {kind.__name__} does not call super().__init__({parents}); call it there, before anything is "
+        "assigned to self."
+    )
+    try:
+        network.__init__(*arguments, **options)  # type: ignore[misc]  # apart from __new__, to see how far it comes
+    except AttributeError as error:
+        if "_modules" in vars(network):
+            raise
+        raise UserError(sentence) from error
+    if "_modules" not in vars(network) or (isinstance(network, Method) and not hasattr(network, "backbone")):
+        raise UserError(sentence)
+    return network
 
 
 def data_info(data: Data, stage: str) -> DataInfo:
