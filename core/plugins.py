@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -37,6 +39,12 @@ def import_plugins(modules: list[str]) -> None:
                 f"PLUGINS names {name!r}, which Python cannot import ({type(error).__name__}: {error}{where}); "
                 f"{_remedy(name, error)}."
             ) from error
+
+
+def described(modules: Sequence[str]) -> str:
+    """Imported modules, each with its file."""
+    files = {name: getattr(sys.modules.get(name), "__file__", None) or "part of Python" for name in modules}
+    return ", ".join(f"{name} ({file})" for name, file in files.items())
 
 
 def _refuse_path(name: str) -> None:

@@ -68,9 +68,10 @@ def load(path: str | Path, overrides: Sequence[str], schemas: Callable[[], Schem
     """
     files = read_chain(path) if text is None else read_text(text, Path(path))
     commands = read_overrides(overrides)
-    import_plugins(plugins(files | commands))
+    modules = plugins(files | commands)
+    import_plugins(modules)
     known = schemas()
-    files, commands = canonical_names(files, known), canonical_names(commands, known)
+    files, commands = canonical_names(files, known, modules), canonical_names(commands, known, modules)
     files, notes = present_names(files, files, known)
     commands, more_notes = present_names(commands, files | commands, known)
     settings = files | commands

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
 from ..limits import Limit
 from ..names import not_one_of
+from ..plugins import described
 from ..registry import MEMBER, Arguments
 from .defaults import DEFAULTS, STAGE
 from .provenance import Setting, Settings, flatten
@@ -36,8 +37,8 @@ class Schemas:
         return next((classes for pattern, classes in kinds.items() if re.fullmatch(pattern, key)), None)
 
 
-def canonical_names(settings: Settings, schemas: Schemas) -> Settings:
-    """The settings with every class name spelled as it was registered.
+def canonical_names(settings: Settings, schemas: Schemas, plugins: Sequence[str] = ()) -> Settings:
+    """The settings with every class name spelled as it was registered; `plugins` are the modules that PLUGINS names.
 
     Raises:
         UserError: a name that no class has.
@@ -46,7 +47,7 @@ def canonical_names(settings: Settings, schemas: Schemas) -> Settings:
     for key, (value, source) in settings.items():
         classes = schemas.named_by(key)
         if classes is not None and not _is_inherited(key, value):
-            renamed[key] = Setting(_registered_name(key, str(value), classes, source), source)
+            renamed[key] = Setting(_registered_name(key, str(value), classes, source, plugins), source)
     return renamed
 
 
@@ -140,14 +141,19 @@ def _stage_names(settings: Settings) -> list[str]:
     return names
 
 
-def _registered_name(key: str, name: str, classes: Mapping[str, Any], source: str) -> str:
+def _registered_name(key: str, name: str, classes: Mapping[str, Any], source: str, plugins: Sequence[str] = ()) -> str:
     prefix, colon, member = name.lower().partition(":")
     for known in classes:
         if known.lower() == name.lower():
             return known
         if colon and known == f"{prefix}:{MEMBER}":
             return f"{prefix}:{member}"
-    raise UserError(f"{source}: {not_one_of(key, name, sorted(classes))}")
+    sentence = f"{source}: {not_one_of(key, name, sorted(classes))}"
+    if plugins:  # one without its decorator, or another module of that name, explains it
+        registry = re.findall("METHOD|BACKBONE|OBJECTIVE", key)[-1] + "S"
+        advice = f'a class there needs @{registry}.register("{name}")'
+        sentence = f"{sentence.removesuffix('.')}; PLUGINS imported {described(plugins)}; {advice}."
+    raise UserError(sentence)
 
 
 def _is_inherited(key: str, name: Any) -> bool:

@@ -1,5 +1,7 @@
 """Which keys there are: class names, stages, and what inherits from what."""
 
+import random
+
 import pytest
 
 TWO_STAGES = """
@@ -53,3 +55,15 @@ def test_unknown_backbone_and_objective(refused):
 @pytest.mark.parametrize("stages", ["meta", "[1]", "[a.b]", "{}", "[[meta]]"])
 def test_stages_must_be_a_list_of_words(stages, refused):
     assert "list of plain words" in refused(f"STAGES: {stages}")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("METHOD: {NAME: X}", 'a class there needs @METHODS.register("X").'),
+        ("STAGE: {meta: {OBJECTIVE: {NAME: X}}}", 'a class there needs @OBJECTIVES.register("X").'),
+    ],
+)
+def test_unknown_class_beside_plugins_tells_what_was_imported(text, advice, refused):
+    message = refused(f"PLUGINS: [random, sys]\n{text}")
+    assert f"; PLUGINS imported random ({random.__file__}), sys (part of Python); {advice}" in message
