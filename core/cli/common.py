@@ -8,11 +8,12 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
-from ..paths import ROOT, command
+from ..paths import PACKAGE, ROOT, command
 from ..stopping import exit_code, stoppable
 from ..text import visible
 
@@ -32,8 +33,17 @@ def run_script(name: str) -> None:
         package = (error.name or str(error)).partition(".")[0]
         if package == __name__.partition(".")[0]:
             raise
-        print(f"error: {_not_installed(package)}", file=sys.stderr)
+        print(f"error: {_not_imported(error) or _not_installed(package)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _not_imported(error: ModuleNotFoundError) -> str:
+    """The sentence for a package that a file which is not FiveWay's imports; "" where the file is FiveWay's."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    file = Path(frames[-1].filename) if frames else PACKAGE
+    if not error.name or file.is_relative_to(PACKAGE) or file.is_relative_to(ROOT / "experiments"):
+        return ""
+    return f"{file} line {frames[-1].lineno} imports {error.name}, which is not installed; install it with pip."
 
 
 def _not_installed(package: str) -> str:

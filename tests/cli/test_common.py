@@ -1,10 +1,14 @@
 """What every command shares."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import core.cli.train  # noqa: F401  # whose main a test replaces
+from core.cli.common import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_LINES = [
@@ -25,6 +29,18 @@ def test_a_script_without_the_environment_answers_in_one_sentence(line):
     assert len(run.stderr.splitlines()) == 1, run.stderr
     assert "is not installed for" in run.stderr
     assert "source .venv/bin/activate" in run.stderr or "make demo" in run.stderr
+
+
+def test_a_package_that_a_users_file_lacks(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "lacking_.py"
+    file.write_text("def forward():\n    import no_such_\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("core.cli.train.main", lambda: importlib.import_module("lacking_").forward())
+    with pytest.raises(SystemExit) as stop:
+        run_script("train")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert said == f"error: {file} line 2 imports no_such_, which is not installed; install it with pip.\n"
 
 
 def test_make_says_how_to_activate():
