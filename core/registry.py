@@ -55,7 +55,7 @@ class Registry(Generic[Base]):
             raise UserError(self._nameless(name))
 
         def enter(cls: Class) -> Class:
-            if not inspect.isclass(cls):
+            if not isinstance(cls, type):
                 raise UserError(
                     f"{self.key} {name!r} is registered for {_called(cls)}, which is no class; write "
                     f'@{self.variable}.register("{name}") above a class.'
