@@ -1,4 +1,7 @@
-"""A picture of all answers: each photograph with its class and probability, the least certain first."""
+"""A picture of all answers: each photograph with its class and probability, the least certain first.
+
+Of a rejected one the probability is left out, as it is that of a class which was not answered.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,7 @@ def contact_sheet(rows: Sequence[Answer], photos: Mapping[str, Photo]) -> Image.
         pixels = decode(photos[row.file].source, Decoding(SIDE))
         sheet.paste(Image.fromarray(pixels), (left, top))
         draw.rectangle((left - 2, top - 2, left + SIDE + 1, top + SIDE + 1), outline=_colour(row), width=3)
-        caption = (f"{row.probability:.2f}  {row.shown}", f"{row.runner_up_probability:.2f}  {row.runner_up}")
-        for line, (text, colour) in enumerate(zip(caption, (BLACK, GREY), strict=True)):
+        for line, (text, colour) in enumerate(zip(caption(row), (BLACK, GREY), strict=True)):
             font = font_for(text, LINE - 4)
             draw.text((left, top + SIDE + 2 + line * LINE), _fitting(text, font), colour, font)
     return sheet
@@ -44,6 +46,13 @@ def contact_sheet(rows: Sequence[Answer], photos: Mapping[str, Photo]) -> Image.
 def write_sheet(rows: Sequence[Answer], photos: Mapping[str, Photo], file: BinaryIO) -> None:
     """The sheet as PNG."""
     contact_sheet(rows, photos).save(file, "PNG", compress_level=COMPRESSION)
+
+
+def caption(row: Answer) -> tuple[str, str]:
+    """The two lines below a photograph: the answer and the runner-up, or the class that a rejected one is nearest."""
+    if row.rejected:
+        return row.shown, f"nearest: {row.answer}"
+    return f"{row.probability:.2f}  {row.shown}", f"{row.runner_up_probability:.2f}  {row.runner_up}"
 
 
 def _colour(row: Answer) -> str:

@@ -65,6 +65,7 @@ class Pictures:
             "image": data_uri(pixels(self._queries[row.file])),
             "file": row.file,
             "answer": row.shown,
+            "nearest_class": row.answer,
             "probability": row.probability,
             "runner_up": row.runner_up,
             "runner_up_probability": row.runner_up_probability,

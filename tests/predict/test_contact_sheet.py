@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from core.predict.contact_sheet import COLUMNS, GAP, SIDE, contact_sheet, write_sheet
+from core.predict.contact_sheet import COLUMNS, GAP, SIDE, caption, contact_sheet, write_sheet
 from tests.predict.photos import drawn
 from tests.predict.test_answers import row
 
@@ -22,6 +22,11 @@ def test_every_photo_is_there_with_the_frame_of_its_answer():
     assert sheet.shape[1] == COLUMNS * (SIDE + GAP) + GAP
     centre = sheet[GAP + SIDE // 2, GAP + SIDE // 2]
     assert not (centre == 255).all()
+
+
+def test_a_rejected_photo_has_no_probability():
+    assert caption(row()) == ("0.75  apple", "0.25  bear")
+    assert caption(row(rejected=True)) == ("none of these", "nearest: apple")
 
 
 def test_a_sheet_without_answers_and_names_that_do_not_fit():

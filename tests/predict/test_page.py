@@ -58,7 +58,13 @@ def test_what_was_rejected_stands_apart(predict):
     answers, html = predict("--reject", "0.5")
     rejected = [a for a in answers["answers"] if a["rejected"]]
     assert rejected
-    assert section(html, "None of these classes").count('class="seen"') == len(rejected)
+    apart = section(html, "None of these classes")
+    assert apart.count('class="seen"') == apart.count("<b>none of these</b>") == len(rejected)
+    for a in rejected:
+        nearest = f"{a['answer']} ({100 * a['probability']:.0f} % among the classes)"
+        assert f"nearest class: {nearest}".replace("<", "&lt;").replace(">", "&gt;") in apart
+    assert 'class="track"' not in apart  # a bar would be of a class that was not answered
+    assert ", then " not in apart
     assert "50 % of photos of the classes were to be" in html
 
 
