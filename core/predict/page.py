@@ -12,7 +12,7 @@ from ..report.page.charts import Line, lines
 from ..report.page.episodes import Confusions, confusion_section
 from ..report.page.images import data_uri
 from ..report.page.render import Section, page
-from .answers import Answer, Answers, counted, is_right
+from .answers import NONE, Answer, Answers, counted, is_right
 from .checks import unreadable
 from .photos import Photo
 from .trust import Expected, Trust
@@ -44,7 +44,7 @@ def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], s
         sections.append(Section("Label these next", "cards", {"cards": certain[:NEXT], "note": note}))
     if "confusion" in answers.facts:
         sections.append(_confusion(answers, pictures))
-    for title, chosen, note in _groups(cards):
+    for title, chosen, note in _groups(cards, answers.facts["reject"]):
         sections.append(Section(title, "cards", {"cards": chosen, "note": note}, wide=True))
     return page(f"{answers.facts['method']} · {counted(len(answers.rows), 'photo')}", sections)
 
@@ -93,19 +93,42 @@ def _result(answers: Answers, trust: Trust) -> Section:
     """How many answers of which kind, and how far they can be trusted."""
     facts, known = answers.facts, "accuracy" in answers.facts
     number = f"{facts['accuracy']:.1f} %" if known else counted(len(answers.rows), "photo")
-    words = (
-        f"{counted(len(answers.rows), 'photo')} were sorted into {len(answers.classes)} classes by {facts['method']}."
-    )
+    rejected = [row for row in answers.rows if row.rejected]
+    sorted_photos = counted(len(answers.rows) - len(rejected), "photo")
+    words = f"{sorted_photos} were sorted into {len(answers.classes)} classes by {facts['method']}"
+    words += f", {len(rejected)} rejected." if rejected else "."
     if known:
-        words += f" Of the {facts['answered_correctly_of']} whose folder is a class, {number} were named rightly."
+        words += f" {_named(answers)}"
     shown = {"Labelled photos": ", ".join(f"{name} {count}" for name, count in facts["supports"].items())}
     for line in trust.describe():
         title, _, words_of_it = line.partition(": ")
         shown[title.capitalize()] = words_of_it
     if facts["reject"]:
-        rejected = sum(row.rejected for row in answers.rows)
-        shown["Rejected"] = f"{rejected}; {100 * facts['reject']:g} % of photos of the classes were to be"
+        shown["Rejected"] = f"{len(rejected)} of {len(answers.rows)}{_kinds(rejected, answers.classes)}"
     return Section("Result", "headline", {"number": number, "words": words, "facts": shown, "warnings": []})
+
+
+def _named(answers: Answers) -> str:
+    """How many of the photographs whose folder is a class were named rightly, and what became of the others."""
+    known = [row for row in answers.rows if row.truth in answers.classes]
+    right, rejected = (sum(is_right(row, answers.classes) for row in known), sum(row.rejected for row in known))
+    wrong = len(known) - right - rejected
+    sentence = f"Of the {len(known)} whose folder is a class, {right} {'was' if right == 1 else 'were'} named rightly"
+    if rejected and wrong:
+        return f"{sentence}, {rejected} rejected and {wrong} named wrongly."
+    if rejected:
+        return f"{sentence}; the other {'one was' if rejected == 1 else f'{rejected} were'} rejected."
+    return f"{sentence}."
+
+
+def _kinds(rejected: Sequence[Answer], classes: Sequence[str]) -> str:
+    """In brackets, how many rejected photographs are of no class and of a class; nothing where no folder tells."""
+    unknown = sum(not row.truth for row in rejected)
+    of_a_class = sum(row.truth in classes for row in rejected)
+    if unknown == len(rejected):
+        return ""
+    kinds = [f"{len(rejected) - unknown - of_a_class} of no class", f"{of_a_class} of a class"]
+    return f" ({', '.join([*kinds, *([f'{unknown} not known'] if unknown else [])])})"
 
 
 def _curve(expected: Sequence[Expected]) -> Section:
@@ -119,22 +142,28 @@ def _curve(expected: Sequence[Expected]) -> Section:
 
 
 def _confusion(answers: Answers, pictures: Pictures) -> Section:
-    """True classes by answers, with a photograph in each cell."""
+    """True classes by answers, with a photograph in each cell; a column more where some were rejected."""
     place = {name: number for number, name in enumerate(answers.classes)}
+    counts, none = np.array(answers.facts["confusion"]), len(answers.classes)
+    rows = [place[row.truth] for row in answers.rows if row.rejected and row.truth in place]
+    rejected = np.bincount(rows, minlength=none)
     images: dict[tuple[int, int], np.ndarray] = {}
     for row in answers.rows:
-        cell = (place.get(row.truth, -1), place[row.answer])
-        if cell[0] >= 0 and cell not in images and not row.rejected:
+        cell = (place.get(row.truth, -1), none if row.rejected else place[row.answer])
+        if cell[0] >= 0 and cell not in images:
             images[cell] = pictures.query(row.file)
-    return confusion_section(Confusions(answers.classes, np.array(answers.facts["confusion"]), images))
+    if not rejected.any():
+        return confusion_section(Confusions(answers.classes, counts, images))
+    return confusion_section(Confusions(answers.classes, np.column_stack([counts, rejected]), images, [NONE]))
 
 
-def _groups(cards: Sequence[dict[str, object]]) -> list[tuple[str, list[dict[str, object]], str]]:
+def _groups(cards: Sequence[dict[str, object]], share: float) -> list[tuple[str, list[dict[str, object]], str]]:
     """The contact sheet: answers, then what was rejected; the least certain first."""
     answered = [card for card in cards if not card["rejected"]]
     rejected = [card for card in cards if card["rejected"]]
     note = "The least certain first. Small: the labelled photo that is nearest."
     if len(cards) == MOST:
         note += f" No more than {MOST} photos are shown; answers.csv holds all."
-    groups = [("All answers", answered, note), ("None of these classes", rejected, "They fit no class well enough.")]
+    why = f"They fit no class well enough. Of photos of the classes, about {100 * share:g} % are rejected, too."
+    groups = [("All answers", answered, note), ("None of these classes", rejected, why)]
     return [group for group in groups if group[1]]

@@ -4,10 +4,17 @@ import json
 import re
 
 import pytest
+import torch
 
-from core.predict.page import pixels
+from core.predict.answers import Answers
+from core.predict.facts import measured
+from core.predict.page import answers_page, pixels
 from core.predict.photos import Photo
-from tests.predict.photos import write_classes
+from core.predict.trust import Trust
+from tests.predict.photos import drawn, write_classes
+from tests.predict.test_answers import row
+
+WITHOUT_HELD_OUT = Trust(1.0, 0, 0.0, torch.zeros(0, dtype=torch.float64))
 
 
 @pytest.fixture
@@ -65,7 +72,35 @@ def test_what_was_rejected_stands_apart(predict):
         assert f"nearest class: {nearest}".replace("<", "&lt;").replace(">", "&gt;") in apart
     assert 'class="track"' not in apart  # a bar would be of a class that was not answered
     assert ", then " not in apart
-    assert "50 % of photos of the classes were to be" in html
+    assert "about 50 % are rejected, too" in apart
+
+
+def page_of(rows, photos, trust=WITHOUT_HELD_OUT, supports=None):
+    """The page of made answers to drawn photographs."""
+    facts = {"method": "ProtoNet", "supports": {"apple": 2, "bear": 2}, "reject": 0.1}
+    answers = Answers(["apple", "bear"], ["x/1.png"], rows, facts)
+    facts |= measured(answers)
+    return answers_page(
+        answers, trust, {each.file: photo for each, photo in zip(rows, photos, strict=False)}, supports or {}
+    )
+
+
+def test_what_was_rejected_is_counted_everywhere():
+    photos = drawn([0, 1], range(3))
+    rows = [row(file="0"), row("bear", "bear", file="1"), row("bear", rejected=True, file="2")]
+    rows += [row("car", rejected=True, file=f"{number}") for number in (3, 4)]
+    html = page_of(rows, photos)
+    result = section(html, "Result")
+    assert "2 photos were sorted into 2 classes by ProtoNet, 3 rejected." in result
+    assert "Of the 3 whose folder is a class, 2 were named rightly; the other one was rejected." in result
+    assert "<dt>Rejected</dt><dd>3 of 5 (2 of no class, 1 of a class)</dd>" in result
+    assert "bear none of these: 1 of 2 (50.0 %)" in section(html, "What is taken for what")
+    html = page_of([*rows, row("bear", file="5"), row("", rejected=True, file="6")], [*photos, photos[0]])
+    assert "2 were named rightly, 1 rejected and 1 named wrongly." in html
+    assert "4 of 7 (2 of no class, 1 of a class, 1 not known)" in html
+    html = page_of([row("", file="0"), row("", rejected=True, file="1")], photos)
+    assert "<dt>Rejected</dt><dd>1 of 2</dd>" in html
+    assert "none of these:" not in page_of([row(file="0"), row("bear", file="1")], photos)
 
 
 def test_a_saved_classifier_has_a_page_without_pictures_of_its_supports(predict, space):

@@ -39,11 +39,15 @@ class ShownEpisode:
 
 @dataclass(frozen=True)
 class Confusions:
-    """Counts of queries, true class by predicted, with one image for each pair that occurred."""
+    """Counts of queries, true class by predicted, with one image for each pair that occurred.
+
+    Columns after those of the classes count other answers, such as a rejection.
+    """
 
     names: Sequence[str]
-    counts: np.ndarray  # [classes, classes]
+    counts: np.ndarray  # [classes, classes + others]
     images: dict[tuple[int, int], np.ndarray]
+    others: Sequence[str] = ()  # names of the other answers
 
 
 def episodes_section(title: str, episodes: Sequence[ShownEpisode], note: str) -> Section:
@@ -82,25 +86,29 @@ def confused_classes(counts: np.ndarray) -> list[int]:
 
 def confusion_section(confusions: Confusions) -> Section:
     """The matrix; a cell shows a query of the row's class that was taken for the column's, where there is one."""
-    chosen, counts = confused_classes(confusions.counts), confusions.counts
+    counts = confusions.counts
+    chosen = confused_classes(counts[:, : len(counts)])
+    columns = [*chosen, *range(len(counts), counts.shape[1])]
     totals = counts.sum(1).clip(1)
-    largest = max((100 * counts[i, j] / totals[i] for i in chosen for j in chosen if i != j), default=0) or 1
+    largest = max((100 * counts[i, j] / totals[i] for i in chosen for j in columns if i != j), default=0) or 1
     side = 30 if len(chosen) > 10 else THUMB
     names = [confusions.names[i] for i in chosen]
-    cells = [[_cell(confusions, i, j, totals[i], largest, side) for j in chosen] for i in chosen]
+    cells = [[_cell(confusions, i, j, totals[i], largest, side) for j in columns] for i in chosen]
     note = (
         "A row is a true class, a column what it was taken for. A cell shows one of the images; the redder it is, the "
         "more often that happened. A pointer on it tells how often."
     )
     if len(chosen) < len(counts):
         note += f" These are the {len(chosen)} classes of {len(counts)} that are confused most."
-    values = {"names": names, "rows": list(zip(names, cells, strict=True)), "note": note, "side": side}
+    values = {"names": [*names, *confusions.others], "note": note, "side": side}
+    values["rows"] = list(zip(names, cells, strict=True))
     return Section("What is taken for what", "confusion", values, wide=True)
 
 
 def _cell(confusions: Confusions, i: int, j: int, total: int, largest: float, side: int) -> dict:
     count, image = int(confusions.counts[i, j]), confusions.images.get((i, j))
-    title = f"{confusions.names[i]} taken for {confusions.names[j]}: {count} of {total} ({100 * count / total:.1f} %)"
+    answers = [*(f"taken for {name}" for name in confusions.names), *confusions.others]
+    title = f"{confusions.names[i]} {answers[j]}: {count} of {total} ({100 * count / total:.1f} %)"
     share = 100 * (100 * count / total) / (100 if i == j else largest)
     return {
         "title": title,

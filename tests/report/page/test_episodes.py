@@ -44,6 +44,14 @@ def test_every_cell_of_a_small_matrix_is_shown():
     assert re.findall(r"--share:(\d+)%", html) == ["75", "100", "0", "0", "100", "0", "0", "0", "100"]
 
 
+def test_answers_that_are_no_class_have_a_column():
+    table = np.array([[3, 1, 4], [0, 4, 0]])
+    html = page("Matrix", [confusion_section(Confusions(["a", "b"], table, {(0, 2): IMAGE}, ["none of these"]))])
+    assert re.findall(r'<th title="(.*?)"', html) == ["a", "b", "none of these", "a", "b"]
+    assert "a none of these: 4 of 8 (50.0 %)" in html
+    assert re.findall(r"--share:(\d+)%", html) == ["38", "25", "100", "0", "100", "0"]
+
+
 def test_of_many_classes_the_most_confused_are_shown():
     large = counts(60)
     large[57, 3] = 999
