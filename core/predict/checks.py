@@ -105,15 +105,20 @@ def in_two_classes(supports: Supports) -> list[str]:
     return [f"{counted(len(pairs), 'picture')} {verb} among the supports of two classes: {_listed(pairs)}"]
 
 
-def _far(rows: Sequence[Answer], trust: Trust) -> list[str]:
-    """A sentence about photographs that are farther from all supports than any support is from the others."""
+def far(rows: Sequence[Answer], trust: Trust) -> list[str]:
+    """Names of photographs that are farther from all supports than any support is from the others."""
     if not len(trust.similarities):
         return []
-    far = [row.file for row in rows if row.similarity < float(trust.similarities[0])]
-    if not far:
+    return [row.file for row in rows if row.similarity < float(trust.similarities[0])]
+
+
+def _far(rows: Sequence[Answer], trust: Trust) -> list[str]:
+    """A sentence about photographs that are unlike all supports."""
+    names = far(rows, trust)
+    if not names:
         return []
-    verb = "is" if len(far) == 1 else "are"
-    return [f"{counted(len(far), 'photo')} {verb} unlike all supports, perhaps of no class: {_listed(far)}"]
+    verb = "is" if len(names) == 1 else "are"
+    return [f"{counted(len(names), 'photo')} {verb} unlike all supports, perhaps of no class: {_listed(names)}"]
 
 
 def unreadable(bad: Mapping[str, str]) -> list[str]:

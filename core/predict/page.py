@@ -13,19 +13,22 @@ from ..report.page.episodes import Confusions, confusion_section
 from ..report.page.images import data_uri
 from ..report.page.render import Section, page
 from .answers import NONE, Answer, Answers, counted, is_right
-from .checks import unreadable
+from .checks import far, unreadable
+from .looks import NEAR, apart, looks
 from .photos import Photo
 from .trust import Expected, Trust
 
 SIDE = 96  # of a photograph in pixels
 MOST = 480  # photographs on a page
 NEXT = 6  # photographs to label next
+UNSURE = 0.5  # margin below which an answer is so uncertain that its photograph is to be labelled
+SAME = 1 - 1e-5  # similarity to a support from which a photograph is that support
 
 
 def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], supports: Mapping[str, Photo]) -> str:
     """The page; photographs by their names. Those of supports may be missing: a classifier from a folder has none."""
     pictures = Pictures(queries, supports, answers.classes)
-    cards, shown = [], answers.rows[:MOST]
+    cards, shown, unlike = [], answers.rows[:MOST], {*far(answers.rows, trust)}
     with progress.bar(len(shown), "photos", name="page") as bar:
         for row in shown:
             cards.append(pictures.card(row))
@@ -35,13 +38,13 @@ def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], s
         sections.append(_curve(expected))
     if answers.notes or answers.bad:
         sections.append(Section("To be known", "list", {"items": [*answers.notes, *unreadable(answers.bad)]}))
-    certain = [card for card in cards if not card["rejected"]]
-    if len(certain) > 1:
+    worth = [card for row, card in zip(shown, cards, strict=False) if pictures.teaches(row) and row.file not in unlike]
+    if worth:
         note = (
             "The answers that are least certain: their class and the runner-up are nearly as probable. To label these "
             "photos and add them to the supports helps more than others would."
         )
-        sections.append(Section("Label these next", "cards", {"cards": certain[:NEXT], "note": note}))
+        sections.append(Section("Label these next", "cards", {"cards": worth[:NEXT], "note": note}))
     if "confusion" in answers.facts:
         sections.append(_confusion(answers, pictures))
     for title, chosen, note in _groups(cards, answers.facts["reject"]):
@@ -75,6 +78,16 @@ class Pictures:
             "truth": row.truth,
             "right": is_right(row, self._classes) if row.truth else None,
         }
+
+    def teaches(self, row: Answer) -> bool:
+        """Whether to label a photograph would help: nobody knows its class, two are likely, and it is no support."""
+        if row.truth or row.rejected or row.margin >= UNSURE or row.similarity >= SAME:
+            return False
+        support = self._supports.get(row.nearest_support)
+        if support is None:
+            return True
+        pair = looks(np.stack([self.query(row.file), pixels(support)]))
+        return bool(apart(pair[:1], pair[1:])[0, 0] > NEAR)
 
     def query(self, name: str) -> np.ndarray:
         """A photograph's pixels."""

@@ -22,9 +22,9 @@ def made():
 
 
 def row(truth="apple", said="apple", rejected=False, file="a.png", **more):
-    values = {"probability": 0.75, "runner_up": "bear", "runner_up_probability": 0.25, "margin": 0.5} | more
-    return Answer(file, said, **values, nearest_support="x/1.png", similarity=0.9, rejected=rejected,
-                  truth=truth)  # fmt: skip
+    values = {"probability": 0.75, "runner_up": "bear", "runner_up_probability": 0.25, "margin": 0.5}
+    values |= {"nearest_support": "x/1.png", "similarity": 0.9} | more
+    return Answer(file, said, **values, rejected=rejected, truth=truth)
 
 
 def test_rows_are_what_the_logits_say(made):
