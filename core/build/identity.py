@@ -25,13 +25,14 @@ from ..engine.encoder_weights import state_hash
 from ..engine.heads import FEATURES
 from ..files import sha256
 from ..methods.base import Method
-from ..registry import METHODS
+from ..registry import BACKBONES, METHODS
 from .config import last_stage, stage_node
 from .data import Data
 from .networks import trains_on_words
 
 CORE = Path(__file__).resolve().parents[1]
 WORDS = "word vectors"
+CODE = "modules of PLUGINS"
 FEATURES_VERSION = 1  # raise it when an encoding changes for a reason that no source file of the method shows
 
 
@@ -51,19 +52,20 @@ def describe(data: Data, stage: str = "") -> dict[str, Any]:
         "backbone": {key: value for key, value in _plain(cfg.BACKBONE).items() if key != "WEIGHTS"},
         "measures": _measures(data),
         "stores": {f"{name} of {data.outline(name).dataset}": _pixels(data, name) for name in ("train", "test")}
-        | _words_file(cfg, METHODS[node.METHOD].needs),
+        | _words_file(cfg, METHODS[node.METHOD].needs)
+        | _plugins({METHODS[node.METHOD], BACKBONES[cfg.BACKBONE.NAME]}),
     }
 
 
 def other_store(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
-    """A short name for the content of images and word vectors, where a checkpoint knows others under their names.
+    """A short name for images, word vectors and modules of PLUGINS, where a checkpoint knows others under their names.
 
     "" where it is the same, and for a checkpoint that does not say what it knows.
     """
     known = trained.get("stores")
     if known is None:
         return ""
-    known = {WORDS: wanted["stores"].get(WORDS)} | known  # an older checkpoint does not say it
+    known = {name: wanted["stores"].get(name) for name in (WORDS, CODE)} | known  # older checkpoints do not say them
     if all(known.get(name) == content for name, content in wanted["stores"].items()):
         return ""
     return hashlib.sha256(json.dumps(wanted["stores"], sort_keys=True).encode()).hexdigest()[:8]
@@ -88,11 +90,11 @@ def _words_file(cfg: Config, needs: tuple[str, ...]) -> dict[str, str]:
 
 
 def learned_from(data: Data, method: Method) -> dict[str, str]:
-    """Hash of what training reads: the images and names of its splits, and word vectors from a file."""
+    """Hash of what training reads: the images and names of its splits, word vectors from a file, and PLUGINS."""
     manifests = {name: data.split(name).manifest for name in ("train", "val")}
     splits = {name: f"{m['pixels_sha256']} {m['fingerprint']}" for name, m in manifests.items()}
     words = _words_hash(data, [method])
-    return splits | ({WORDS: words} if words else {})
+    return splits | ({WORDS: words} if words else {}) | _plugins({type(module) for module in method.modules()})
 
 
 def stage_key(data: Data, methods: Mapping[str, Method], stage: str) -> str:
@@ -209,14 +211,29 @@ def code_hash(network: nn.Module) -> str:
 
 
 def _users_code(methods: list[Method]) -> str:
-    """Hash of the users' files that define these methods; "" where there are none."""
+    """Hash of the users' files that define these methods, and of what was imported beside them; "" for none."""
     files = {file for method in methods for file in _files_of(method) if _is_users(file)}
-    return _hash(files) if files else ""
+    folders = {file.parent for file in files}
+    return _hash(files | {file for file in _imported() if file.parent in folders}) if files else ""
+
+
+def _plugins(kinds: set[type]) -> dict[str, str]:
+    """Hash of the users' files that define these classes; {} where there are none.
+
+    What else was imported from their folders does not count: another module of PLUGINS makes no other method.
+    """
+    files = {file for file in _files_of_classes(kinds) if _is_users(file)}
+    return {CODE: _hash(files)} if files else {}
 
 
 def _files_of(network: nn.Module) -> set[Path]:
     """The source files of the classes of a network, wherever they lie; those of PyTorch are left out."""
-    classes = {c for module in network.modules() for c in type(module).__mro__}
+    return _files_of_classes({type(module) for module in network.modules()})
+
+
+def _files_of_classes(kinds: set[type]) -> set[Path]:
+    """The source files of classes and their bases."""
+    classes = {c for kind in kinds for c in kind.__mro__}
     names = {c.__module__ for c in classes if not c.__module__.startswith(("torch.", "builtins"))}
     files = {getattr(sys.modules.get(name), "__file__", None) or "" for name in names}
     return {Path(file).resolve() for file in files if os.path.isfile(file)}

@@ -74,7 +74,7 @@ class Trainer:
             named = [f"images of the {name} split" if name in ("train", "val") else name for name in changed]
             raise UserError(
                 f"{self._run.last} was learned from other {' and '.join(named)} than there are now (their hashes "
-                "differ); put the former data back, or give --tag NAME to train anew."
+                "differ); put the former ones back, or give --tag NAME to train anew."
             )
 
     def refuse_longer(self, epochs: int) -> None:

@@ -120,6 +120,42 @@ def test_the_code_of_a_users_method_names_its_stage(space, tmp_path, monkeypatch
     assert name_of_base(cfg, "STAGE.base.METHOD=Mine") != before
 
 
+def test_a_helper_of_a_users_method_names_its_stage(space, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    helper = tmp_path / "stage_helper.py"
+    helper.write_text("FACTOR = 1\n")
+    program = (
+        "import stage_helper\nfrom core.methods.negmargin import NegMargin\nclass Mine(NegMargin):\n    name = 'Mine'\n"
+    )
+    (tmp_path / "helped_stage.py").write_text(program)
+    monkeypatch.setitem(METHODS._classes, "Mine", importlib.import_module("helped_stage").Mine)
+    cfg = space.config(TWO_STAGES, "Two.yaml")
+    before = name_of_base(cfg, "STAGE.base.METHOD=Mine")
+    helper.write_text("FACTOR = 2\n")
+    assert name_of_base(cfg, "STAGE.base.METHOD=Mine") != before
+
+
+def test_a_changed_module_of_plugins_is_noticed_at_resume_and_at_test(space, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "users_proto.py"
+    file.write_text("from core.methods.protonet import ProtoNet\nclass Mine(ProtoNet):\n    name = 'Mine'\n")
+    monkeypatch.setitem(METHODS._classes, "Mine", importlib.import_module("users_proto").Mine)
+    cfg = space.config({**PROTONET, "METHOD": {"NAME": "Mine"}}, "Mine.yaml")
+
+    def said():
+        data = Data(load_config(cfg, [f"DATASET.ROOT={space.root}"]).cfg, torch.device("cpu"))
+        return learned_from(data, build_method(data)), describe(data)
+
+    (learned, before), (again, old) = said(), said()
+    assert (again, other_store(old, before)) == (learned, "")
+    file.write_text(f"{file.read_text()}    scale = 5.0\n")
+    changed, now = said()
+    assert [name for name in learned if learned[name] != changed[name]] == ["modules of PLUGINS"]
+    assert other_store(now, before) != ""
+    del old["stores"]["modules of PLUGINS"]
+    assert other_store(now, old) == ""  # an old checkpoint does not say which modules it knows
+
+
 def test_other_word_vectors_are_other_data(space, tmp_path):
     """At resume, where the words of training count, and at test, where the whole file does."""
     file = tmp_path / "vectors.txt"

@@ -64,6 +64,17 @@ def test_word_vectors_and_base_means_arrive(glyphs):
     assert len(task.base["vector"]) == len(train.classes)
 
 
+def test_a_method_is_not_told_the_labels_of_queries(glyphs):
+    """One that reads them would score 100 % on validation and at test."""
+    val = open_split(glyphs, "Glyphs", "val")
+    method = Asks(Conv4(32, "native", width=4), DataInfo(6, 32)).eval()
+    method.needs = ("vector",)
+    evaluator = Evaluator(val, EpisodeSampler(val, Shape(5, 1, 2), 0), Pixels(val, torch.device("cpu")))
+    evaluation = evaluator.run(method, 3)
+    assert Asks.seen.query_y.tolist() == [[-1] * 10] * 3
+    assert evaluation.correct.sum() > 0
+
+
 class OneTooMany(ProtoNet):
     def forward(self, task):
         logits = super().forward(task)
