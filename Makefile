@@ -54,7 +54,7 @@ results: $(VENV)/.run      ## write the tables of docs/results.md, results/*.csv
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_evaluation_pictures.py
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev        ## linters, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
