@@ -33,12 +33,12 @@ def test_what_is_added_by_the_book_passes_the_contract(tmp_path, glyphs):
     """Each example is written to the file that the document names, and its YAML goes through every contract test."""
     document = (ROOT / "docs/add_a_method.md").read_text()
     files = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", document, re.DOTALL))
-    assert list(files) == ["nearest_shot.py", "smoothed.py", "two_blocks.py", "hardest_class.py"]
+    assert list(files) == ["nearest_shot.py", "learned_space.py", "smoothed.py", "two_blocks.py", "hardest_class.py"]
     for name, code in files.items():
         (tmp_path / name).write_text(code)
     configs = []
     for text, name in zip(
-        blocks("docs/add_a_method.md", "yaml"), ("NearestShot", "smoothed", "TwoBlocks"), strict=True
+        blocks("docs/add_a_method.md", "yaml"), ("NearestShot", "LearnedSpace", "smoothed", "TwoBlocks"), strict=True
     ):
         assert f"NAME: {name}" in text
         configs += ["--contract", str(tmp_path / f"{name}_N5K1_C4.yaml")]
@@ -52,7 +52,7 @@ def test_what_is_added_by_the_book_passes_the_contract(tmp_path, glyphs):
         text=True,
     )
     assert run.returncode == 0, run.stdout[-3000:]
-    for name in ("NearestShot", "smoothed", "TwoBlocks"):
+    for name in ("NearestShot", "LearnedSpace", "smoothed", "TwoBlocks"):
         assert f"test_unequal_shots_work[{name}] PASSED" in run.stdout
 
 
