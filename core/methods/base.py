@@ -127,12 +127,12 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def answer(self, task: Task) -> Tensor:
-        """The logits of `forward`, for callers that rely on their shape.
+        """The logits of `forward`, which is not told the labels of the queries: `query_y` is -1 there.
 
         Raises:
             UserError: where a new method returns something else.
         """
-        logits = self(task)
+        logits = self(replace(task, query_y=torch.full_like(task.query_y, -1)))
         self.refuse_shape(logits, task.query_y, task.way)
         return logits
 
