@@ -95,7 +95,7 @@ def _copy_added(cell: Cell, folder: Path) -> bool:
     added = {
         place: results
         for place, results in _evaluations(cell).items()
-        if not _target(folder, place).exists()
+        if not any(_target(folder, place).glob("*.json"))
         and all(result.get("checkpoint_sha256") in known for result in results.values())
     }
     for place, results in added.items():
@@ -123,12 +123,13 @@ def _target(folder: Path, place: Path) -> Path:
 
 
 def _copy_evaluation(place: Path, results: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Copy the files of an evaluation; its results, without which it counts as not copied, come last."""
     target = _target(folder, place)
-    for name, result in results.items():
-        write_json(target / name, {key: value for key, value in result.items() if key not in PATHS})
     for name in PACKED:
         if (place / name).is_file():
             _pack(place / name, target / f"{name}.gz")
+    for name, result in results.items():
+        write_json(target / name, {key: value for key, value in result.items() if key not in PATHS})
 
 
 def _pack(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from ..names import nearest
 from ..report.compare import as_tables, compare
 from .collect import collect
 from .local import LocalRunner
-from .progress import Progress, Record, progress
+from .progress import Progress, Record, process_of, progress
 from .queue import cancel_job, read_queue
 from .slurm import Resources, submit
 from .suite import Cell, read_suite
@@ -121,13 +121,13 @@ def cancel(file: str) -> None:
             cancel_job(Record(cell))
             print(f"cancelled  {cell.name}", file=sys.stderr)
         elif progress(cell).state == "running":
-            process = Record(cell).read().get("pid") or cell.run.process()
+            process = process_of(cell)
+            if process is None:
+                print(f"left alone  {cell.name}: it runs on another machine", file=sys.stderr)
+                continue
             with suppress(ProcessLookupError):  # it has just ended
-                if process:
-                    os.kill(process, signal.SIGINT)
-                    print(f"stopped  {cell.name}", file=sys.stderr)
-                else:
-                    print(f"left alone  {cell.name}: it runs on another machine", file=sys.stderr)
+                os.kill(process, signal.SIGINT)
+                print(f"stopped  {cell.name}", file=sys.stderr)
 
 
 def _duration(seconds: float) -> str:

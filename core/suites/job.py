@@ -48,7 +48,7 @@ class CommandJob:
 
     def _stop(self) -> None:
         """Have the command end after its step; once, since a second signal would cut what it writes."""
-        if not self._is_stopping:
+        if not self._is_stopping and self._process.returncode is None:
             self._is_stopping = True
             os.kill(self._process.pid, signal.SIGINT)
 

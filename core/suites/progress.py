@@ -166,12 +166,18 @@ def _state(cell: Cell, record: Record, notes: dict[str, Any], jobs: Queue | None
         return "done"
     if jobs and cell.name in jobs:
         return jobs[cell.name]
-    if is_alive(notes.get("pid"), notes.get("process_started")) or cell.run.state() == "running":
+    if process_of(cell) is not None or cell.run.state() == "running":
         return "running"
     has_lost_its_job = jobs is not None and record.job and not record.is_cancelled
     if _has_failed(notes) or has_lost_its_job:
         return "failed"
     return "incomplete" if cell.run.path.exists() else "new"
+
+
+def process_of(cell: Cell) -> int | None:
+    """The process of this machine that runs the cell, as a suite or its run folder knows it; None where none does."""
+    notes = Record(cell).read()
+    return notes["pid"] if is_alive(notes.get("pid"), notes.get("process_started")) else cell.run.process()
 
 
 def _metrics(cell: Cell) -> list[dict[str, Any]]:
@@ -197,15 +203,15 @@ def _last_lines(log: Path) -> str:
 
 
 def _is_whole(folder: str) -> bool:
-    """Whether an evaluation's results can be read, and list the episodes that they speak of."""
+    """Whether an evaluation's results can be read, and its episodes are all listed where they are to be."""
+    place = Path(folder)
     try:
-        results = [parse_json(file.read_text(encoding="utf-8"), {"": object}) for file in Path(folder).glob("*.json")]
-        counts = [result["episodes"] for result in results if isinstance(result.get("episodes"), int)]
-        episodes = Path(folder, "episodes.csv")
-        lines = episodes.read_bytes().count(b"\n") - 1 if episodes.exists() else None
+        results = [parse_json(file.read_text(encoding="utf-8"), {"": object}) for file in place.glob("*.json")]
+        lists = any((place / name).exists() for name in ("result.json", "episodes.csv"))
+        lines = (place / "episodes.csv").read_bytes().count(b"\n") - 1 if lists else 0
     except (OSError, ValueError):  # ValueError also where a name holds a zero byte
         return False
-    return bool(results) and (lines is None or all(count == lines for count in counts))
+    return bool(results) and (not lists or all(result.get("episodes", lines) == lines for result in results))
 
 
 def _settings(cell: Cell) -> str:

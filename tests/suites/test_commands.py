@@ -1,5 +1,6 @@
 """A suite from the command line: it runs what is missing, shares stages, survives kills, and ends in one table."""
 
+import os
 import subprocess
 import sys
 import time
@@ -165,6 +166,21 @@ def test_the_status_says_how_far_a_cell_is_and_cancel_stops_it(suite, space):
     assert stopped == "stopped  Glyphs_Proto\n"
     assert running.returncode == 2
     assert progress(cell).state in ("failed", "incomplete")
+
+
+def test_cancel_sends_no_signal_to_a_process_that_only_has_the_number_of_a_former_one(suite, space, monkeypatch):
+    """The notes of a killed suite name a process; meanwhile another machine runs the cell."""
+    file = suite(RUNS=[str(space.path / "Proto.yaml")])
+    (cell,) = read_suite(file)
+    Record(cell).note(pid=os.getpid(), process_started=-1.0)
+    cell.run.path.mkdir()
+    (cell.run.path / ".lock").touch()
+    cell.run.set_state("running", host="another", pid=os.getpid(), started=None)
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda *signal: sent.append(signal))
+    assert progress(cell).state == "running"
+    err = space.script("run_suite.py", file, "--cancel")[2]
+    assert (sent, err) == ([], "left alone  Glyphs_Proto: it runs on another machine\n")
 
 
 def test_a_cell_that_is_stopped_ends_the_suite(suite, monkeypatch):
