@@ -18,7 +18,7 @@ from ..prepare.skipped import skipped_note
 from ..text import visible
 from .answers import Answers, answer, counted
 from .calibration import SHARES
-from .checks import checks, unreadable
+from .checks import checks, duplicates, unreadable
 from .classifier import OWN, Classifier, make_classifier
 from .contact_sheet import write_sheet
 from .facts import describe, expected_of, heads_table, measured
@@ -219,7 +219,7 @@ def predict(
             "answers.csv": answers.as_csv(),
             "answers.json": answers.as_json(),
             "answers.png": lambda file: write_sheet(rows, by_name, file),
-            "report.html": answers_page(answers, trust, by_name, supported),
+            "report.html": answers_page(answers, trust, by_name, supported, duplicates(supports, encoded)),
         },
     )
     print_answers(answers, request.out, bad.keys() - unusable.keys())

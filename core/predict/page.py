@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from ..report.page.images import data_uri
 from ..report.page.render import Section, page
 from .answers import NONE, Answer, Answers, counted, is_right
 from .checks import far, unreadable
-from .looks import NEAR, apart, looks
 from .photos import Photo
 from .trust import Expected, Trust
 
@@ -22,13 +21,21 @@ SIDE = 96  # of a photograph in pixels
 MOST = 480  # photographs on a page
 NEXT = 6  # photographs to label next
 UNSURE = 0.5  # margin below which an answer is so uncertain that its photograph is to be labelled
-SAME = 1 - 1e-5  # similarity to a support from which a photograph is that support
 
 
-def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], supports: Mapping[str, Photo]) -> str:
-    """The page; photographs by their names. Those of supports may be missing: a classifier from a folder has none."""
+def answers_page(
+    answers: Answers,
+    trust: Trust,
+    queries: Mapping[str, Photo],
+    supports: Mapping[str, Photo],
+    copies: Collection[str] = (),
+) -> str:
+    """The page; photographs by their names. Those of supports may be missing: a classifier from a folder has none.
+
+    `copies` are the queries that are supports.
+    """
     pictures = Pictures(queries, supports, answers.classes)
-    cards, shown, unlike = [], answers.rows[:MOST], {*far(answers.rows, trust)}
+    cards, shown, useless = [], answers.rows[:MOST], {*far(answers.rows, trust), *copies}
     with progress.bar(len(shown), "photos", name="page") as bar:
         for row in shown:
             cards.append(pictures.card(row))
@@ -38,13 +45,13 @@ def answers_page(answers: Answers, trust: Trust, queries: Mapping[str, Photo], s
         sections.append(_curve(expected))
     if answers.notes or answers.bad:
         sections.append(Section("To be known", "list", {"items": [*answers.notes, *unreadable(answers.bad)]}))
-    worth = [card for row, card in zip(shown, cards, strict=False) if pictures.teaches(row) and row.file not in unlike]
-    if worth:
+    unsure = [card for row, card in zip(shown, cards, strict=True) if _is_unsure(row) and row.file not in useless]
+    if unsure:
         note = (
             "The answers that are least certain: their class and the runner-up are nearly as probable. To label these "
             "photos and add them to the supports helps more than others would."
         )
-        sections.append(Section("Label these next", "cards", {"cards": worth[:NEXT], "note": note}))
+        sections.append(Section("Label these next", "cards", {"cards": unsure[:NEXT], "note": note}))
     if "confusion" in answers.facts:
         sections.append(_confusion(answers, pictures))
     for title, chosen, note in _groups(cards, answers.facts["reject"]):
@@ -79,16 +86,6 @@ class Pictures:
             "right": is_right(row, self._classes) if row.truth else None,
         }
 
-    def teaches(self, row: Answer) -> bool:
-        """Whether to label a photograph would help: nobody knows its class, two are likely, and it is no support."""
-        if row.truth or row.rejected or row.margin >= UNSURE or row.similarity >= SAME:
-            return False
-        support = self._supports.get(row.nearest_support)
-        if support is None:
-            return True
-        pair = looks(np.stack([self.query(row.file), pixels(support)]))
-        return bool(apart(pair[:1], pair[1:])[0, 0] > NEAR)
-
     def query(self, name: str) -> np.ndarray:
         """A photograph's pixels."""
         return pixels(self._queries[name])
@@ -100,6 +97,11 @@ def pixels(photo: Photo) -> np.ndarray:
         return decode(photo.source, Decoding(SIDE))
     except BadImage:
         return np.full((SIDE, SIDE, 3), 128, np.uint8)
+
+
+def _is_unsure(row: Answer) -> bool:
+    """Whether two classes are likely for a photograph, and no folder says which it is."""
+    return not row.truth and not row.rejected and row.margin < UNSURE
 
 
 def _result(answers: Answers, trust: Trust) -> Section:

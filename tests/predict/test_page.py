@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from core.predict.answers import Answers
 from core.predict.facts import measured
@@ -76,14 +78,13 @@ def test_what_was_rejected_stands_apart(predict):
     assert "about 50 % are rejected, too" in apart
 
 
-def page_of(rows, photos, trust=WITHOUT_HELD_OUT, supports=None):
+def page_of(rows, photos, trust=WITHOUT_HELD_OUT, copies=()):
     """The page of made answers to drawn photographs."""
     facts = {"method": "ProtoNet", "supports": {"apple": 2, "bear": 2}, "reject": 0.1}
     answers = Answers(["apple", "bear"], ["x/1.png"], rows, facts)
     facts |= measured(answers)
-    return answers_page(
-        answers, trust, {each.file: photo for each, photo in zip(rows, photos, strict=False)}, supports or {}
-    )
+    queries = {each.file: photo for each, photo in zip(rows, photos, strict=False)}
+    return answers_page(answers, trust, queries, {}, copies)
 
 
 def test_what_was_rejected_is_counted_everywhere():
@@ -104,26 +105,43 @@ def test_what_was_rejected_is_counted_everywhere():
     assert "none of these:" not in page_of([row(file="0"), row("bear", file="1")], photos)
 
 
-def test_photos_that_would_teach_something_are_to_be_labelled(tmp_path):
-    same, other = drawn([1], [0, 7])
-    jpeg = Photo("copy.jpg", write_photo(tmp_path / "copy.jpg", 1, 0, quality=95))
-    photos = [other, same, jpeg, other, other, other, other, other]
+def test_photos_that_would_teach_something_are_to_be_labelled():
     rows = [
         row("", file="unsure", margin=0.1),
         row("", file="support", margin=0.1, similarity=1.0),
-        row("", file="copy", margin=0.1),
         row("", file="sure", margin=0.6),
         row("apple", file="labelled", margin=0.1),
         row("car", file="of no class", margin=0.1),
         row("", file="rejected", margin=0.1, rejected=True),
         row("", file="unlike", margin=0.1, similarity=0.1),
     ]
+    photos = drawn([1], [0]) * len(rows)
     trust = replace(WITHOUT_HELD_OUT, similarities=torch.tensor([0.5, 0.9]))
-    html = page_of(rows, photos, trust, {"x/1.png": same})
+    html = page_of(rows, photos, trust, copies=["support"])
     assert re.findall(r'class="note file" title="(.*?)"', section(html, "Label these next")) == ["unsure"]
-    assert "Label these next" not in page_of(rows[1:], photos[1:], trust, {"x/1.png": same})
-    without_supports = section(page_of(rows, photos, trust), "Label these next")
-    assert re.findall(r'class="note file" title="(.*?)"', without_supports) == ["unsure", "copy"]
+    assert "Label these next" not in page_of(rows[1:], photos[1:], trust, copies=["support"])
+    without_copies = section(page_of(rows, photos, trust), "Label these next")
+    assert re.findall(r'class="note file" title="(.*?)"', without_copies) == ["unsure", "support"]
+
+
+def test_a_support_among_the_queries_is_not_to_be_labelled(space, trained, tmp_path, monkeypatch):
+    """Nor is a copy of one in another format, which a saved classifier knows by its look."""
+    monkeypatch.setattr("core.predict.page.UNSURE", 2.0)  # every answer is unsure
+    folder = write_classes(tmp_path / "labelled", {"cup": 3, "bowl": 2})
+    (tmp_path / "new").mkdir()
+    support = next(folder.glob("cup/*"))
+    shutil.copy(support, tmp_path / "new" / f"same{support.suffix}")
+    Image.open(support).convert("RGB").save(tmp_path / "new" / "copy.jpg", quality=95)
+    write_photo(tmp_path / "new" / "other.png", 0, 60)
+    where = ["--query", tmp_path / "new", "--cache", "", "-d", "cpu"]
+    network = ["--cfg", trained[0], "--checkpoint", trained[1], "--support", folder]
+    out = tmp_path / "answers"
+    for source, to in ((network, out), (["--classifier", out / "classifier"], tmp_path / "again")):
+        assert space.script("run_predict.py", *source, *where, "--out", to)[0] == 0
+        names = re.findall(
+            r'class="note file" title="(.*?)"', section((to / "report.html").read_text(), "Label these next")
+        )
+        assert [name.rpartition("/")[2] for name in names] == ["other.png"]
 
 
 def test_a_saved_classifier_has_a_page_without_pictures_of_its_supports(predict, space):
