@@ -104,7 +104,7 @@ def limit_of(annotation: Any) -> Limit | None:
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value is of a type and within its limit; of a type that is not known here, every value is."""
+    """Whether a value is of a type and within its limit. Only types that a YAML can hold are checked, others pass."""
     if annotation is None or annotation is type(None):
         return value is None
     origin, parts = get_origin(annotation), get_args(annotation)

@@ -83,7 +83,7 @@ class Registry(Generic[Base]):
     @property
     def variable(self) -> str:
         """What code calls the registry: METHODS."""
-        return f"{self.key.removesuffix('.NAME').strip('-').upper()}S"
+        return variable_of(self.key)
 
     def _nameless(self, thing: Any) -> str:
         """The sentence for a decorator that is given something else than a name."""
@@ -173,6 +173,11 @@ class Registry(Generic[Base]):
             key: list(value) if isinstance(value, tuple) else value for key, value in arguments.defaults.items()
         }
         return defaults | {arguments.renamed.get(key, key): value for key, value in saved.items()}
+
+
+def variable_of(key: str) -> str:
+    """What code calls the registry of a key: METHODS, of METHOD.NAME and of STAGE.base.METHOD."""
+    return f"{key.removesuffix('.NAME').rpartition('.')[2].strip('-').upper()}S"
 
 
 def _called(thing: Any) -> str:

@@ -203,9 +203,7 @@ def code_hash(network: nn.Module) -> str:
 
     The latter are `core.ops` and `core.layers`, and what was imported from the folder of a user's file.
     """
-    files = _files_of(network)
-    folders = {file.parent for file in files if _is_users(file)}
-    files |= {file for file in _imported() if file.parent in folders}
+    files = _with_imports(_files_of(network))
     files |= {file for name in ("ops", "layers") for file in (CORE / name).rglob("*.py")}
     return _hash(files)
 
@@ -213,8 +211,13 @@ def code_hash(network: nn.Module) -> str:
 def _users_code(methods: list[Method]) -> str:
     """Hash of the users' files that define these methods, and of what was imported beside them; "" for none."""
     files = {file for method in methods for file in _files_of(method) if _is_users(file)}
-    folders = {file.parent for file in files}
-    return _hash(files | {file for file in _imported() if file.parent in folders}) if files else ""
+    return _hash(_with_imports(files)) if files else ""
+
+
+def _with_imports(files: set[Path]) -> set[Path]:
+    """Files, and what was imported from the folders of those that are a user's."""
+    folders = {file.parent for file in files if _is_users(file)}
+    return files | {file for file in _imported() if file.parent in folders}
 
 
 def _plugins(kinds: set[type]) -> dict[str, str]:

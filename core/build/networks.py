@@ -16,7 +16,7 @@ from ..engine.encoder_weights import load_weights
 from ..episode import DataInfo
 from ..errors import UserError
 from ..methods.base import Method
-from ..methods.declarations import refuse_declarations
+from ..methods.declarations import PARENTS, refuse_declarations, without_parent
 from ..objectives.base import Objective
 from ..ops import random
 from ..registry import BACKBONES, METHODS, OBJECTIVES, Registry
@@ -90,7 +90,7 @@ def _on_backbone(cfg: Config, info: DataInfo, name: str, arguments: Mapping[str,
     """A method around the config's backbone, with plain cross-entropy; what it needs must be there."""
     kind: type[Method] = _class_of(METHODS, name, Method)
     _refuse_vectors(cfg, info, kind)  # some methods cannot even be built on vectors
-    method = _made(kind, "backbone, info", make_backbone(cfg, info), info, **arguments)
+    method = _made(kind, PARENTS, make_backbone(cfg, info), info, **arguments)
     refuse_declarations(method)
     _refuse_vectors(cfg, info, method)
     return method
@@ -151,18 +151,14 @@ def _made(kind: type[Network], parents: str, *arguments: Any, **options: Any) ->
         UserError: where its `__init__` does not call that of its base class.
     """
     network = kind.__new__(kind)
-    sentence = (
-        f"The __init__ of {kind.__name__} does not call super().__init__({parents}); call it there, before anything is "
-        "assigned to self."
-    )
     try:
         network.__init__(*arguments, **options)  # type: ignore[misc]  # apart from __new__, to see how far it comes
     except AttributeError as error:
         if "_modules" in vars(network):
             raise
-        raise UserError(sentence) from error
-    if "_modules" not in vars(network) or (isinstance(network, Method) and not hasattr(network, "backbone")):
-        raise UserError(sentence)
+        raise without_parent(kind, parents) from error
+    if "_modules" not in vars(network):
+        raise without_parent(kind, parents)
     return network
 
 

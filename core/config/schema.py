@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..limits import Limit
 from ..names import not_one_of
 from ..plugins import described
-from ..registry import MEMBER, Arguments
+from ..registry import MEMBER, Arguments, variable_of
 from .defaults import DEFAULTS, STAGE
 from .provenance import Setting, Settings, flatten
 
@@ -150,8 +150,7 @@ def _registered_name(key: str, name: str, classes: Mapping[str, Any], source: st
             return f"{prefix}:{member}"
     sentence = f"{source}: {not_one_of(key, name, sorted(classes))}"
     if plugins:  # one without its decorator, or another module of that name, explains it
-        registry = re.findall("METHOD|BACKBONE|OBJECTIVE", key)[-1] + "S"
-        advice = f'a class there needs @{registry}.register("{name}")'
+        advice = f'a class there needs @{variable_of(key)}.register("{name}")'
         sentence = f"{sentence.removesuffix('.')}; PLUGINS imported {described(plugins)}; {advice}."
     raise UserError(sentence)
 

@@ -81,8 +81,8 @@ def dataset(name: str, key: str = "DATASET.NAME") -> Dataset:
     by_lower_name = {known.lower(): known for known in DATASETS}
     if name.lower() not in by_lower_name:
         path = "/" in name or Path(expanduser(name)).is_dir()
-        fix = f"; for a folder of your own images write {FOLDER}{name}" if path else nearest(name, DATASETS)
-        raise UserError(f"{key} is {name!r}, which is not one of: {', '.join(DATASETS)}{fix}.")
+        advice = f"; for a folder of your own images write {FOLDER}{name}" if path else nearest(name, DATASETS)
+        raise UserError(f"{key} is {name!r}, which is not one of: {', '.join(DATASETS)}{advice}.")
     return DATASETS[by_lower_name[name.lower()]]
 
 

@@ -15,10 +15,19 @@ from .base import Method
 OF_IMAGES = ("image", "vector", "map", "parts")
 OF_CLASSES = ("semantics", "base")
 STREAMS = ("episodes", "batches")
+PARENTS = "backbone, info"  # what the `__init__` of Method takes
+
+
+def without_parent(kind: type, arguments: str) -> UserError:
+    """The error of a class whose `__init__` does not call that of its base class, which takes these arguments."""
+    return UserError(
+        f"The __init__ of {kind.__name__} does not call super().__init__({arguments}); call it there, before anything "
+        "is assigned to self."
+    )
 
 
 def refuse_declarations(method: Method) -> None:
-    """Refuse a method without `forward`, and declarations that name what there is not.
+    """Refuse a method without backbone or `forward`, and declarations that name what there is not.
 
     Features may have other names where the method encodes by itself.
 
@@ -26,6 +35,8 @@ def refuse_declarations(method: Method) -> None:
         UserError: with the method and the first such declaration.
     """
     kind = type(method)
+    if not hasattr(method, "backbone"):
+        raise without_parent(kind, PARENTS)
     if kind.forward is Method.forward:
         raise UserError(
             f"The method {kind.__name__} has no forward; write forward(task), which gives logits [T, Q, N]."

@@ -106,8 +106,10 @@ def run(request: Request) -> bool:
 
 def trusted(classifier: Classifier, reference: str | None, data: Data | None, store: FeatureStore) -> Trust:
     """How far a classifier can be trusted by its supports and its reference; see `reference_for`."""
-    known = reference_for(classifier, reference, data, store)
-    return measure_trust(classifier, None, known) if isinstance(known, str) else measure_trust(classifier, known)
+    calibration = reference_for(classifier, reference, data, store)
+    if isinstance(calibration, str):  # why there is none
+        return measure_trust(classifier, None, calibration)
+    return measure_trust(classifier, calibration)
 
 
 def open_network(request: Request, where: torch.device, cache: Path | None) -> tuple[PhotoNetwork, Data | None]:
