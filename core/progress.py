@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+BYTES = "B"
 
 _visible = ContextVar("visible", default=True)
 
@@ -21,18 +30,43 @@ def hidden() -> Iterator[None]:
         _visible.reset(token)
 
 
-def bar(total: int, unit: str, initial: int = 0, name: str = "") -> tqdm:
-    """A bar that counts up to `total` of `unit`; it appears at a terminal only, and not inside `hidden`."""
+def bar(total: int | None, unit: str, initial: int = 0, name: str = "") -> tqdm:
+    """A bar that counts up to `total` of `unit`; it appears at a terminal only, and not inside `hidden`.
+
+    Where `total` is not known it only counts. Of the unit `BYTES` it counts thousands, millions and so on.
+    """
     return tqdm(
         desc=name or None,
         total=total,
         initial=initial,
         unit=f" {unit}",
+        unit_scale=unit == BYTES,
         disable=None if _visible.get() else True,
         leave=False,
         dynamic_ncols=True,
         smoothing=0.05,
     )
+
+
+@contextmanager
+def reading(path: str | Path, name: str) -> Iterator[io.BufferedReader[Any]]:
+    """Open a file for reading its bytes; a bar called `name` shows how far it is read."""
+    with bar(os.path.getsize(path), BYTES, name=name) as counter, io.BufferedReader(_Followed(path, counter)) as file:
+        yield file
+
+
+class _Followed(io.FileIO):
+    """A file whose place is shown by a bar."""
+
+    def __init__(self, path: str | Path, counter: tqdm) -> None:
+        super().__init__(path)
+        self._counter = counter
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Read into `buffer` and move the bar to the place in the file."""
+        count = super().readinto(buffer)
+        self._counter.update(self.tell() - self._counter.n)
+        return count
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,5 @@
 """The log beside a progress bar, with and without colours."""
 
-import io
 import logging
 import re
 import sys
@@ -9,11 +8,7 @@ import pytest
 from tqdm import tqdm
 
 from core.log import log_result, start_log
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from tests.terminal import Terminal
 
 
 @pytest.fixture(autouse=True)

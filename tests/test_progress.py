@@ -1,4 +1,4 @@
-"""Durations in words."""
+"""Progress bars, and durations in words."""
 
 import io
 import sys
@@ -7,11 +7,7 @@ import pytest
 
 from core import progress
 from core.progress import duration
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from tests.terminal import Terminal
 
 
 @pytest.mark.parametrize(
@@ -44,3 +40,24 @@ def test_bars_come_back_after_an_error_inside_hidden(monkeypatch):
     with pytest.raises(KeyError), progress.hidden():
         {}["absent"]
     assert shown(monkeypatch, Terminal())
+
+
+def test_a_bar_follows_a_file_that_is_read(tmp_path, monkeypatch):
+    file = tmp_path / "large.bin"
+    file.write_bytes(bytes(range(256)) * 4000)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.reading(file, "hashing") as opened:
+        opened.seek(512_000)
+        assert opened.read(1) == b"\0"
+        opened.seek(0)
+        assert opened.read() == file.read_bytes()
+    assert "hashing:   0%" in terminal.getvalue()
+    assert "1.02M" in terminal.getvalue()
+
+
+def test_a_file_that_is_not_there_leaves_no_bar(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.raises(FileNotFoundError), progress.reading(tmp_path / "absent", "hashing"):
+        pass
+    assert not sys.stderr.getvalue()

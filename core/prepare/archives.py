@@ -8,10 +8,11 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, BinaryIO
 
 from ..errors import UserError
 from ..files import DAMAGE
+from ..progress import reading
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 LIMIT = 1 << 38  # bytes in all; ImageNet is 2**37.1
@@ -48,14 +49,20 @@ def extract(archive: Path, into: Path, limit: int = LIMIT) -> Path:
 
 def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     """Name, size and content of each regular file."""
-    if archive.suffix.lower() == ".zip":
-        with zipfile.ZipFile(archive) as opened:
-            for info in opened.infolist():
-                if not info.is_dir() and (info.external_attr >> 28) in (0, 0o10):  # no link, no device
-                    with opened.open(info) as file:
-                        yield info.filename, info.file_size, file
-        return
-    with tarfile.open(archive, "r:*") as opened:
+    with reading(archive, "unpacking") as packed:
+        yield from _members_of_zip(packed) if archive.suffix.lower() == ".zip" else _members_of_tar(packed)
+
+
+def _members_of_zip(archive: BinaryIO) -> Iterator[tuple[str, int, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            if not info.is_dir() and (info.external_attr >> 28) in (0, 0o10):  # no link, no device
+                with opened.open(info) as file:
+                    yield info.filename, info.file_size, file
+
+
+def _members_of_tar(archive: BinaryIO) -> Iterator[tuple[str, int, IO[bytes]]]:
+    with tarfile.open(fileobj=archive, mode="r:*") as opened:
         for member in opened:
             content = opened.extractfile(member) if member.isreg() else None
             if content is not None:

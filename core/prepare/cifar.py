@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data.datasets import DATASETS
 from ..errors import UserError
+from ..progress import bar
 from .collect import (
     Collected,
     Options,
@@ -147,7 +148,11 @@ def _read_pickles(files: dict[str, Path], source: Path) -> ImageArray:
     classes = _strings(meta.get("fine_label_names"))
     if not classes or len(set(classes)) < len(classes):
         raise UserError(f"{source}: meta has no fine_label_names, or names one twice; get the file from its publisher.")
-    parts = [_read_part(files[name], len(classes)) for name in PICKLES[1:]]
+    with bar(len(PICKLES), "files", initial=1, name="reading") as counter:
+        parts = []
+        for name in PICKLES[1:]:
+            parts.append(_read_part(files[name], len(classes)))
+            counter.update()
     images, labels = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     images = images.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
     names = [name for part in parts for name in part[2]]

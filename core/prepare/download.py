@@ -7,15 +7,13 @@ import hashlib
 import http.client
 import os
 import ssl
-import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..errors import UserError
+from ..progress import BYTES, bar
 
 BLOCK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
@@ -98,19 +96,10 @@ def _receive(answer: http.client.HTTPResponse, part: Path, have: int) -> None:
         raise _Failed("the server sent another part than the one asked for")
     start, length = have if resumed else 0, answer.headers.get("Content-Length")
     total = start + int(length) if length else None
-    bar = tqdm(
-        total=total,
-        initial=start,
-        desc=part.stem,
-        unit="B",
-        unit_scale=True,
-        disable=not sys.stderr.isatty(),
-        leave=False,
-    )
-    with bar, part.open("ab" if resumed else "wb") as file:
+    with bar(total, BYTES, initial=start, name=part.stem) as counter, part.open("ab" if resumed else "wb") as file:
         while block := answer.read(BLOCK):
             file.write(block)
-            bar.update(len(block))
+            counter.update(len(block))
         size = file.tell()
     if total is not None and size < total:
         raise _Failed(f"cut off after {size} of {total} bytes")

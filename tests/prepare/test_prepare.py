@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from core.prepare.collect import Options
 from core.prepare.glyph_fonts import alphabets
 from core.prepare.prepare import check_prepared, prepare
 from core.prepare.sources import SOURCES, source
-from tests.prepare.fake_cifar import PER_CLASS, small_cifar, write_pickles, write_pngs
+from tests.prepare.fake_cifar import PER_CLASS, small_cifar, write_pickles, write_pngs, write_tar
 from tests.prepare.fake_images import names, write_classes
 from tests.prepare.folders import prepared
+from tests.terminal import Terminal
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -41,6 +43,14 @@ def test_prepare_writes_three_splits_once(tmp_path, parts, small):
     shutil.rmtree(pickles)  # a second call needs no source
     again = list(prepare(tmp_path / "data", small, Options((pickles,))))
     assert [s.fingerprint for s in again] == [s.fingerprint for s in splits]
+
+
+def test_each_step_of_an_archive_has_its_bar(tmp_path, parts, small, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    prepare(tmp_path / "data", small, Options((write_tar(tmp_path, parts, "gz"),)))
+    shown = sys.stderr.getvalue()
+    steps = [shown.index(f"{step}: ") for step in ("hashing", "unpacking", "reading", "CIFAR-FS")]
+    assert steps == sorted(steps)
 
 
 def test_prepare_finishes_what_was_interrupted(tmp_path, parts, small):
