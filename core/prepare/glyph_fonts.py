@@ -87,42 +87,54 @@ def ink(char: str, name: str, pixels: int, stroke: float = 0.0) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class LetterShape:
-    """A letter's shape without its size and place."""
+class LetterShapes:
+    """The shapes of n letters without their sizes and places."""
 
-    fitted: np.ndarray  # [SHAPE_SIZE ** 2] in 0..1, width and height in proportion
-    stretched: np.ndarray  # [SHAPE_SIZE ** 2] in 0..1, stretched to a square
-    aspect: float  # width over height
+    fitted: np.ndarray  # [n, SHAPE_SIZE ** 2] in 0..1, width and height in proportion
+    stretched: np.ndarray  # [n, SHAPE_SIZE ** 2] in 0..1, stretched to a square
+    aspect: np.ndarray  # [n], width over height
+
+    def __add__(self, more: LetterShapes) -> LetterShapes:
+        pairs = ((self.fitted, more.fitted), (self.stretched, more.stretched), (self.aspect, more.aspect))
+        return LetterShapes(*(np.concatenate(pair) for pair in pairs))
 
 
-def letter_shape(char: str, name: str) -> LetterShape:
-    """The shape of a letter in a font."""
-    mask = ink(char, name, 4 * SHAPE_SIZE)
-    scale = SHAPE_SIZE / max(mask.size)
-    width, height = (max(1, round(side * scale)) for side in mask.size)
-    fitted = Image.new("L", (SHAPE_SIZE, SHAPE_SIZE))
-    resized = mask.resize((width, height), Image.Resampling.BOX)
-    fitted.paste(resized, ((SHAPE_SIZE - width) // 2, (SHAPE_SIZE - height) // 2))
-    stretched = mask.resize((SHAPE_SIZE, SHAPE_SIZE), Image.Resampling.BOX)
-    first, second = (np.asarray(image, dtype=np.float32).ravel() / 255 for image in (fitted, stretched))
-    return LetterShape(first, second, aspect=mask.width / mask.height)
+def letter_shapes(letters: str, name: str) -> LetterShapes:
+    """The shapes of letters in a font."""
+    fitted = np.zeros((len(letters), SHAPE_SIZE, SHAPE_SIZE), np.float32)
+    stretched, aspect = np.zeros_like(fitted), np.ones(len(letters))
+    for place, letter in enumerate(letters):
+        mask = ink(letter, name, 4 * SHAPE_SIZE)
+        scale = SHAPE_SIZE / max(mask.size)
+        width, height = (max(1, round(side * scale)) for side in mask.size)
+        canvas = Image.new("L", (SHAPE_SIZE, SHAPE_SIZE))
+        resized = mask.resize((width, height), Image.Resampling.BOX)
+        canvas.paste(resized, ((SHAPE_SIZE - width) // 2, (SHAPE_SIZE - height) // 2))
+        fitted[place] = np.asarray(canvas)
+        stretched[place] = np.asarray(mask.resize((SHAPE_SIZE, SHAPE_SIZE), Image.Resampling.BOX))
+        aspect[place] = mask.width / mask.height
+    rows = (len(letters), SHAPE_SIZE**2)
+    return LetterShapes(fitted.reshape(rows) / 255, stretched.reshape(rows) / 255, aspect)
 
 
 def differing_ink(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Share of the ink of two drawings that differs: 0 for the same drawing, 1 without any overlap."""
-    return np.abs(first - second).sum(-1) / np.maximum((first + second).sum(-1), 1e-6)
+    distance = np.subtract(first, second)
+    np.abs(distance, out=distance)  # in place, as this is most of the time that Glyphs takes
+    return distance.sum(-1) / np.maximum(first.sum(-1) + second.sum(-1), 1e-6)
 
 
-def difference(shape: LetterShape, shapes: list[LetterShape]) -> float:
-    """How much a shape differs from the most similar of some others, 0 to 1.
+def difference(shape: LetterShapes, others: LetterShapes) -> float:
+    """How much one shape differs from the most similar of others, 0 to 1; 1 where there are no others.
 
     Shapes of similar proportions are also compared after both are stretched to a square: a wider Q is a Q.
     """
-    fitted = differing_ink(shape.fitted, np.stack([s.fitted for s in shapes]))
-    stretched = differing_ink(shape.stretched, np.stack([s.stretched for s in shapes]))
-    ratio = np.array([s.aspect for s in shapes]) / shape.aspect
+    differences = differing_ink(shape.fitted, others.fitted)
+    ratio = others.aspect / shape.aspect
     comparable = np.maximum(ratio, 1 / ratio) < SAME_ASPECT
-    return float(np.where(comparable, np.minimum(fitted, stretched), fitted).min())
+    stretched = differing_ink(shape.stretched, others.stretched[comparable])
+    differences[comparable] = np.minimum(differences[comparable], stretched)
+    return float(differences.min(initial=1))
 
 
 def candidates(split: str) -> list[str]:
@@ -146,20 +158,20 @@ def alphabets() -> dict[str, list[str]]:
     Training letters come first and keep theirs, then test letters, then validation letters.
     """
     chosen: dict[str, list[str]] = {}
-    kept: dict[str, list[LetterShape]] = {name: [] for name in REFERENCE_FONTS}
+    kept = {name: letter_shapes("", name) for name in REFERENCE_FONTS}
     for split in ("train", "test", "val"):
         chosen[split] = []
         for char in candidates(split):
-            shapes = {name: letter_shape(char, name) for name in REFERENCE_FONTS if ord(char) in _charmap(name)}
-            alike = any(kept[name] and difference(shapes[name], kept[name]) < SAME_SHAPE[split] for name in shapes)
+            shapes = {name: letter_shapes(char, name) for name in REFERENCE_FONTS if ord(char) in _charmap(name)}
+            alike = any(difference(shapes[name], kept[name]) < SAME_SHAPE[split] for name in shapes)
             if alike or _two_letters(list(shapes.values())):
                 continue
             chosen[split].append(char)
             for name in shapes:
-                kept[name].append(shapes[name])
+                kept[name] += shapes[name]
     return chosen
 
 
-def _two_letters(shapes: list[LetterShape]) -> bool:
+def _two_letters(shapes: list[LetterShapes]) -> bool:
     """Whether the reference fonts draw one character as two different letters, as some old Georgian ones."""
-    return len(shapes) == 2 and difference(shapes[0], shapes[1:]) > TWO_LETTERS
+    return len(shapes) == 2 and difference(*shapes) > TWO_LETTERS

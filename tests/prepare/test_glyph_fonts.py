@@ -6,13 +6,14 @@ from core.data.store import SPLITS
 from core.prepare.glyph_fonts import (
     ALIKE_BY_EYE,
     REFERENCE_FONTS,
+    SAME_ASPECT,
     SAME_SHAPE,
     SCRIPTS,
     alphabets,
     difference,
     holders,
     ink,
-    letter_shape,
+    letter_shapes,
 )
 
 
@@ -31,11 +32,11 @@ def test_enough_classes():
 
 @pytest.mark.parametrize("name", REFERENCE_FONTS)
 def test_no_class_looks_like_one_of_another_split(name):
-    letters = {split: [char for char in chars if name in holders(char)] for split, chars in alphabets().items()}
-    shapes = {split: [letter_shape(char, name) for char in chars] for split, chars in letters.items()}
-    for split, earlier in (("test", shapes["train"]), ("val", shapes["train"] + shapes["test"])):
-        for char, one in zip(letters[split], shapes[split], strict=True):
-            assert difference(one, earlier) >= SAME_SHAPE[split], char
+    letters = {split: "".join(char for char in chars if name in holders(char)) for split, chars in alphabets().items()}
+    for split, earlier in (("test", letters["train"]), ("val", letters["train"] + letters["test"])):
+        shapes = letter_shapes(earlier, name)
+        for char in letters[split]:
+            assert difference(letter_shapes(char, name), shapes) >= SAME_SHAPE[split], char
 
 
 def test_known_look_alikes_are_one_class():
@@ -45,11 +46,27 @@ def test_known_look_alikes_are_one_class():
 
 
 def test_a_wider_letter_is_the_same_letter():
-    assert (
-        difference(letter_shape("Q", "DejaVuSans"), [letter_shape("B", "DejaVuSans"), letter_shape("Q", "DejaVuSans")])
-        == 0
-    )
-    assert difference(letter_shape("Q", "DejaVuSans"), [letter_shape("B", "DejaVuSans")]) > 0.2
+    wide = letter_shapes("Q", "DejaVuSans")
+    assert difference(wide, letter_shapes("BQ", "DejaVuSans")) == 0
+    assert difference(wide, letter_shapes("B", "DejaVuSans")) > 0.2
+
+
+def test_the_first_letter_differs_from_none():
+    assert difference(letter_shapes("Q", "DejaVuSans"), letter_shapes("", "DejaVuSans")) == 1
+
+
+def test_shapes_differ_as_the_sums_of_their_ink_say():
+    one, *others = (letter_shapes(char, "DejaVuSerif") for char in "OCQ|")
+    distances = []
+    for other in others:
+        forms = [(one.fitted[0], other.fitted[0])]
+        ratio = float(one.aspect[0] / other.aspect[0])
+        if max(ratio, 1 / ratio) < SAME_ASPECT:
+            forms.append((one.stretched[0], other.stretched[0]))
+        for a, b in forms:
+            unequal = sum(abs(float(x) - float(y)) for x, y in zip(a, b, strict=True))
+            distances.append(unequal / sum(float(x) + float(y) for x, y in zip(a, b, strict=True)))
+    assert difference(one, others[0] + others[1] + others[2]) == pytest.approx(min(distances), rel=1e-5)
 
 
 def test_no_font_draws_its_box_for_missing_characters():
