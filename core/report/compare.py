@@ -142,7 +142,8 @@ def grouped(evaluations: Sequence[Evaluation], each: bool = False) -> list[Group
             )
         accuracy = np.mean([e.accuracy for e in members], axis=0)
         means = [float(e.accuracy.mean()) for e in members]
-        first, partitions = members[0], _common_partitions([e.disjoint for e in members])
+        first = min(members, key=lambda e: e.result.get("training_seed") or 0)  # in whatever order they are listed
+        partitions = _common_partitions([e.disjoint for e in members])
         disjoint = None if partitions is None else np.mean(partitions, axis=0)
         names = (_name(first), first.result["method"], first.result["transductive"], first.external)
         groups.append(Group(*names, accuracy, means, disjoint))
