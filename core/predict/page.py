@@ -44,7 +44,7 @@ def answers_page(
     if len(expected := trust.expected()) > 1:
         sections.append(_curve(expected))
     if answers.notes or answers.bad:
-        sections.append(Section("To be known", "list", {"items": [*answers.notes, *unreadable(answers.bad)]}))
+        sections.append(Section("Notes", "list", {"items": [*answers.notes, *unreadable(answers.bad)]}))
     unsure = [card for row, card in zip(shown, cards, strict=True) if _is_unsure(row) and row.file not in useless]
     if unsure:
         note = (

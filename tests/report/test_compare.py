@@ -50,7 +50,9 @@ def test_latex_marks_best_second_and_transductive(run, space, tmp_path):
 def test_training_seeds_share_a_row(run, space):
     seeds = [run(f"A_s{s}", 0.3 + s / 10, CONFIG.replace("0", str(s), 1), training_seed=s) for s in range(3)]
     other = run("B", 0.8, CONFIG.replace("A", "B"))
-    rows = list(csv.DictReader(io.StringIO(space.script("run_compare.py", other, *reversed(seeds), "--format", "csv")[1])))
+    rows = list(
+        csv.DictReader(io.StringIO(space.script("run_compare.py", other, *reversed(seeds), "--format", "csv")[1]))
+    )
     assert [(row["run"], row["seeds"], row["against_seeds"]) for row in rows] == [("A_s0", "3", "1")]
     means = [json.loads(next(s.glob("eval/*/*/result.json")).read_text())["mean"] for s in seeds]
     assert float(rows[0]["accuracy"]) == pytest.approx(np.mean(means))

@@ -62,7 +62,8 @@ def lines(curves: Sequence[Line], x_label: str, y_label: str, breaks: Sequence[f
         path = " ".join(f"{_n(x(a))},{_n(y(b))}" for a, b in points)
         marks.append(Markup('<polyline class="line s{}" points="{}"/>').format(number % SERIES, path))
         marks += [_dot(x(a), y(b), number, f"{curve.name}: {b:.4g} at {a:g}", 2.5) for a, b in _thinned(points)]
-    return _figure(_axes(x_ticks, y_ticks, x, y, x_label, y_label) + _join(marks), [curve.name for curve in curves])
+    content = _axes(x_ticks, y_ticks, x, y, x_label, y_label) + _join(marks)
+    return drawing(content, f"{y_label} over {x_label}", HEIGHT) + _legend([curve.name for curve in curves])
 
 
 def histogram(values: np.ndarray, step: float, x_label: str, y_label: str, marked: float) -> Markup:
@@ -82,7 +83,8 @@ def histogram(values: np.ndarray, step: float, x_label: str, y_label: str, marke
     line = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
         _n(x(marked)), TOP, HEIGHT - BOTTOM
     )
-    return _figure(_axes(x_ticks, y_ticks, x, y, x_label, y_label) + _join(bars) + line)
+    content = _axes(x_ticks, y_ticks, x, y, x_label, y_label) + _join(bars) + line
+    return drawing(content, f"{y_label} over {x_label}", HEIGHT)
 
 
 def intervals(rows: Sequence[Span], x_label: str, marked: Sequence[tuple[str, float]] = ()) -> Markup:
@@ -106,8 +108,9 @@ def intervals(rows: Sequence[Span], x_label: str, marked: Sequence[tuple[str, fl
             bar = '<line class="whisker s{0}" x1="{1}" x2="{2}" y1="{3}" y2="{3}"/>'
             marks.append(Markup(bar).format(row.series % SERIES, _n(x(row.low)), _n(x(row.high)), STRIP // 2))
         marks.append(_dot(x(row.value), STRIP / 2, row.series, _described(row), 4.5))
-        strips.append(Markup('<div class="strip">{}</div>{}').format(row.name, _figure(_join(marks), height=STRIP)))
-    return _join(strips) + _figure(_x_axis(x_ticks, x, 2, x_label), height=BOTTOM)
+        strip = drawing(_join(marks), _described(row), STRIP)
+        strips.append(Markup('<div class="strip">{}</div>{}').format(row.name, strip))
+    return _join(strips) + drawing(_x_axis(x_ticks, x, 2, x_label), x_label, BOTTOM)
 
 
 def bubbles(x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> Markup:
@@ -126,7 +129,7 @@ def bubbles(x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> Markup:
     ends = [_n(f(end)) for end in (steps[0], steps[-1]) for f in (across, up)]
     equal = Markup('<line class="dashed" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(*ends)
     axes = _axes(steps, steps, across, up, x_label, y_label, WIDTH)
-    return _figure(axes + equal + _join(dots), height=WIDTH)
+    return drawing(axes + equal + _join(dots), f"{y_label} over {x_label}", WIDTH)
 
 
 def scatter(
@@ -154,9 +157,9 @@ def scatter(
     return _join(dots) + labels, x, y
 
 
-def drawing(content: Markup, height: int = HEIGHT) -> Markup:
-    """An SVG of the usual width around its content."""
-    return _figure(content, height=height)
+def drawing(content: Markup, label: str, height: int, width: int = WIDTH) -> Markup:
+    """An SVG around its content; `label` is what a screen reader says of it."""
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(width, height, label, content)
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -177,12 +180,12 @@ def scale(values: Sequence[float], start: float, end: float) -> Callable[[float]
     return lambda value: start + (value - low) / width * (end - start)
 
 
-def _figure(content: Markup, legend: Sequence[str] = (), height: int = HEIGHT) -> Markup:
+def _legend(names: Sequence[str]) -> Markup:
+    """The colours of several lines; nothing for one."""
     entries = _join(
-        Markup('<span><i class="s{}"></i>{}</span>').format(n % SERIES, name) for n, name in enumerate(legend)
+        Markup('<span><i class="s{}"></i>{}</span>').format(n % SERIES, name) for n, name in enumerate(names)
     )
-    below = Markup('<div class="legend">{}</div>').format(entries) if len(legend) > 1 else Markup("")
-    return Markup('<svg viewBox="0 0 {} {}" role="img">{}</svg>{}').format(WIDTH, height, content, below)
+    return Markup('<div class="legend">{}</div>').format(entries) if len(names) > 1 else Markup("")
 
 
 def _axes(

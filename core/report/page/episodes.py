@@ -152,7 +152,7 @@ def features_section(
         for number, (name, image) in enumerate(zip(names, images, strict=True))
         for mean in [places[labels == number].mean(0)]
     ]
-    chart = drawing(dots + Markup("").join(pictures), TALL)
+    chart = drawing(dots + Markup("").join(pictures), f"{axes[1]} over {axes[0]}", TALL)
     note = (
         f"Features of {len(labels)} test images of {len(names)} classes, scaled to length one, on their two principal "
         "components. A picture stands at the mean of its class. Classes that overlap here may lie apart in the other "

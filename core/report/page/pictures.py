@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ...pictures import ClassMatrix, ClassPicture, ClassValues, Matches, Picture
+from .charts import drawing
 from .images import data_uri
 from .render import Section
 
@@ -67,7 +68,8 @@ def _matches(picture: Matches, task: ShownTask) -> Section:
             said = "its class" if shown == label else "not its class"
             said += ", and the answer" if shown == answer else ""
             caption = f"{task.names[label]} (left) and {task.names[shown]} (right): {said}"
-            drawings.append((caption, draw_matches(picture, query, best, task.queries[query], task.supports[best])))
+            content = draw_matches(picture, query, best, task.queries[query], task.supports[best])
+            drawings.append((caption, drawing(content, caption, SIDE, 2 * SIDE + GAP)))
     return Section(picture.title, "curves", {"charts": drawings, "note": picture.note}, wide=True)
 
 
@@ -86,7 +88,7 @@ def draw_matches(picture: Matches, query: int, support: int, left: np.ndarray, r
         share = float(strength[i, j]) / largest
         if share > 0:
             content += _line(starts[i].tolist(), ends[j].tolist(), share, i)
-    return Markup('<svg viewBox="0 0 {} {}" role="img">{}</svg>').format(2 * SIDE + GAP, SIDE, content)
+    return content
 
 
 def _line(start: list[float], end: list[float], share: float, region: int) -> Markup:

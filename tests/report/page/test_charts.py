@@ -76,10 +76,13 @@ def test_intervals_have_a_row_each():
         charts.lines([Line(HOSTILE, [1], [2]), Line(HOSTILE, [1], [2])], HOSTILE, HOSTILE),
         charts.histogram(np.array([1.0]), 1.0, HOSTILE, HOSTILE, 1.0),
         charts.intervals([Span(HOSTILE, 1.0)], HOSTILE, [(HOSTILE, 2.0)]),
-        charts.drawing(charts.scatter(np.zeros(1), np.zeros(1), [HOSTILE], [0], HOSTILE, HOSTILE)[0]),
+        charts.drawing(charts.scatter(np.zeros(1), np.zeros(1), [HOSTILE], [0], HOSTILE, HOSTILE)[0], HOSTILE, 9),
     ],
 )
-def test_texts_are_escaped(chart):
+def test_texts_are_escaped_and_each_drawing_has_a_name(chart):
+    for drawn in parsed(chart).iter("svg"):
+        assert drawn.get("role") == "img"
+        assert HOSTILE in drawn.get("aria-label")
     assert isinstance(chart, Markup)
     assert "<b" not in str(chart)
     assert HOSTILE in " ".join(parsed(chart).itertext())

@@ -24,7 +24,7 @@ def test_wrong_answers_come_first_and_are_named():
     section = episodes_section("Hardest", [ShownEpisode(7, 83.333, [shown])], "A note.")
     html = page("Episodes", [section])
     assert "Episode 7: 83.3 %" in html
-    assert "(10 of 12)" in html
+    assert "(10 of 12 right, 8 shown)" in html
     answers = [part.split('"')[0] for part in html.split('alt="')[1:]]
     assert answers == ["support of fox"] * 5 + ["fox: taken for cat", "fox: taken for &lt;b&gt;"] + ["fox: right"] * 6
     assert html.count("✗") == 2
