@@ -8,9 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from ..files import write_file
+
+MARK = 4  # pixels around a point that its mark covers
+# Where a label may stand, in points right of its point and above it: the first place is the best.
+PLACES = (
+    (7, 0),
+    (-7, 0),
+    (6, 6),
+    (-6, 6),
+    (6, -11),
+    (-6, -11),
+    (0, 9),
+    (0, -15),
+    (9, 15),
+    (-9, 15),
+    (9, -20),
+    (-9, -20),
+)
 
 
 @dataclass(frozen=True)
@@ -72,11 +95,40 @@ def plot_points(figure: Path, panels: Mapping[str, Sequence[Point]], x: str, y: 
     for (title, points), axes in zip(panels.items(), canvas.subplots(1, len(panels), squeeze=False).flat, strict=True):
         for point in points:
             axes.errorbar(point.x, point.y, point.error, marker="o", capsize=3)
-            axes.annotate(point.label, (point.x, point.y), xytext=(5, 4), textcoords="offset points", fontsize=7)
         axes.set(title=title, xlabel=x, ylabel=y)
-        axes.margins(x=0.25)
+        axes.margins(x=0.2, y=0.08)
         axes.grid(alpha=0.3)
+    renderer = FigureCanvasAgg(canvas).get_renderer()
+    canvas.draw_without_rendering()  # from here on it is known where the points are
+    for points, axes in zip(panels.values(), canvas.axes, strict=True):
+        label_points(axes, points, renderer)
     write_svg(figure, canvas, note)
+
+
+def label_points(axes: Axes, points: Sequence[Point], renderer: RendererBase) -> None:
+    """Write the label of each point where it covers least: no other label or point, and nothing outside the axes."""
+    covered = []
+    for point in points:
+        ends = axes.transData.transform([(point.x, point.y - point.error), (point.x, point.y + point.error)])
+        covered.append(Bbox(ends).padded(MARK))
+    for point in sorted(points, key=lambda point: (-point.y, point.x)):
+        text = axes.annotate(point.label, (point.x, point.y), (0, 0), textcoords="offset points", fontsize=7)
+        boxes: list[tuple[int, int, Bbox]] = []  # things covered, number of the place, what the label would cover
+        for place in PLACES:
+            _move(text, place)
+            box = text.get_window_extent(renderer).padded(-1)  # labels may touch
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            boxes.append((box.count_overlaps(covered) + (not inside), len(boxes), box))
+        _, best, box = min(boxes, key=lambda each: each[:2])
+        _move(text, PLACES[best])
+        covered.append(box)
+
+
+def _move(text: Annotation, place: tuple[float, float]) -> None:
+    """Put a label so many points right of its point and above it, or left and below."""
+    text.set_position(place)
+    right, above = place
+    text.set(ha="left" if right > 0 else "right" if right < 0 else "center", va="center" if above == 0 else "baseline")
 
 
 @dataclass(frozen=True)
@@ -149,6 +201,7 @@ def plot_ranks(figure: Path, panels: Mapping[str, Sequence[Rank]], note: str) ->
         for each in ranks:
             reach = [[each.rank - each.best], [each.worst - each.rank]]
             axes.errorbar(each.rank, -labels.index(each.label), xerr=reach, marker="o", color="C0", elinewidth=3)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set(title=title, xlabel="rank", yticks=range(0, -len(labels), -1), yticklabels=labels)
         axes.grid(alpha=0.3)
     write_svg(figure, canvas, note)

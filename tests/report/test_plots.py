@@ -1,6 +1,7 @@
 """Figures of tables."""
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from core.report.plots import (
@@ -8,6 +9,7 @@ from core.report.plots import (
     Panel,
     Point,
     Rank,
+    label_points,
     plot_differences,
     plot_points,
     plot_ranks,
@@ -67,3 +69,22 @@ def test_ranks_stand_in_the_order_of_their_mean_with_what_is_possible(tmp_path, 
     assert spans == [[1, 1], [2, 3], [2, 3]]
     assert [line.get_xydata().tolist()[0] for line in five.lines] == [[1, 0], [2, -2], [3, -1]]
     assert "note of c" in (tmp_path / "c.svg").read_text()
+
+
+def test_labels_of_close_points_cover_neither_each_other_nor_points():
+    places = [(8, 55.2), (10, 55.1), (10.8, 54.7), (12, 53.6), (35, 54.6), (35, 54.5), (4, 40), (18, 54.4)]
+    points = [Point(f"method number {n}", x, y, 0.3) for n, (x, y) in enumerate(places)]
+    canvas = Figure(figsize=(5.2, 4.4), layout="constrained")
+    axes = canvas.subplots()
+    for point in points:
+        axes.errorbar(point.x, point.y, point.error, marker="o")
+    axes.margins(x=0.2, y=0.08)
+    renderer = FigureCanvasAgg(canvas).get_renderer()
+    canvas.draw_without_rendering()
+    label_points(axes, points, renderer)
+    boxes = [text.get_window_extent(renderer).padded(-1) for text in axes.texts]
+    assert len(boxes) == len(points)
+    for number, box in enumerate(boxes):
+        assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+        assert box.count_overlaps(boxes[:number]) == 0
+        assert not any(box.contains(*axes.transData.transform((point.x, point.y))) for point in points)
