@@ -26,15 +26,8 @@ NUMBERS = {
 
 
 def run_script(name: str) -> None:
-    """Import a command, one of `paths.SCRIPTS`, and run it. A package that is not installed is one sentence, too."""
-    try:
-        run_command(lambda: importlib.import_module(f"..{name}", __name__).main())
-    except ModuleNotFoundError as error:
-        package = (error.name or str(error)).partition(".")[0]
-        if package == __name__.partition(".")[0]:
-            raise
-        print(f"error: {_not_imported(error) or _not_installed(package)}", file=sys.stderr)
-        sys.exit(2)
+    """Import a command, one of `paths.SCRIPTS`, and run it."""
+    run_command(lambda: importlib.import_module(f"..{name}", __name__).main())
 
 
 def _not_imported(error: ModuleNotFoundError) -> str:
@@ -57,13 +50,19 @@ def _not_installed(package: str) -> str:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command. An error that the user can fix is printed as one sentence, with exit code 2."""
+    """Run a command. An error that the user can fix, a missing package too, is printed as one sentence: exit code 2."""
     try:
         with stoppable():
             _refuse_bytes(sys.argv[1:])
             main()
     except UserError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or str(error)).partition(".")[0]
+        if package == __name__.partition(".")[0]:
+            raise
+        print(f"error: {_not_imported(error) or _not_installed(package)}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever read what is printed has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import core.cli.train  # noqa: F401  # whose main a test replaces
+from core.cli import main as console
 from core.cli.common import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,13 +32,16 @@ def test_a_script_without_the_environment_answers_in_one_sentence(line):
     assert "source .venv/bin/activate" in run.stderr or "make demo" in run.stderr
 
 
-def test_a_package_that_a_users_file_lacks(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("start", [lambda: run_script("train"), console.run], ids=["script", "fiveway"])
+def test_a_package_that_a_users_file_lacks(start, tmp_path, monkeypatch, capsys):
     file = tmp_path / "lacking_.py"
     file.write_text("def forward():\n    import no_such_\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("core.cli.train.main", lambda: importlib.import_module("lacking_").forward())
+    monkeypatch.delitem(sys.modules, "lacking_", raising=False)
+    monkeypatch.setattr("core.cli.train.main", lambda *_: importlib.import_module("lacking_").forward())
+    monkeypatch.setattr(sys, "argv", ["fiveway", "train"])
     with pytest.raises(SystemExit) as stop:
-        run_script("train")
+        start()
     said = capsys.readouterr().err
     assert stop.value.code == 2
     assert said == f"error: {file} line 2 imports no_such_, which is not installed; install it with pip.\n"
