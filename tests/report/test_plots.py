@@ -46,7 +46,7 @@ def test_points_and_differences_are_drawn_with_their_intervals(tmp_path, drawn):
     rows = [Difference("A", 1.0, 0.25, (0.875, 0.75)), Difference("B", -2.0, 0.5, None)]
     plot_differences(tmp_path / "b.svg", {"1-shot": rows}, "points", "note of b")
     first, second = drawn
-    assert [text.get_text() for text in first.axes[0].texts] == ["A", "B"]
+    assert [text.get_text() for text in first.axes[0].texts] == ["B", "A"]  # from the top
     assert [line.get_xydata().tolist() for line in first.axes[1].lines[:1]] == [[[3, 70]]]
     assert [label.get_text() for label in second.axes[0].get_yticklabels()] == ["A", "B"]
     spans = [bar.get_segments()[0][:, 0].tolist() for bar in second.axes[0].collections]
