@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from .errors import UserError
+from .progress import reading
 
 # What readers of arrays, archives and JSON raise where a file is damaged. RuntimeError: HDF5, encrypted and deep files.
 DAMAGE = (
@@ -135,7 +136,7 @@ def read_regular(path: Path) -> bytes:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
+    with reading(path, "hashing") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

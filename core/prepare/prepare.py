@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from dataclasses import replace
@@ -16,7 +15,6 @@ from ..data.datasets import Dataset, split_folders
 from ..data.store import SPLITS, Split, prepared, read_split, verify_split
 from ..errors import UserError
 from ..files import HiddenFolder, sha256, writing
-from ..progress import reading
 from .archives import extract, is_archive
 from .collect import Collected, Options
 from .download import fetch
@@ -102,7 +100,7 @@ def _pack(root: Path, source: Source, folders: dict[str, Path], options: Options
     """Unpack and read the source's files, and write the splits that are missing."""
     options = replace(options, sources=_paths(root, source, options))
     files = (*options.sources, source.dataset.path)
-    sums = {path.name: _hash(path) for path in files if path is not None and os.path.isfile(path)}
+    sums = {path.name: sha256(path) for path in files if path is not None and os.path.isfile(path)}
     with writing(root):
         hidden = HiddenFolder(root / source.dataset.name, "scratch")
     with hidden:
@@ -118,12 +116,6 @@ def _pack(root: Path, source: Source, folders: dict[str, Path], options: Options
             for archive, folder in unpacked.items():
                 message = message.replace(str(folder), str(archive))
             raise UserError(message) from error
-
-
-def _hash(path: Path) -> str:
-    """SHA-256 of a file that may be large, in hexadecimal digits."""
-    with reading(path, "hashing") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _paths(root: Path, source: Source, options: Options) -> tuple[Path, ...]:
