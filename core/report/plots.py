@@ -99,14 +99,14 @@ def plot_points(figure: Path, panels: Mapping[str, Sequence[Point]], x: str, y: 
         axes.margins(x=0.2, y=0.08)
         axes.grid(alpha=0.3)
     renderer = FigureCanvasAgg(canvas).get_renderer()
-    canvas.draw_without_rendering()  # from here on it is known where the points are
+    canvas.draw_without_rendering()  # lays the axes out; before, a point has no place in pixels
     for points, axes in zip(panels.values(), canvas.axes, strict=True):
         label_points(axes, points, renderer)
     write_svg(figure, canvas, note)
 
 
 def label_points(axes: Axes, points: Sequence[Point], renderer: RendererBase) -> None:
-    """Write the label of each point where it covers least: no other label or point, and nothing outside the axes."""
+    """Write each point's label at that of PLACES where it covers the fewest labels and points, inside the axes."""
     covered = []
     for point in points:
         ends = axes.transData.transform([(point.x, point.y - point.error), (point.x, point.y + point.error)])
