@@ -57,6 +57,7 @@ def test_the_class_and_the_answer_are_shown_with_the_support_that_is_tied_most()
         "<b> (left) and <b> (right): its class, and the answer",
     ]
     assert [len(lines(str(svg))) for _, svg in section.values["charts"]] == [1, 0, 0]
+    assert all('role="img" aria-label="' in str(svg) for _, svg in section.values["charts"])
     html = page("Pictures", [section])
     assert "&lt;b&gt; (left)" in html
     assert "A note." in html
